@@ -1,1 +1,10 @@
+//! Baton: an event-driven orchestrator for multi-agent systems, written as SQL.
+//!
+//! ARCHITECTURE.md has the map and the invariants. Layers, low to high (an import goes down only): `diag`, `config`,
+//! `delivery` → `sql` → `connectors`, `formats`, `udf` → `engine` → `cli`.
 
+pub mod config;
+pub mod connectors;
+pub mod delivery;
+pub mod diag;
+pub mod sql;

@@ -1,0 +1,192 @@
+//! Where rows come from and where they go: one folder or file a connector, all behind the three traits here.
+//!
+//! A [`Connector`] reads a table's options (no I/O, all errors at once) into a spec; a spec is opened (I/O) into a
+//! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
+
+pub mod options;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+
+use crate::config::Environment;
+use crate::delivery::{Ledger, Lineage};
+use crate::diag::{Code, Diagnostic};
+use crate::sql::table::TableDef;
+use options::OptionDoc;
+
+/// A kind of table: `connector = 'kafka'`.
+pub trait Connector: Send + Sync {
+    /// Its name in SQL.
+    fn name(&self) -> &'static str;
+    /// One sentence for the docs.
+    fn description(&self) -> &'static str;
+    /// Its options, those of formats left out.
+    fn options(&self) -> &'static [OptionDoc];
+    /// The metadata columns that a source of it has, each with its type.
+    fn metadata(&self) -> &'static [(&'static str, DataType)] {
+        &[]
+    }
+    /// Reads a table as a source.
+    ///
+    /// # Errors
+    /// All that is wrong with its options and columns.
+    fn source(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>>;
+    /// Reads a table as a sink.
+    ///
+    /// # Errors
+    /// All that is wrong with its options and columns.
+    fn sink(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SinkSpec>, Vec<Diagnostic>>;
+}
+
+/// A source whose options are right.
+#[async_trait]
+pub trait SourceSpec: Send + Sync {
+    /// What identifies the place that is read, for logs and `plan`: `topic agent_messages`. No secrets.
+    fn describe(&self) -> String;
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the place does not exist or cannot be reached.
+    async fn open(&self, context: &OpenContext) -> Result<Box<dyn Source>, ConnectorError>;
+}
+
+/// A running source. Batches have the data and metadata columns of the table, in the table's order; generated columns
+/// are left out (the engine adds them).
+pub trait Source: Send {
+    /// Reads on a thread of its own until the input ends, a stop is asked for, or an error; then returns after what it
+    /// gave out has been delivered and committed.
+    ///
+    /// # Errors
+    /// What ended it before its time.
+    fn run(self: Box<Self>, output: &mut dyn Output) -> Result<(), ConnectorError>;
+}
+
+/// Where a source puts its rows: the rest of the dataflow.
+pub trait Output {
+    /// Passes a batch on. It does not wait for what is slow; a source limits itself by what its [`Ledger`] has in
+    /// flight.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the pipeline has failed elsewhere: the source must end.
+    fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped>;
+}
+
+/// The dataflow behind an output is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the pipeline has stopped")]
+pub struct Stopped;
+
+/// A sink whose options are right.
+#[async_trait]
+pub trait SinkSpec: Send + Sync {
+    /// What identifies the place that is written, for logs and `plan`. No secrets.
+    fn describe(&self) -> String;
+    /// The columns that a row must have, in order.
+    fn schema(&self) -> SchemaRef;
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the place does not exist or cannot be reached.
+    async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Sink>, ConnectorError>;
+}
+
+/// A running sink.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Takes a batch with exactly the columns of [`SinkSpec::schema`] and delivers it, in order, calling
+    /// [`Lineage::deliver`] when every row of it is acknowledged. It may return before that.
+    ///
+    /// # Errors
+    /// What makes delivery impossible for good. Failures that show later go to [`OpenContext::failure`].
+    fn write(&self, batch: RecordBatch, lineage: Lineage) -> Result<(), ConnectorError>;
+    /// Waits until everything taken so far is delivered.
+    ///
+    /// # Errors
+    /// What could not be delivered.
+    async fn flush(&self) -> Result<(), ConnectorError>;
+}
+
+/// What a spec gets when it is opened.
+#[derive(Clone)]
+pub struct OpenContext {
+    /// The pipeline's name: consumer groups and client ids are made from it.
+    pub pipeline: String,
+    /// Set when the source should stop reading.
+    pub stop: StopFlag,
+    /// Where the source's batches are opened and committed from; one a source. Sinks leave it alone.
+    pub ledger: Arc<Ledger>,
+    /// How much a source may have in flight before it stops reading.
+    pub limits: InFlightLimits,
+    /// Create topics that are missing.
+    pub create_topics: bool,
+    /// How long a stopping source waits for what it has in flight.
+    pub drain_timeout: std::time::Duration,
+    /// Tells the engine that delivery has failed for good; the first reason wins.
+    pub failure: Arc<dyn Fn(ConnectorError) + Send + Sync>,
+}
+
+/// How much of a source may be in flight.
+#[derive(Debug, Clone, Copy)]
+pub struct InFlightLimits {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of payload.
+    pub bytes: usize,
+}
+
+/// A request to stop, seen by threads and tasks alike.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Asks for the stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Why a connector cannot go on: a code, a sentence in the user's words, and an edit when there is one.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectorError {
+    /// Which kind.
+    pub code: Code,
+    /// What is wrong; it names the table, and never a secret.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl ConnectorError {
+    /// An error without help.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None }
+    }
+
+    /// The same with what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<ConnectorError> for Diagnostic {
+    fn from(error: ConnectorError) -> Self {
+        let diagnostic = Self::new(error.code, error.message);
+        match error.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        }
+    }
+}

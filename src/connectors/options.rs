@@ -1,0 +1,181 @@
+//! Reading the options of a table: each is documented where it is declared, `${…}` comes from the environment, and all
+//! that is wrong is found at once.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::config::{Environment, InterpolateError};
+use crate::diag::{Code, Diagnostic, Span, nearest};
+use crate::sql::table::{OptionEntry, TableDef};
+
+/// What an option is for; docs and checks are made from it.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionDoc {
+    /// The key, as Arroyo spells it; what only Baton has begins with `baton.`.
+    pub key: &'static str,
+    /// One sentence for the docs.
+    pub description: &'static str,
+    /// What holds when it is not given; `None` when there is no default.
+    pub default: Option<&'static str>,
+    /// The values that it takes, when they are few.
+    pub choices: &'static [&'static str],
+}
+
+/// An option with any value and no default.
+#[must_use]
+pub const fn option(key: &'static str, description: &'static str) -> OptionDoc {
+    OptionDoc { key, description, default: None, choices: &[] }
+}
+
+impl OptionDoc {
+    /// The same with a default.
+    #[must_use]
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    /// The same with a closed list of values.
+    #[must_use]
+    pub const fn choices(mut self, choices: &'static [&'static str]) -> Self {
+        self.choices = choices;
+        self
+    }
+}
+
+/// Reads the options of one table and collects everything that is wrong with them.
+pub struct OptionReader<'a> {
+    table: &'a TableDef,
+    environment: &'a Environment,
+    docs: Vec<&'static OptionDoc>,
+    errors: Vec<Diagnostic>,
+}
+
+impl<'a> OptionReader<'a> {
+    /// Options of a table, of which only those in `docs` exist (`connector` and `type` always do).
+    pub fn new(table: &'a TableDef, environment: &'a Environment, docs: impl IntoIterator<Item = &'static OptionDoc>) -> Self {
+        Self { table, environment, docs: docs.into_iter().collect(), errors: Vec::new() }
+    }
+
+    /// The table whose options are read.
+    #[must_use]
+    pub fn table(&self) -> &'a TableDef {
+        self.table
+    }
+
+    /// The value of an option, its variables put in; its default when it is not given.
+    ///
+    /// The key must be in the docs that the reader was made with.
+    pub fn optional(&mut self, key: &str) -> Option<String> {
+        let doc = self.docs.iter().find(|d| d.key == key).copied();
+        debug_assert!(doc.is_some(), "option {key} is read but not documented");
+        let Some(entry) = self.table.option(key) else {
+            return doc.and_then(|d| d.default).map(str::to_string);
+        };
+        let value = match self.environment.interpolate(&entry.value) {
+            Ok(value) => value,
+            Err(error) => {
+                let help = match &error {
+                    InterpolateError::NotSet(name) => format!("set `{name}`, or write `${{{name}:-default}}`"),
+                    InterpolateError::Unclosed | InterpolateError::Name(_) => {
+                        "write `${NAME}` or `${NAME:-default}`; a plain `$` is written `$$`".into()
+                    }
+                };
+                self.fail(Diagnostic::new(Code::ENVIRONMENT, format!("option `{key}`: {error}")).at(value_span(entry)).help(help));
+                return None;
+            }
+        };
+        if let Some(doc) = doc
+            && !doc.choices.is_empty()
+            && !doc.choices.contains(&value.as_str())
+        {
+            self.wrong(entry, &format!("one of {}", list(doc.choices)));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// The value of an option that must be given.
+    pub fn required(&mut self, key: &str) -> Option<String> {
+        if self.table.option(key).is_none() {
+            let description = self.docs.iter().find(|d| d.key == key).map_or("", |d| d.description);
+            self.fail(
+                Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `{key}`", self.table.name))
+                    .at(self.table.span.clone())
+                    .help(format!("add `'{key}' = '…'` to its WITH clause: {description}")),
+            );
+            return None;
+        }
+        self.optional(key)
+    }
+
+    /// An option whose value is parsed; `expected` says in words what it must be (`a whole number`).
+    pub fn parsed<T>(&mut self, key: &str, expected: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let value = self.optional(key)?;
+        if let Ok(parsed) = value.parse() {
+            return Some(parsed);
+        }
+        if let Some(entry) = self.table.option(key) {
+            self.wrong(entry, expected);
+        }
+        None
+    }
+
+    /// An option that is `true` or `false`; `false` when neither given nor defaulted.
+    pub fn flag(&mut self, key: &str) -> bool {
+        self.parsed::<bool>(key, "`true` or `false`").unwrap_or(false)
+    }
+
+    /// Says that an option has a value that it does not take. The value is shown as written, never what a variable in
+    /// it stands for.
+    pub fn wrong(&mut self, entry: &OptionEntry, expected: &str) {
+        self.errors.push(
+            Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` cannot be `{}`", entry.key, entry.value))
+                .at(value_span(entry))
+                .help(format!("it must be {expected}")),
+        );
+    }
+
+    /// Adds an error of the caller's own.
+    pub fn fail(&mut self, error: Diagnostic) {
+        self.errors.push(error);
+    }
+
+    /// Ends the reading: unknown options are errors too.
+    ///
+    /// # Errors
+    /// Everything that was found to be wrong.
+    pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
+        for entry in &self.table.options {
+            let known = |key: &str| matches!(key, "connector" | "type") || self.docs.iter().any(|d| d.key == key);
+            if !known(&entry.key) {
+                let help = match nearest(&entry.key, self.docs.iter().map(|d| d.key)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        let mut keys: Vec<_> = self.docs.iter().map(|d| d.key).collect();
+                        keys.sort_unstable();
+                        format!("known options are {}", list(&keys))
+                    }
+                };
+                self.errors.push(
+                    Diagnostic::new(Code::OPTION_UNKNOWN, format!("table `{}` has no option `{}`", self.table.name, entry.key))
+                        .at(entry.key_span.clone())
+                        .help(help),
+                );
+            }
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+    }
+}
+
+fn value_span(entry: &OptionEntry) -> Span {
+    entry.value_span.clone()
+}
+
+fn list(values: &[&str]) -> String {
+    values.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ")
+}

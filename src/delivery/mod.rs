@@ -1,0 +1,163 @@
+//! The one place that decides which offset may be committed.
+//!
+//! A source opens a micro-batch in its [`Ledger`] and gets a [`Lineage`], which travels with every row that comes of
+//! the batch: through stages, async UDFs and sinks. Where rows part, the lineage is cloned; where they end (delivered,
+//! or filtered away on purpose) it is [`Lineage::deliver`]ed. A lineage that is merely dropped (a panic, a stop, an
+//! error) marks its batch as lost: it is never committed and will be read again.
+//!
+//! The rules are in [`offsets`], which is pure; this file adds the lock and the reference count.
+
+pub mod offsets;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use offsets::{BatchId, OffsetRange, OffsetTracker};
+
+/// What one source has read and what of it is delivered; shared by the source's thread and all who hold a [`Lineage`].
+#[derive(Debug, Default)]
+pub struct Ledger {
+    tracker: Mutex<OffsetTracker>,
+    changed: Condvar,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// The rules, locked. Keep it short.
+    pub fn tracker(&self) -> MutexGuard<'_, OffsetTracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a micro-batch: its offsets, and how many rows and bytes it keeps in flight.
+    pub fn begin(self: &Arc<Self>, ranges: Vec<OffsetRange>, rows: usize, bytes: usize) -> Lineage {
+        let batch = self.tracker().begin(ranges, rows, bytes);
+        Lineage { tokens: vec![Arc::new(Token { ledger: Arc::clone(self), batch, lost: AtomicBool::new(false) })] }
+    }
+
+    /// Waits until `done` holds of the tracker, or the time is over; says whether it holds.
+    pub fn wait_until(&self, timeout: Duration, done: impl Fn(&OffsetTracker) -> bool) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut tracker = self.tracker();
+        loop {
+            if done(&tracker) {
+                return true;
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return false;
+            }
+            tracker = self.changed.wait_timeout(tracker, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn finish(&self, batch: BatchId, lost: bool) {
+        {
+            let mut tracker = self.tracker();
+            if lost { tracker.lost(batch) } else { tracker.delivered(batch) }
+        }
+        self.changed.notify_all();
+    }
+}
+
+/// The source batches that a group of rows came of. Cloned where rows part, merged where they meet.
+#[derive(Debug, Clone, Default)]
+pub struct Lineage {
+    tokens: Vec<Arc<Token>>,
+}
+
+impl Lineage {
+    /// Rows that came of nothing that was read (constants): there is nothing to commit.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The lineage of rows that came of several.
+    pub fn merge(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut merged = Self::default();
+        for mut part in parts {
+            for token in std::mem::take(&mut part.tokens) {
+                if !merged.tokens.iter().any(|t| Arc::ptr_eq(t, &token)) {
+                    merged.tokens.push(token);
+                }
+            }
+        }
+        merged
+    }
+
+    /// Everything that this handle stands for is delivered (or was meant to end here).
+    pub fn deliver(mut self) {
+        self.tokens.clear();
+    }
+}
+
+impl Drop for Lineage {
+    fn drop(&mut self) {
+        for token in &self.tokens {
+            token.lost.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Token {
+    ledger: Arc<Ledger>,
+    batch: BatchId,
+    lost: AtomicBool,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.ledger.finish(self.batch, *self.lost.get_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: i64, last: i64) -> Vec<OffsetRange> {
+        vec![OffsetRange { partition: 0, first, last }]
+    }
+
+    #[test]
+    fn a_batch_is_done_when_its_last_clone_is_delivered() {
+        let ledger = Ledger::new();
+        ledger.tracker().assign(0);
+        let a = ledger.begin(range(0, 4), 5, 50);
+        let b = a.clone();
+        a.deliver();
+        assert_eq!(ledger.tracker().committable(), vec![]);
+        Lineage::merge([b]).deliver();
+        assert_eq!(ledger.tracker().committable(), vec![(0, 5)]);
+    }
+
+    #[test]
+    fn a_lineage_that_is_dropped_is_never_committed() {
+        let ledger = Ledger::new();
+        ledger.tracker().assign(0);
+        let lost = ledger.begin(range(0, 4), 5, 50);
+        let clone = lost.clone();
+        drop(lost);
+        clone.deliver();
+        ledger.begin(range(5, 9), 5, 50).deliver();
+        assert_eq!(ledger.tracker().committable(), vec![]);
+        assert_eq!(ledger.tracker().rows_in_flight(), 0, "what is lost holds no place");
+    }
+
+    #[test]
+    fn merging_keeps_one_handle_for_each_batch() {
+        let ledger = Ledger::new();
+        ledger.tracker().assign(0);
+        let a = ledger.begin(range(0, 0), 1, 1);
+        let merged = Lineage::merge([a.clone(), a]);
+        merged.deliver();
+        assert_eq!(ledger.tracker().committable(), vec![(0, 1)]);
+    }
+}

@@ -1,0 +1,96 @@
+//! What a `CREATE TABLE` says: columns and options, with the places where they are said. What an option means is for
+//! `connectors` and `formats` to know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::diag::Span;
+
+/// The key of the field metadata that marks a `JSON` column: text that is JSON, and is written as such.
+pub const JSON_FIELD: &str = "baton.json";
+
+/// A table over a connector.
+#[derive(Debug, Clone)]
+pub struct TableDef {
+    /// Its name, as SQL uses it.
+    pub name: String,
+    /// Where it is defined: the name in `CREATE TABLE name`.
+    pub span: Span,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnDef>,
+    /// Its `WITH` options, in order.
+    pub options: Vec<OptionEntry>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: String,
+    /// Where it is defined.
+    pub span: Span,
+    /// Its type as Arrow has it.
+    pub data_type: DataType,
+    /// Whether it is declared `JSON`: text to SQL, JSON on the wire.
+    pub json: bool,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// Where its values come from.
+    pub kind: ColumnKind,
+}
+
+/// Where the values of a column come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// The message itself.
+    Data,
+    /// What the connector knows about the message: `METADATA FROM 'offset_id'`.
+    Metadata(String),
+    /// An expression over the other columns, as SQL text: `GENERATED ALWAYS AS (…)`.
+    Generated(String),
+}
+
+/// `key = 'value'` of a `WITH` clause.
+#[derive(Debug, Clone)]
+pub struct OptionEntry {
+    /// The key, without quotes.
+    pub key: String,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// The value as written, without quotes, `${…}` left in place.
+    pub value: String,
+    /// Where the value stands.
+    pub value_span: Span,
+}
+
+impl ColumnDef {
+    /// The column as an Arrow field; a `JSON` column carries [`JSON_FIELD`].
+    #[must_use]
+    pub fn field(&self) -> Field {
+        let field = Field::new(&self.name, self.data_type.clone(), self.nullable);
+        if self.json { field.with_metadata(HashMap::from([(JSON_FIELD.into(), "true".into())])) } else { field }
+    }
+}
+
+impl TableDef {
+    /// The value of an option as written.
+    #[must_use]
+    pub fn option(&self, key: &str) -> Option<&OptionEntry> {
+        self.options.iter().find(|o| o.key == key)
+    }
+
+    /// All columns as a schema.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(ColumnDef::field).collect::<Vec<_>>()))
+    }
+
+    /// The columns that come from the message itself, as a schema.
+    #[must_use]
+    pub fn data_schema(&self) -> SchemaRef {
+        let data = self.columns.iter().filter(|c| c.kind == ColumnKind::Data);
+        Arc::new(Schema::new(data.map(ColumnDef::field).collect::<Vec<_>>()))
+    }
+}
