@@ -27,7 +27,7 @@ pub fn to_text(diagnostics: &[Diagnostic], style: Style) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let mut error = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.0).elements(Vec::<Snippet<'_, _>>::new());
+    let mut error = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.0).elements(Vec::<annotate_snippets::Element<'_>>::new());
     if let Some(span) = &diagnostic.span {
         error = error.element(
             Snippet::source(&span.source.text)
