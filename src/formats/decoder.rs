@@ -54,10 +54,18 @@ impl Decoder {
         let result = match &mut self.rows {
             Rows::Json(reader) => reader.push(payload),
             Rows::Text(column) => {
-                if column.push(String::from_utf8_lossy(payload).as_bytes()) { Ok(()) } else { Err(full()) }
+                if column.push(String::from_utf8_lossy(payload).as_bytes()) {
+                    Ok(())
+                } else {
+                    Err(full())
+                }
             }
             Rows::Bytes(column) => {
-                if column.push(payload) { Ok(()) } else { Err(full()) }
+                if column.push(payload) {
+                    Ok(())
+                } else {
+                    Err(full())
+                }
             }
             Rows::Misfit => Err("the columns of the table do not fit its format".to_string()),
         };

@@ -90,7 +90,9 @@ impl Encoder {
             Kind::Json(json) => {
                 let writer = JsonWriter::new(*json);
                 match json.include_schema.then(|| kafka_schema(schema.fields())) {
-                    Some(connect) => Form::JsonWithSchema(writer, connect.unwrap_or(Value::Null).to_string().into_bytes()),
+                    Some(connect) => {
+                        Form::JsonWithSchema(writer, connect.unwrap_or(Value::Null).to_string().into_bytes())
+                    }
                     None => Form::Json(writer),
                 }
             }

@@ -6,6 +6,8 @@
 mod decoder;
 mod encoder;
 mod json;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
 use crate::connectors::options::{OptionDoc, OptionReader, option};
@@ -78,9 +80,12 @@ impl Format {
             && ELSEWHERE.contains(&entry.value.as_str())
         {
             options.fail(
-                Diagnostic::new(Code::UNSUPPORTED, format!("format `{}` is not in the embedded engine yet", entry.value))
-                    .at(entry.value_span.clone())
-                    .help("use `json`, `raw_string` or `raw_bytes`, or run this pipeline on Arroyo"),
+                Diagnostic::new(
+                    Code::UNSUPPORTED,
+                    format!("format `{}` is not in the embedded engine yet", entry.value),
+                )
+                .at(entry.value_span.clone())
+                .help("use `json`, `raw_string` or `raw_bytes`, or run this pipeline on Arroyo"),
             );
             return None;
         }
@@ -123,7 +128,11 @@ impl Format {
             let fits = |c: &ColumnDef| c.name == "value" && format!("value {}", type_name(c)) == wanted;
             if !matches!(columns.as_slice(), [one] if fits(one)) {
                 let misfit = columns.iter().find(|c| !fits(c)).map_or(&table.span, |c| &c.span);
-                let besides = if direction == Direction::Source { "; metadata and generated columns may stand beside it" } else { "" };
+                let besides = if direction == Direction::Source {
+                    "; metadata and generated columns may stand beside it"
+                } else {
+                    ""
+                };
                 options.fail(
                     Diagnostic::new(Code::FORMAT_COLUMNS, format!("{what} needs exactly one column, `{wanted}`"))
                         .at(misfit.clone())
@@ -134,13 +143,16 @@ impl Format {
             for column in columns.iter().filter(|c| !json::readable(&c.field())) {
                 let name = type_name(column);
                 options.fail(
-                    Diagnostic::new(Code::FORMAT_COLUMNS, format!("column `{}` cannot be {name}: JSON has no such value", column.name))
-                        .at(column.span.clone())
-                        .help(if name == "BYTEA" {
-                            "declare it TEXT and use `decode(column, 'base64')`".to_string()
-                        } else {
-                            "declare it JSON, or TEXT and cast it".to_string()
-                        }),
+                    Diagnostic::new(
+                        Code::FORMAT_COLUMNS,
+                        format!("column `{}` cannot be {name}: JSON has no such value", column.name),
+                    )
+                    .at(column.span.clone())
+                    .help(if name == "BYTEA" {
+                        "declare it TEXT and use `decode(column, 'base64')`".to_string()
+                    } else {
+                        "declare it JSON, or TEXT and cast it".to_string()
+                    }),
                 );
             }
         } else if matches!(self.kind, Kind::Json(JsonFormat { include_schema: true, .. }))

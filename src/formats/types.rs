@@ -21,11 +21,17 @@ pub fn sql_type(data_type: &DataType) -> String {
             format!("DECIMAL({precision}, {scale})")
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BYTEA".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "BYTEA".into()
+        }
         DataType::Date32 | DataType::Date64 => "DATE".into(),
         DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
         DataType::Timestamp(_, zone) => {
-            if zone.is_some() { "TIMESTAMP WITH TIME ZONE".into() } else { "TIMESTAMP".into() }
+            if zone.is_some() {
+                "TIMESTAMP WITH TIME ZONE".into()
+            } else {
+                "TIMESTAMP".into()
+            }
         }
         DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".into(),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
-use datafusion::arrow::array::{ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray, StringArray};
+use datafusion::arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray, StringArray,
+};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime};
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
@@ -109,7 +111,7 @@ impl Validity {
 
 /// Values of a fixed width.
 struct Values<P: ArrowPrimitiveType> {
-    values: Vec<P::Native>,
+    items: Vec<P::Native>,
     validity: Validity,
     data_type: DataType,
     name: String,
@@ -117,16 +119,11 @@ struct Values<P: ArrowPrimitiveType> {
 
 impl<P: ArrowPrimitiveType> Values<P> {
     fn new(data_type: &DataType) -> Self {
-        Self {
-            values: Vec::new(),
-            validity: Validity::new(),
-            data_type: data_type.clone(),
-            name: sql_type(data_type),
-        }
+        Self { items: Vec::new(), validity: Validity::new(), data_type: data_type.clone(), name: sql_type(data_type) }
     }
 
     fn push(&mut self, value: P::Native) {
-        self.values.push(value);
+        self.items.push(value);
         self.validity.push(true);
     }
 
@@ -154,18 +151,18 @@ impl<P: ArrowPrimitiveType> Values<P> {
     }
 
     fn null(&mut self) {
-        self.values.push(P::Native::default());
+        self.items.push(P::Native::default());
         self.validity.push(false);
     }
 
     fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
+        self.items.truncate(len);
         self.validity.truncate(len);
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let values = ScalarBuffer::from(mem::take(&mut self.values));
-        Arc::new(PrimitiveArray::<P>::new(values, self.validity.finish()).with_data_type(self.data_type.clone()))
+        let items = ScalarBuffer::from(mem::take(&mut self.items));
+        Arc::new(PrimitiveArray::<P>::new(items, self.validity.finish()).with_data_type(self.data_type.clone()))
     }
 }
 
@@ -175,7 +172,7 @@ macro_rules! delegate {
             self.$values.null();
         }
         fn len(&self) -> usize {
-            self.$values.values.len()
+            self.$values.items.len()
         }
         fn truncate(&mut self, len: usize) {
             self.$values.truncate(len);
@@ -220,7 +217,7 @@ macro_rules! whole_numbers {
     ($($t:ty),+) => {
         $(impl FromNumber for $t {
             /// A fraction is cut off, as Arroyo does; what is out of range is none.
-            #[expect(
+            #[allow(
                 clippy::cast_precision_loss,
                 clippy::cast_lossless,
                 clippy::cast_possible_truncation,
@@ -266,21 +263,21 @@ impl<P: ArrowPrimitiveType> Timestamps<P> {
 impl<P: ArrowPrimitiveType<Native = i64> + PointInTime> Column for Timestamps<P> {
     fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong> {
         let zone = self.zone;
-        self.values.read(json, peek, |text| P::parse_time(&zone, text), FromNumber::from_number)
+        self.values.read(json, peek, |text| P::parse_time(zone, text), FromNumber::from_number)
     }
 
     delegate!(values);
 }
 
 trait PointInTime {
-    fn parse_time(zone: &Tz, text: &str) -> Option<i64>;
+    fn parse_time(zone: Tz, text: &str) -> Option<i64>;
 }
 
 macro_rules! points_in_time {
     ($($t:ty: |$time:ident| $value:expr),+) => {
         $(impl PointInTime for $t {
-            fn parse_time(zone: &Tz, text: &str) -> Option<i64> {
-                let $time = string_to_datetime(zone, text).ok()?;
+            fn parse_time(zone: Tz, text: &str) -> Option<i64> {
+                let $time = string_to_datetime(&zone, text).ok()?;
                 $value
             }
         })+
@@ -361,7 +358,7 @@ pub(in crate::formats) trait Content: Send {
 
 /// A column of text or bytes.
 pub(in crate::formats) struct Bytes<C> {
-    bytes: Vec<u8>,
+    data: Vec<u8>,
     offsets: Vec<i32>,
     validity: Validity,
     content: std::marker::PhantomData<C>,
@@ -369,14 +366,14 @@ pub(in crate::formats) struct Bytes<C> {
 
 impl<C: Content> Bytes<C> {
     pub(in crate::formats) fn new() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0], validity: Validity::new(), content: std::marker::PhantomData }
+        Self { data: Vec::new(), offsets: vec![0], validity: Validity::new(), content: std::marker::PhantomData }
     }
 
     /// Ends the value whose bytes were just appended; `false` (and no value) when the column is full.
     fn end(&mut self) -> bool {
-        let Ok(end) = i32::try_from(self.bytes.len()) else {
+        let Ok(end) = i32::try_from(self.data.len()) else {
             let start = self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0));
-            self.bytes.truncate(start);
+            self.data.truncate(start);
             return false;
         };
         self.offsets.push(end);
@@ -386,7 +383,7 @@ impl<C: Content> Bytes<C> {
 
     /// Appends a value as it is; `false` when the column is full.
     pub(in crate::formats) fn push(&mut self, value: &[u8]) -> bool {
-        self.bytes.extend_from_slice(value);
+        self.data.extend_from_slice(value);
         self.end()
     }
 
@@ -394,13 +391,13 @@ impl<C: Content> Bytes<C> {
         let offsets = mem::replace(&mut self.offsets, vec![0]);
         // Offsets only grow, and end within the bytes.
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        C::array(offsets, mem::take(&mut self.bytes), self.validity.finish())
+        C::array(offsets, mem::take(&mut self.data), self.validity.finish())
     }
 }
 
 impl<C: Content> Column for Bytes<C> {
     fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong> {
-        C::read(json, peek, &mut self.bytes)?;
+        C::read(json, peek, &mut self.data)?;
         if self.end() { Ok(()) } else { Err(Wrong::too_much()) }
     }
 
@@ -417,7 +414,7 @@ impl<C: Content> Column for Bytes<C> {
         self.offsets.truncate(len + 1);
         self.validity.truncate(len);
         // Bytes of a value that was never ended go too.
-        self.bytes.truncate(self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0)));
+        self.data.truncate(self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0)));
     }
 
     fn finish(&mut self) -> ArrayRef {

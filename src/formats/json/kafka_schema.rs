@@ -15,7 +15,9 @@ fn one(field: &Field) -> Option<Value> {
         DataType::Int8 | DataType::UInt8 => json!({ "type": "int8" }),
         DataType::Int16 | DataType::UInt16 => json!({ "type": "int16" }),
         DataType::Int32 | DataType::UInt32 => json!({ "type": "int32" }),
-        DataType::Int64 | DataType::UInt64 | DataType::Duration(_) | DataType::Interval(_) => json!({ "type": "int64" }),
+        DataType::Int64 | DataType::UInt64 | DataType::Duration(_) | DataType::Interval(_) => {
+            json!({ "type": "int64" })
+        }
         DataType::Float16 | DataType::Float32 => json!({ "type": "float" }),
         DataType::Float64 => json!({ "type": "double" }),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => json!({ "type": "string" }),

@@ -1,6 +1,6 @@
 //! What can be wrong with a JSON message, and how a user is told.
 
-use jiter::{JiterError, JiterErrorType, Jiter, JsonErrorType, Peek};
+use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 
 use super::text::MAX_DEPTH;
 
@@ -9,7 +9,7 @@ const SHOWN: usize = 60;
 
 /// Why a message gives no row.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(in crate::formats) struct Wrong {
     /// Names from the column down, outermost last.
     path: Vec<String>,
     what: What,
@@ -116,8 +116,7 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
         E::EofWhileParsingList
         | E::EofWhileParsingObject
         | E::EofWhileParsingString
-        | E::EofWhileParsingValue
-        | E::UnexpectedEndOfHexEscape => {
+        | E::EofWhileParsingValue => {
             if payload.iter().all(u8::is_ascii_whitespace) {
                 return "it is not JSON: it has nothing but white space".into();
             }
@@ -125,7 +124,7 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
         }
         E::TrailingCharacters => "something follows after its end (one message holds one JSON object)".into(),
         E::RecursionLimitExceeded => format!("it is nested deeper than {MAX_DEPTH} levels"),
-        E::LoneLeadingSurrogateInHexEscape | E::InvalidUnicodeCodePoint => {
+        E::LoneLeadingSurrogateInHexEscape | E::UnexpectedEndOfHexEscape | E::InvalidUnicodeCodePoint => {
             "an escape like `\\ud83d` is half a character".into()
         }
         E::ControlCharacterWhileParsingString => {
@@ -138,7 +137,9 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
         E::ExpectedColon => "a key is not followed by a colon".into(),
         E::ExpectedListCommaOrEnd => "a comma or `]` is missing".into(),
         E::ExpectedObjectCommaOrEnd => "a comma or `}` is missing".into(),
-        E::ExpectedSomeIdent | E::ExpectedSomeValue => "a value is missing or not JSON (text needs double quotes)".into(),
+        E::ExpectedSomeIdent | E::ExpectedSomeValue => {
+            "a value is missing or not JSON (text needs double quotes)".into()
+        }
         other => other.to_string(),
     };
     let before = String::from_utf8_lossy(&payload[..index.min(payload.len())]).chars().count();
