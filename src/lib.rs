@@ -7,4 +7,5 @@ pub mod config;
 pub mod connectors;
 pub mod delivery;
 pub mod diag;
+pub mod formats;
 pub mod sql;

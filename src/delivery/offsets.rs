@@ -60,12 +60,8 @@ impl OffsetTracker {
     /// The partition is ours from now on, and nothing of it has been read.
     pub fn assign(&mut self, partition: i32) {
         self.next_assignment += 1;
-        let fresh = Partition {
-            assignment: self.next_assignment,
-            pending: BTreeMap::new(),
-            position: None,
-            handed_out: None,
-        };
+        let fresh =
+            Partition { assignment: self.next_assignment, pending: BTreeMap::new(), position: None, handed_out: None };
         self.partitions.insert(partition, fresh);
     }
 
