@@ -8,3 +8,4 @@ pub mod connectors;
 pub mod delivery;
 pub mod diag;
 pub mod sql;
+pub mod udf;
