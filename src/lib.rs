@@ -9,3 +9,4 @@ pub mod delivery;
 pub mod diag;
 pub mod formats;
 pub mod sql;
+pub mod udf;
