@@ -3,6 +3,7 @@
 //! A [`Connector`] reads a table's options (no I/O, all errors at once) into a spec; a spec is opened (I/O) into a
 //! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
 
+pub mod kafka;
 pub mod options;
 
 use std::sync::Arc;
