@@ -1,0 +1,219 @@
+//! The offline method: which agent's own words a text is nearest to. No model, no network, no table of answers.
+//!
+//! Each agent is a bag of weighted terms: what it accepts counts most, then what it does, then its name. A term that few
+//! of the agents have says more than one that most have. A text is read in order, and what it says first about itself
+//! counts most: the head of a message says what it is, its later parts hold details and what others wrote. A term that
+//! one side denies ("not scored yet") and the other asserts counts against the agent. When no agent is near, or two are
+//! equally near, the choice is none.
+//!
+//! The words themselves are the business of `words`.
+
+use crate::agents::Agent;
+use crate::words::{Term, sentences, terms};
+use std::collections::HashMap;
+
+/// What the parts of an agent weigh.
+const INPUT: f64 = 1.0;
+const DESCRIPTION: f64 = 0.5;
+const NAME: f64 = 0.35;
+
+/// What the sentences of a text weigh, in their order; those after the last weigh as much as it.
+const SENTENCES: &[f64] = &[1.0, 0.6, 0.4, 0.25, 0.2, 0.15, 0.12, 0.1];
+
+/// How soon further occurrences of a term add nothing.
+const SATURATION: f64 = 0.6;
+
+/// What a word of an agent's full name weighs where a text has the name whole: a text can name an agent that it is from,
+/// or one that it wants to be sent to, and neither says what it is.
+const IN_A_NAME: f64 = 0.1;
+
+/// What two terms in a row weigh when an agent has them in a row too.
+const PAIR: f64 = 0.6;
+
+/// What a term counts that one side denies and the other asserts.
+const CONTRADICTION: f64 = -0.8;
+
+/// Below this score, or this lead over the next agent, the choice is none.
+const LEAST_SCORE: f64 = 0.9;
+const LEAST_MARGIN: f64 = 0.08;
+
+/// What the method chose.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Choice<'a> {
+    /// `None`: no agent.
+    pub(crate) agent: Option<&'a str>,
+    /// 0 to 1.
+    pub(crate) confidence: f64,
+}
+
+/// The method over one list of agents.
+#[derive(Debug)]
+pub(crate) struct TextMethod {
+    names: Vec<String>,
+    /// For each stem, which agents have it: how much it weighs for them, and whether they deny it.
+    words: HashMap<String, Vec<Posting>>,
+    pairs: HashMap<(String, String), Vec<Posting>>,
+    /// Stems by their first letters, for words that are near one of the agents' and not among them.
+    by_prefix: HashMap<String, Vec<String>>,
+    full_names: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Posting {
+    agent: usize,
+    weight: f64,
+    denied: bool,
+}
+
+const PREFIX: usize = 4;
+
+impl TextMethod {
+    pub(crate) fn new(agents: &[Agent]) -> Self {
+        let mut words: HashMap<String, Vec<Posting>> = HashMap::new();
+        let mut pairs: HashMap<(String, String), Vec<Posting>> = HashMap::new();
+        for (index, agent) in agents.iter().enumerate() {
+            for (text, weight) in [(&agent.input, INPUT), (&agent.description, DESCRIPTION), (&agent.name, NAME)] {
+                for sentence in sentences(text, usize::MAX) {
+                    for term in &sentence {
+                        note(words.entry(term.stem.clone()).or_default(), index, weight, term.denied);
+                    }
+                    for pair in sentence.windows(2) {
+                        let key = (pair[0].stem.clone(), pair[1].stem.clone());
+                        note(pairs.entry(key).or_default(), index, weight, pair[0].denied || pair[1].denied);
+                    }
+                }
+            }
+        }
+        for postings in words.values_mut().chain(pairs.values_mut()) {
+            let idf = ((agents.len() as f64 + 1.0) / (postings.len() as f64 + 0.5)).ln().max(0.05);
+            for posting in postings {
+                posting.weight *= idf;
+            }
+        }
+        let mut by_prefix: HashMap<String, Vec<String>> = HashMap::new();
+        for stem in words.keys() {
+            if let Some(prefix) = prefix(stem) {
+                by_prefix.entry(prefix).or_default().push(stem.clone());
+            }
+        }
+        // The same text and agents always make the same choice.
+        by_prefix.values_mut().for_each(|stems| stems.sort());
+        let full_names = agents.iter().map(|agent| stems(&terms(&agent.name))).collect();
+        Self { names: agents.iter().map(|agent| agent.name.clone()).collect(), words, pairs, by_prefix, full_names }
+    }
+
+    /// The agent that `text` is nearest to, of which the first `most_chars` characters are read.
+    pub(crate) fn choose(&self, text: &str, most_chars: usize) -> Choice<'_> {
+        let scores = self.scores(text, most_chars);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        let best = order.first().map_or(0.0, |index| scores[*index].max(0.0));
+        let second = order.get(1).map_or(0.0, |index| scores[*index].max(0.0));
+        let margin = if best > 0.0 { (best - second) / best } else { 0.0 };
+        let strength = best / (best + LEAST_SCORE);
+        let confidence = round(strength * (0.5 + 0.5 * margin.min(1.0)));
+        if best < LEAST_SCORE || margin < LEAST_MARGIN {
+            return Choice { agent: None, confidence: round(1.0 - confidence) };
+        }
+        Choice { agent: order.first().map(|index| self.names[*index].as_str()), confidence }
+    }
+
+    fn scores(&self, text: &str, most_chars: usize) -> Vec<f64> {
+        let mut word_weights: HashMap<(&str, bool), f64> = HashMap::new();
+        let mut pair_weights: HashMap<&(String, String), f64> = HashMap::new();
+        let mut position = 0;
+        for sentence in sentences(text, most_chars) {
+            let weight = SENTENCES.get(position).or(SENTENCES.last()).copied().unwrap_or(0.1);
+            let in_names = self.in_names(&sentence);
+            for (index, term) in sentence.iter().enumerate() {
+                let Some((stem, nearness)) = self.known(&term.stem) else { continue };
+                let factor = if in_names[index] { IN_A_NAME } else { 1.0 };
+                *word_weights.entry((stem, term.denied)).or_default() += weight * nearness * factor;
+            }
+            for (index, pair) in sentence.windows(2).enumerate() {
+                let key = (pair[0].stem.clone(), pair[1].stem.clone());
+                if let Some((key, _)) = self.pairs.get_key_value(&key).filter(|_| !in_names[index]) {
+                    *pair_weights.entry(key).or_default() += weight;
+                }
+            }
+            // A greeting is not yet the head of the message.
+            if sentence.len() > 2 || position > 0 {
+                position += 1;
+            }
+        }
+        let mut scores = vec![0.0; self.names.len()];
+        for ((stem, denied), weight) in word_weights {
+            for posting in self.words.get(stem).into_iter().flatten() {
+                let agrees = if posting.denied == denied { 1.0 } else { CONTRADICTION };
+                scores[posting.agent] += agrees * posting.weight * saturated(weight);
+            }
+        }
+        for (pair, weight) in pair_weights {
+            for posting in self.pairs.get(pair).into_iter().flatten().filter(|posting| !posting.denied) {
+                scores[posting.agent] += PAIR * posting.weight * saturated(weight);
+            }
+        }
+        scores
+    }
+
+    /// The agents' own stem that a text's stem is, or is near to, and how near.
+    fn known(&self, stem: &str) -> Option<(&str, f64)> {
+        if let Some((known, _)) = self.words.get_key_value(stem) {
+            return Some((known, 1.0));
+        }
+        let candidates = self.by_prefix.get(&prefix(stem)?)?;
+        candidates
+            .iter()
+            .map(|known| (known.as_str(), nearness(stem, known)))
+            .filter(|(_, nearness)| *nearness >= 0.6)
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(known, nearness)| (known, nearness * 0.8))
+    }
+
+    /// Which terms of a sentence belong to an agent's full name.
+    fn in_names(&self, sentence: &[Term]) -> Vec<bool> {
+        let mut marked = vec![false; sentence.len()];
+        for name in self.full_names.iter().filter(|name| name.len() > 1) {
+            for start in 0..(sentence.len() + 1).saturating_sub(name.len()) {
+                let place = start..start + name.len();
+                if sentence[place.clone()].iter().zip(name).all(|(term, part)| term.stem == *part) {
+                    marked[place].fill(true);
+                }
+            }
+        }
+        marked
+    }
+}
+
+fn note(postings: &mut Vec<Posting>, agent: usize, weight: f64, denied: bool) {
+    match postings.iter_mut().find(|posting| posting.agent == agent) {
+        // The heavier part says what the term is to the agent; what else says it again adds a little.
+        Some(posting) if posting.denied == denied => posting.weight = posting.weight.max(weight) + 0.1 * weight,
+        Some(posting) if posting.weight < weight => *posting = Posting { agent, weight, denied },
+        Some(_) => {}
+        None => postings.push(Posting { agent, weight, denied }),
+    }
+}
+
+fn saturated(weight: f64) -> f64 {
+    (1.0 + SATURATION) * weight / (weight + SATURATION)
+}
+
+fn prefix(stem: &str) -> Option<String> {
+    let prefix: String = stem.chars().take(PREFIX).collect();
+    (stem.chars().count() > PREFIX).then_some(prefix)
+}
+
+/// How much of the longer of two words their common beginning is.
+fn nearness(a: &str, b: &str) -> f64 {
+    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    common as f64 / a.chars().count().max(b.chars().count()) as f64
+}
+
+fn stems(terms: &[Term]) -> Vec<String> {
+    terms.iter().map(|term| term.stem.clone()).collect()
+}
+
+fn round(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,433 @@
+//! Text as the offline method sees it: sentences in their order, each a list of terms with their polarity.
+//!
+//! Nothing here knows of agents; what the terms are worth is the business of `offline`.
+
+use serde_json::Value;
+
+/// A word in the form that its inflections share, and whether the text denies it ("not scored", "unscored").
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Term {
+    pub(crate) stem: String,
+    pub(crate) denied: bool,
+}
+
+/// Words that say nothing about what a text is.
+const STOP_WORDS: &[&str] = &[
+    "a",
+    "about",
+    "above",
+    "after",
+    "again",
+    "all",
+    "already",
+    "also",
+    "am",
+    "an",
+    "and",
+    "any",
+    "anyone",
+    "anything",
+    "are",
+    "as",
+    "ask",
+    "asked",
+    "asks",
+    "at",
+    "back",
+    "be",
+    "because",
+    "been",
+    "before",
+    "being",
+    "best",
+    "better",
+    "between",
+    "both",
+    "but",
+    "by",
+    "came",
+    "can",
+    "come",
+    "comes",
+    "could",
+    "did",
+    "do",
+    "does",
+    "doing",
+    "done",
+    "down",
+    "due",
+    "during",
+    "each",
+    "either",
+    "else",
+    "etc",
+    "even",
+    "ever",
+    "every",
+    "everyone",
+    "few",
+    "for",
+    "from",
+    "further",
+    "get",
+    "gets",
+    "getting",
+    "give",
+    "given",
+    "gives",
+    "go",
+    "goes",
+    "going",
+    "good",
+    "got",
+    "had",
+    "has",
+    "have",
+    "having",
+    "he",
+    "hello",
+    "her",
+    "here",
+    "hers",
+    "hey",
+    "hi",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "itself",
+    "just",
+    "kind",
+    "kindly",
+    "know",
+    "let",
+    "like",
+    "lot",
+    "made",
+    "make",
+    "makes",
+    "making",
+    "many",
+    "may",
+    "me",
+    "might",
+    "mine",
+    "more",
+    "most",
+    "much",
+    "must",
+    "my",
+    "need",
+    "needed",
+    "needs",
+    "now",
+    "of",
+    "off",
+    "on",
+    "once",
+    "one",
+    "only",
+    "onto",
+    "or",
+    "other",
+    "others",
+    "our",
+    "ours",
+    "out",
+    "over",
+    "own",
+    "per",
+    "please",
+    "put",
+    "really",
+    "same",
+    "say",
+    "says",
+    "see",
+    "shall",
+    "she",
+    "should",
+    "since",
+    "so",
+    "some",
+    "someone",
+    "something",
+    "soon",
+    "still",
+    "such",
+    "take",
+    "taken",
+    "takes",
+    "tell",
+    "than",
+    "thank",
+    "thanks",
+    "that",
+    "the",
+    "their",
+    "theirs",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "thing",
+    "things",
+    "this",
+    "those",
+    "through",
+    "thus",
+    "to",
+    "too",
+    "two",
+    "under",
+    "until",
+    "up",
+    "upon",
+    "us",
+    "use",
+    "used",
+    "uses",
+    "using",
+    "very",
+    "via",
+    "want",
+    "wanted",
+    "wants",
+    "was",
+    "way",
+    "we",
+    "well",
+    "went",
+    "were",
+    "what",
+    "when",
+    "where",
+    "whether",
+    "which",
+    "while",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "within",
+    "would",
+    "yet",
+    "you",
+    "your",
+    "yours",
+    // What every description of an agent has, and what addresses the one that dispatches.
+    "accept",
+    "accepted",
+    "accepts",
+    "agent",
+    "agents",
+    "input",
+    "message",
+    "messages",
+    "output",
+    "outputs",
+    "ignore",
+    "instruction",
+    "instructions",
+    "previous",
+    "route",
+    "routed",
+    "forward",
+    "dispatch",
+    "dispatcher",
+];
+
+const NEGATIONS: &[&str] = &[
+    "not", "no", "never", "without", "nor", "none", "neither", "cannot", "lacks", "lacking", "isn", "aren", "wasn",
+    "weren", "hasn", "haven", "hadn", "don", "doesn", "didn", "won", "wouldn", "couldn", "shouldn", "nobody",
+    "nothing",
+];
+
+/// How many words after a negation it reaches.
+const REACH: usize = 3;
+
+/// The sentences of a text. A JSON text gives its values in their order, each with its key, and `context` first, which is
+/// where a message of Baton says what it is.
+pub(crate) fn sentences(text: &str, most_chars: usize) -> Vec<Vec<Term>> {
+    let end = text.char_indices().nth(most_chars).map_or(text.len(), |(index, _)| index);
+    let text = &text[..end];
+    let flat = match serde_json::from_str::<Value>(text.trim()) {
+        Ok(value @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => {
+            let mut lines = String::new();
+            if let Some(context) = value.get("context") {
+                flatten(None, context, &mut lines);
+            }
+            flatten(None, &value, &mut lines);
+            lines
+        }
+        _ => text.to_owned(),
+    };
+    split_sentences(&flat).map(terms).filter(|sentence| !sentence.is_empty()).collect()
+}
+
+fn flatten(key: Option<&str>, value: &Value, lines: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields.iter().filter(|(key, _)| *key != "context") {
+                flatten(Some(key), value, lines);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| flatten(key, item, lines)),
+        Value::Null => {}
+        leaf => {
+            if let Some(key) = key {
+                lines.push_str(&key.replace('_', " "));
+                lines.push_str(": ");
+            }
+            match leaf {
+                Value::String(text) => lines.push_str(text),
+                other => lines.push_str(&other.to_string()),
+            }
+            lines.push('\n');
+        }
+    }
+}
+
+/// Cuts at line breaks, semicolons, and stops that are followed by a space.
+fn split_sentences(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut ends = rest.char_indices().filter_map(|(index, character)| {
+            let after = &rest[index + character.len_utf8()..];
+            let is_end = match character {
+                '\n' | '\r' | ';' | '|' | '•' | '。' | '！' | '？' => true,
+                '.' | '!' | '?' => after.starts_with(char::is_whitespace) || after.is_empty(),
+                _ => false,
+            };
+            is_end.then_some(index + character.len_utf8())
+        });
+        let (sentence, after) = rest.split_at(ends.next().unwrap_or(rest.len()));
+        rest = after;
+        Some(sentence)
+    })
+}
+
+/// The terms of one sentence, stop words left out, negation spread over the words that it reaches.
+pub(crate) fn terms(sentence: &str) -> Vec<Term> {
+    let lower = sentence.to_lowercase().replace(['\u{2019}', '\u{2018}'], "'").replace("e-mail", "email");
+    let mut found = Vec::new();
+    let mut reach = 0;
+    for clause in lower.split([',', ':', '(', ')', '—', '–']) {
+        reach = 0.min(reach);
+        for word in clause.split(|character: char| !character.is_alphanumeric()) {
+            if NEGATIONS.contains(&word) {
+                reach = REACH;
+                continue;
+            }
+            if matches!(word, "but" | "and" | "then" | "so") {
+                reach = 0;
+            }
+            if word.len() < 2 || word.bytes().all(|byte| byte.is_ascii_digit()) || STOP_WORDS.contains(&word) {
+                continue;
+            }
+            let denied = reach > 0;
+            reach = reach.saturating_sub(1);
+            let (word, un) = match word.strip_prefix("un") {
+                Some(rest) if rest.len() > 4 && (rest.ends_with("ed") || rest.ends_with("en")) => (rest, true),
+                _ => (word, false),
+            };
+            found.push(Term { stem: stem(word), denied: denied != un });
+        }
+    }
+    found
+}
+
+/// The form that the inflections of an English word share, near enough. Words in other scripts stay as they are.
+fn stem(word: &str) -> String {
+    if !word.is_ascii() || word.len() < 4 {
+        return word.to_owned();
+    }
+    let mut stem = word.to_owned();
+    if let Some(base) = stem.strip_suffix("ies").filter(|base| base.len() > 2) {
+        stem = format!("{base}y");
+    } else if stem.ends_with('s') && !["ss", "us", "is"].iter().any(|end| stem.ends_with(end)) {
+        stem.pop();
+    }
+    for suffix in ["ization", "isation", "ation", "ition", "ing", "ed", "ment", "ion", "er", "or", "ly", "e"] {
+        let Some(base) = stem.strip_suffix(suffix) else { continue };
+        let has_vowel = base.bytes().any(|byte| b"aeiouy".contains(&byte));
+        // "ion" belongs to the stem of "million", not to that of "ingestion".
+        if base.len() < 3 || !has_vowel || (suffix == "ion" && !base.ends_with(['s', 't'])) {
+            continue;
+        }
+        stem = base.to_owned();
+        let bytes = stem.as_bytes();
+        let doubled = bytes.len() > 3 && bytes[bytes.len() - 1] == bytes[bytes.len() - 2];
+        if doubled && !stem.ends_with(['l', 's', 'e']) {
+            stem.pop();
+        }
+        break;
+    }
+    if let Some(base) = stem.strip_suffix('y').filter(|base| base.len() > 2) {
+        stem = format!("{base}i");
+    } else if let Some(base) = stem.strip_suffix('e').filter(|base| base.len() > 2) {
+        stem = base.to_owned();
+    }
+    stem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let sentences = sentences(text, usize::MAX).into_iter().map(|sentence| {
+            let terms = sentence.into_iter().map(|term| format!("{}{}", if term.denied { "-" } else { "" }, term.stem));
+            terms.collect::<Vec<_>>().join(" ")
+        });
+        sentences.collect::<Vec<_>>().join(" / ")
+    }
+
+    #[test]
+    fn inflections_share_a_stem() {
+        for words in [
+            &["score", "scores", "scored", "scoring", "scorer"][..],
+            &["ingest", "ingestion", "ingested", "ingesting"],
+            &["nurture", "nurtured", "nurturing"],
+            &["research", "researched", "researching", "researcher"],
+            &["reply", "replies", "replied"],
+            &["engage", "engaged", "engagement", "engaging"],
+            &["refund", "refunds", "refunded"],
+            &["plan", "planned", "planning", "plans"],
+        ] {
+            assert!(words.iter().all(|word| stem(word) == stem(words[0])), "{words:?}");
+        }
+        assert_eq!(stem("größe"), "größe");
+    }
+
+    #[test]
+    fn denied_terms_are_marked() {
+        assert_eq!(shown("A lead that has not been researched."), "lead -research");
+        assert_eq!(shown("An unscored lead, scored by nobody yet"), "-scor lead scor");
+        assert_eq!(shown("It hasn't been paid but approved"), "-paid approv");
+    }
+
+    #[test]
+    fn sentences_keep_their_order() {
+        assert_eq!(
+            shown("New e-mail! Version 1.5 fails\nCall support; bye"),
+            "new email / version fail / call support / by"
+        );
+        assert_eq!(shown(r#"{"lead_data":{"job_title":"CTO"},"context":"Raw lead"}"#), "raw lead / job titl cto");
+        assert_eq!(sentences("aaaa bbbb", 4).len(), 1);
+        assert!(sentences(" 。 ", 100).is_empty());
+    }
+}
