@@ -5,14 +5,17 @@
 
 -- The bytes as text: NULL when they are not UTF-8.
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS event
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS event,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
 FROM incoming_leads;
 
 -- The event taken apart. The seven fields are those of the web form; what is blank or of another type is as good as
 -- missing, a number is taken as text.
 CREATE VIEW events AS
 SELECT
-  value, topic, partition, offset_id, published_ms, event,
+  value, topic, partition, offset_id, published_ms, answered_at, event,
   contract_error(event, (SELECT json_schema FROM contracts WHERE name = 'change_event')) AS broken,
   json_get_str(event, 'operationType') AS operation,
   coalesce(json_get_str(event, 'ns', 'db'), 'stratusdb') AS database_name,
@@ -60,7 +63,7 @@ SELECT
   CAST(NULL AS TEXT) AS parent_id,
   0 AS hop,
   'copy_leads' AS sender,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at,
+  answered_at AS created_at,
   named_struct(
     'name', name, 'email', email, 'job_title', job_title, 'company_name', company_name,
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
@@ -95,6 +98,6 @@ SELECT
     WHEN operation IS NULL THEN 'this is no change event: it has no operationType'
     ELSE 'the insert has no fullDocument with at least one field of a lead'
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM sorted_events
 WHERE destination = 'dead_letters';

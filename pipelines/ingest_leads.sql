@@ -6,7 +6,10 @@
 -- What to edit here: the prompt in `questions`.
 
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS message
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS message,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
 FROM lead_ingestion;
 
 CREATE VIEW opened AS
@@ -83,7 +86,7 @@ SELECT
     '[\s\p{Cc}]+', ' ', 'g'
   ) AS fallback,
   '{"temperature": 0.2, "max_tokens": 800}' AS options,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM checked
 WHERE refusal IS NULL;
@@ -91,7 +94,7 @@ WHERE refusal IS NULL;
 CREATE VIEW answers AS
 SELECT
   llm_complete(prompt, input, fallback, options) AS answer,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM questions;
 
@@ -111,7 +114,7 @@ SELECT
   message_id AS parent_id,
   hop + 1 AS hop,
   'Lead Ingestion Agent' AS sender,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at,
+  answered_at AS created_at,
   named_struct(
     'name', name, 'email', email, 'job_title', job_title, 'company_name', company_name,
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
@@ -131,7 +134,7 @@ SELECT
     WHEN status = 'ok' THEN 'the model answered with an empty report'
     ELSE coalesce(error, concat('no answer: ', status))
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM reports
 WHERE status <> 'ok' OR report IS NULL;
 
@@ -144,6 +147,6 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;

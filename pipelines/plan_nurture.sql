@@ -6,7 +6,12 @@
 -- in the first INSERT.
 
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS message
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS message,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000) + 259200000), '%Y-%m-%dT%H:%M:%S%.3fZ') AS in_three_days,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000) + 604800000), '%Y-%m-%dT%H:%M:%S%.3fZ') AS in_a_week
 FROM nurture_campaign;
 
 CREATE VIEW opened AS
@@ -116,7 +121,7 @@ SELECT
   concat(
     '{"temperature": 0.4, "max_tokens": 1500, "schema": ', (SELECT json_schema FROM contracts WHERE name = 'email_texts'), '}'
   ) AS options,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, recipient,
+  value, topic, partition, offset_id, published_ms, answered_at, in_three_days, in_a_week, message_id, workflow_id, hop, recipient,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM interests
 WHERE refusal IS NULL;
@@ -124,7 +129,7 @@ WHERE refusal IS NULL;
 CREATE VIEW answers AS
 SELECT
   llm_complete(prompt, input, fallback, options) AS answer,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, recipient,
+  value, topic, partition, offset_id, published_ms, answered_at, in_three_days, in_a_week, message_id, workflow_id, hop, recipient,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM questions;
 
@@ -158,7 +163,7 @@ SELECT
   message_id AS parent_id,
   hop + 1 AS hop,
   'Nurture Campaign Agent' AS sender,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at,
+  answered_at AS created_at,
   named_struct(
     'name', name, 'email', email, 'job_title', job_title, 'company_name', company_name,
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
@@ -167,15 +172,15 @@ SELECT
   make_array(
     named_struct(
       'to', recipient, 'subject', left(subject_1, 500), 'body', body_1,
-      'send_at', to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ')
+      'send_at', answered_at
     ),
     named_struct(
       'to', recipient, 'subject', left(subject_2, 500), 'body', body_2,
-      'send_at', to_char(to_timestamp_millis(published_ms + 259200000), '%Y-%m-%dT%H:%M:%S%.3fZ')
+      'send_at', in_three_days
     ),
     named_struct(
       'to', recipient, 'subject', left(subject_3, 500), 'body', body_3,
-      'send_at', to_char(to_timestamp_millis(published_ms + 604800000), '%Y-%m-%dT%H:%M:%S%.3fZ')
+      'send_at', in_a_week
     )
   ) AS emails
 FROM written
@@ -192,7 +197,7 @@ SELECT
     WHEN status = 'ok' THEN 'the model answered without three e-mails that have a subject and a body'
     ELSE coalesce(error, concat('no answer: ', status))
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM written
 WHERE NOT is_valid;
 
@@ -205,6 +210,6 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;

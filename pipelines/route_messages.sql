@@ -10,6 +10,7 @@ CREATE VIEW received AS
 SELECT
   value, topic, partition, offset_id, published_ms,
   TRY_CAST(value AS TEXT) AS message, -- NULL when the bytes are not UTF-8
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at,
   20 AS hop_limit,                    -- a message that has been passed on more often than this is halted
   0.5 AS least_confidence             -- a decision that the model is less sure of than this is not followed
 FROM agent_messages;
@@ -56,7 +57,7 @@ SELECT
   coalesce(given_workflow_id, left(encode(sha256(concat('workflow|', place)), 'hex'), 32)) AS workflow_id,
   coalesce(given_hop, 0) AS hop,
   coalesce(given_sender, 'unknown') AS sender,
-  coalesce(given_created_at, to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ')) AS created_at,
+  coalesce(given_created_at, answered_at) AS created_at,
   CASE
     WHEN message IS NULL THEN 'the message is not UTF-8 text'
     WHEN broken IS NOT NULL THEN concat('the message does not keep its contract: ', broken)
@@ -82,7 +83,7 @@ SELECT
   context AS question,
   (SELECT json_agg(named_struct('name', name, 'description', description, 'input', input)) FROM agents) AS candidates,
   '{}' AS options, -- for example '{"model": "…", "temperature": 0, "timeout": "10s"}'
-  value, topic, partition, offset_id, published_ms, message, least_confidence,
+  value, topic, partition, offset_id, published_ms, answered_at, message, least_confidence,
   message_id, workflow_id, parent_id, hop, sender, created_at
 FROM checked
 WHERE refusal IS NULL AND hop <= hop_limit;
@@ -91,13 +92,13 @@ CREATE VIEW decisions AS
 SELECT
   llm_classify(question, candidates, options) AS decision,
   question AS context,
-  value, topic, partition, offset_id, published_ms, message, least_confidence,
+  value, topic, partition, offset_id, published_ms, answered_at, message, least_confidence,
   message_id, workflow_id, parent_id, hop, sender, created_at
 FROM questions;
 
 CREATE VIEW decided AS
 SELECT
-  value, topic, partition, offset_id, published_ms, message, least_confidence,
+  value, topic, partition, offset_id, published_ms, answered_at, message, least_confidence,
   message_id, workflow_id, parent_id, hop, sender, created_at, context,
   json_get_str(decision, 'agent') AS agent,
   coalesce(json_get_str(decision, 'status'), 'failed') AS status,
@@ -224,7 +225,7 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;
 
@@ -241,6 +242,6 @@ SELECT
     WHEN status = 'ok' THEN 'the decision names no agent'
     ELSE coalesce(error, concat('no decision: ', status))
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM routed
 WHERE destination = 'dead_letters';

@@ -9,7 +9,10 @@
 -- `questions`.
 
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS message
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS message,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
 FROM lead_scoring;
 
 CREATE VIEW opened AS
@@ -163,7 +166,7 @@ SELECT
   concat(
     '{"temperature": 0, "max_tokens": 800, "schema": ', (SELECT json_schema FROM contracts WHERE name = 'lead_score'), '}'
   ) AS options,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, has_address,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop, has_address,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM scores
 WHERE refusal IS NULL;
@@ -171,7 +174,7 @@ WHERE refusal IS NULL;
 CREATE VIEW answers AS
 SELECT
   llm_complete(prompt, input, fallback, options) AS answer,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, has_address,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop, has_address,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM questions;
 
@@ -203,7 +206,7 @@ SELECT
   message_id AS parent_id,
   hop + 1 AS hop,
   'Lead Scoring Agent' AS sender,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at,
+  answered_at AS created_at,
   named_struct(
     'name', name, 'email', email, 'job_title', job_title, 'company_name', company_name,
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
@@ -236,7 +239,7 @@ SELECT
       'the model answered without a score from 0 to 100 or without one of the next steps Actively Engage, Nurture, Close'
     ELSE coalesce(error, concat('no answer: ', status))
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM judged
 WHERE NOT is_valid;
 
@@ -249,6 +252,6 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;

@@ -5,7 +5,10 @@
 -- half a campaign is worse than none.
 
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS message
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS message,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
 FROM send_email;
 
 -- `emails` is a list, or the same list as JSON text.
@@ -45,7 +48,7 @@ SELECT
 FROM examined;
 
 CREATE VIEW single_emails AS
-SELECT workflow_id, message_id, published_ms, unnest(extract_json(emails, '$[*]')) AS email
+SELECT workflow_id, message_id, answered_at, unnest(extract_json(emails, '$[*]')) AS email
 FROM checked
 WHERE refusal IS NULL;
 
@@ -71,9 +74,9 @@ SELECT
   json_get_str(email, 'body') AS body,
   coalesce(
     json_get_str(email, 'send_at'),
-    to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ')
+    answered_at
   ) AS send_at,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM single_emails;
 
 INSERT INTO completed_sink
@@ -85,7 +88,7 @@ SELECT
   hop,
   lead_email,
   CAST(json_length(emails) AS BIGINT) AS emails,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NULL;
 
@@ -98,6 +101,6 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;

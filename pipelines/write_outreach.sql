@@ -4,7 +4,10 @@
 -- What to edit here: the prompt and the offline text in `questions`.
 
 CREATE VIEW received AS
-SELECT value, topic, partition, offset_id, published_ms, TRY_CAST(value AS TEXT) AS message
+SELECT
+  value, topic, partition, offset_id, published_ms,
+  TRY_CAST(value AS TEXT) AS message,
+  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
 FROM active_outreach;
 
 CREATE VIEW opened AS
@@ -100,7 +103,7 @@ SELECT
   concat(
     '{"temperature": 0.4, "max_tokens": 800, "schema": ', (SELECT json_schema FROM contracts WHERE name = 'email_text'), '}'
   ) AS options,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, recipient,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop, recipient,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM interests
 WHERE refusal IS NULL;
@@ -108,7 +111,7 @@ WHERE refusal IS NULL;
 CREATE VIEW answers AS
 SELECT
   llm_complete(prompt, input, fallback, options) AS answer,
-  value, topic, partition, offset_id, published_ms, message_id, workflow_id, hop, recipient,
+  value, topic, partition, offset_id, published_ms, answered_at, message_id, workflow_id, hop, recipient,
   name, email, job_title, company_name, company_website, project_description, lead_source
 FROM questions;
 
@@ -133,7 +136,7 @@ SELECT
   message_id AS parent_id,
   hop + 1 AS hop,
   'Active Outreach Agent' AS sender,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at,
+  answered_at AS created_at,
   named_struct(
     'name', name, 'email', email, 'job_title', job_title, 'company_name', company_name,
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
@@ -142,7 +145,7 @@ SELECT
   make_array(
     named_struct(
       'to', recipient, 'subject', left(subject, 500), 'body', body,
-      'send_at', to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ')
+      'send_at', answered_at
     )
   ) AS emails
 FROM written
@@ -159,7 +162,7 @@ SELECT
     WHEN status = 'ok' THEN 'the model answered without a subject or without a body'
     ELSE coalesce(error, concat('no answer: ', status))
   END AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM written
 WHERE NOT is_valid;
 
@@ -172,6 +175,6 @@ SELECT
   encode(value, 'base64') AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
-  to_char(to_timestamp_millis(published_ms), '%Y-%m-%dT%H:%M:%S%.3fZ') AS created_at
+  answered_at AS created_at
 FROM checked
 WHERE refusal IS NOT NULL;
