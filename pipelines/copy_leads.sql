@@ -70,7 +70,7 @@ SELECT
   ) AS lead_data,
   regexp_replace(
     concat(
-      'Raw lead from the web form; nobody has looked into it yet. ',
+      'New, raw lead from the web form, not researched yet. ',
       'Name: ', coalesce(left(name, 200), 'not given'),
       '. Job title: ', coalesce(left(job_title, 200), 'not given'),
       '. Company: ', coalesce(left(company_name, 200), 'not given'),

@@ -212,10 +212,8 @@ SELECT
     'company_website', company_website, 'project_description', project_description, 'lead_source', lead_source
   ) AS lead_data,
   CASE
-    WHEN next_step = 'Close' THEN
-      concat('Closed; nothing further to do. ', coalesce(left(summary, 500), 'Not a sales inquiry.'), ' Points: ', CAST(score AS TEXT), '.')
-    WHEN NOT has_address THEN
-      concat('Closed; nothing further to do. There is no way to write back. Points: ', CAST(score AS TEXT), '.')
+    WHEN next_step = 'Close' THEN concat('Closed; nothing further to do. ', coalesce(left(summary, 500), 'Not a sales inquiry.'))
+    WHEN NOT has_address THEN 'Closed; nothing further to do. There is no way to write back.'
     ELSE
       concat(
         'Scored lead whose next step is ', next_step, '. Score: ', CAST(score AS TEXT), ' of 100. ',

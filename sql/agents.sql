@@ -16,7 +16,7 @@ INSERT INTO agents VALUES
   (
     'Lead Ingestion Agent',
     'Looks into a raw lead: finds out who the person and the company are.',
-    'A raw lead, just as it came from the web form. Nobody has looked into it yet.',
+    'A new, raw lead, just as it came from the web form. It has not been researched yet.',
     'A research report on the lead.'
   ),
   (
