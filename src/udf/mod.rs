@@ -11,7 +11,7 @@ mod host;
 mod source;
 mod types;
 
-pub use build::BuiltUdf;
+pub use build::{BuiltUdf, Progress, build};
 pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
     Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedSlot, LoadedUdf, RowError, RowErrors,
