@@ -59,6 +59,17 @@ impl EncodedRows {
         (0..self.len()).map(|row| self.get(row).unwrap_or_default())
     }
 
+    /// All messages in one piece, a line break after each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(self.bytes.len() + self.len());
+        for row in self.iter() {
+            lines.extend_from_slice(row);
+            lines.push(b'\n');
+        }
+        lines
+    }
+
     fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }

@@ -113,10 +113,7 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
         return "it is not JSON: it begins with a byte order mark, which JSON must not have".into();
     }
     let reason = match error {
-        E::EofWhileParsingList
-        | E::EofWhileParsingObject
-        | E::EofWhileParsingString
-        | E::EofWhileParsingValue => {
+        E::EofWhileParsingList | E::EofWhileParsingObject | E::EofWhileParsingString | E::EofWhileParsingValue => {
             if payload.iter().all(u8::is_ascii_whitespace) {
                 return "it is not JSON: it has nothing but white space".into();
             }
