@@ -54,7 +54,7 @@ SELECT
   btrim(
     regexp_replace(
       lower(coalesce(project_description, '')),
-      '[^.!?\n。！？]*(\b(ignore|disregard|forget|override|bypass|ignoriere?|vergiss|missachte|ignor[ae]|olvida|ignorez|oubliez)\b[^.!?\n。！？]*\b(instructions?|prompts?|rules?|previous|prior|above|everything|orders|anweisungen|vorgaben|regeln|instrucciones|reglas|consignes|instru[cç][oõ]es)\b|system prompt|\byou (are now|must|shall)\b|\b(set|give|assign|rate|mark|score|award|treat|classify|route|send|forward|hand)\b[^.!?\n。！？]*\b(score|points|this lead|the lead|this message|agent|next step|priority)\b|actively engage|next step|指示を無視|命令を無視|忽略[^.!?\n。！？]*指[令示])[^.!?\n。！？]*[.!?\n。！？]?',
+      '[^.!?\n。！？]*(\b(ignore|disregard|forget|override|bypass|ignoriere?|vergiss|missachte|ignor[ae]|olvida|ignorez|oubliez)\b[^.!?\n。！？]*\b(instructions?|prompts?|rules?|previous|prior|above|everything|orders|anweisungen|vorgaben|regeln|instrucciones|reglas|consignes|instru[cç][oõ]es)\b|system prompt|\bscore *[=:]|scored lead|research report on|ready to be sent|\byou (are now|must|shall)\b|\b(set|give|assign|rate|mark|score|award|treat|classify|route|send|forward|hand)\b[^.!?\n。！？]*\b(score|points|this lead|the lead|this message|agent|next step|priority)\b|actively engage|next step|指示を無視|命令を無視|忽略[^.!?\n。！？]*指[令示])[^.!?\n。！？]*[.!?\n。！？]?',
       ' ', 'g'
     )
   ) AS project
@@ -197,8 +197,8 @@ SELECT
     AND coalesce(next_step IN ('Actively Engage', 'Nurture', 'Close'), FALSE) AS is_valid
 FROM judgements;
 
--- The first sentence says what the message is now: the next agent is chosen by it. Of what the person wrote, only name,
--- role and company are in the context; the rest stays in lead_data.
+-- The first sentence says what the message is now: the next agent is chosen by it. What the person typed in stays in
+-- lead_data, where the next agent reads it, so that it has no say in who that is.
 INSERT INTO agent_messages_sink
 SELECT
   left(encode(sha256(concat(message_id, '|Lead Scoring Agent|1')), 'hex'), 32) AS message_id,
@@ -217,9 +217,7 @@ SELECT
     ELSE
       concat(
         'Scored lead whose next step is ', next_step, '. Score: ', CAST(score AS TEXT), ' of 100. ',
-        coalesce(left(summary, 500), ''), ' Talking points: ', coalesce(left(talking_points, 2000), 'none'),
-        ' Person: ', coalesce(left(name, 100), 'not known'), ', ', coalesce(left(job_title, 100), 'role not known'), ', ',
-        coalesce(left(company_name, 100), 'company not known'), '.'
+        coalesce(left(summary, 500), ''), ' Talking points: ', coalesce(left(talking_points, 2000), 'none')
       )
   END AS context
 FROM judged
