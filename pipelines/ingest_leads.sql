@@ -49,7 +49,11 @@ FROM opened;
 -- orders has no place in a report.
 CREATE VIEW questions AS
 SELECT
-  'You research leads for StratusDB, which sells a cloud data warehouse (StratusAI Warehouse) to data and analytics leaders at mid-size and large companies. Write a research report on the lead, in at most 200 words of plain English: who the person is and whether such a person decides on a data warehouse; what the company does and how large it is likely to be; what they want to do and what they use today; what is not known and should be asked. Use what the lead says and what is commonly known about the company. Make nothing up; say that it is not known. Do not give a score.' AS prompt,
+  'You research leads for StratusDB, which sells a cloud data warehouse (StratusAI Warehouse) to data and analytics
+  leaders at mid-size and large companies. Write a research report on the lead, in at most 200 words of plain English:
+  who the person is and whether such a person decides on a data warehouse; what the company does and how large it is
+  likely to be; what they want to do and what they use today; what is not known and should be asked. Use what the lead
+  says and what is commonly known about the company. Make nothing up; say that it is not known. Do not give a score.' AS prompt,
   context AS input,
   regexp_replace(
     concat(
@@ -58,7 +62,11 @@ SELECT
         WHEN NOT regexp_like(mail_domain, '^[^\s@.]+(\.[^\s@.]+)+$') THEN 'none'
         WHEN regexp_like(
           mail_domain,
-          '^(gmail|googlemail|yahoo|ymail|hotmail|outlook|live|msn|icloud|me|aol|gmx|web|t-online|freenet|proton|protonmail|pm|mail|yandex|qq|163|126|naver|zoho|fastmail|posteo|orange|wanadoo|laposte|libero|terra|uol|bol|hey|tutanota)\.[a-z]{2,3}(\.[a-z]{2})?$'
+          concat(
+            '^(gmail|googlemail|yahoo|ymail|hotmail|outlook|live|msn|icloud|me|aol|gmx|web|t-online|freenet|proton|',
+            'protonmail|pm|mail|yandex|qq|163|126|naver|zoho|fastmail|posteo|orange|wanadoo|laposte|libero|terra|',
+            'uol|bol|hey|tutanota)\.[a-z]{2,3}(\.[a-z]{2})?$'
+          )
         ) THEN concat(left(mail_domain, 200), ', a free provider')
         WHEN strpos(lower(coalesce(company_website, '')), mail_domain) > 0 THEN
           concat(left(mail_domain, 200), ', the same as the website')
