@@ -55,11 +55,29 @@ CREATE VIEW interests AS
 SELECT
   *,
   CASE
-    WHEN regexp_like(project, 'migrat|migrier|migraci|moderni|legacy|ablös|ersetz|reemplaz|sustitu|remplac|snowflake|redshift|bigquery|teradata|synapse|databricks|netezza|oracle|sap |hadoop|sql server|移行|刷新|迁移') THEN 'migration'
+    WHEN regexp_like(
+      project,
+      concat(
+        'migrat|migrier|migraci|moderni|legacy|ablös|ersetz|reemplaz|sustitu|remplac|snowflake|redshift|bigquery|',
+        'teradata|synapse|databricks|netezza|oracle|sap |hadoop|sql server|移行|刷新|迁移'
+      )
+    ) THEN 'migration'
     WHEN regexp_like(project, 'cost|price|expens|bill\b|invoice|kosten|teuer|coste|caro\b|coût|コスト|费用|成本') THEN 'costs'
-    WHEN regexp_like(project, 'real[- ]?time|latency|slow|streaming|echtzeit|langsam|tiempo real|lent[oa]|リアルタイム|遅い|实时') THEN 'speed'
-    WHEN regexp_like(project, 'machine learning|\bml\b|\bai\b|forecast|predict|prognose|inteligencia artificial|機械学習|予測|机器学习|人工智能') THEN 'machine learning'
-    WHEN regexp_like(project, 'dashboard|report|\bbi\b|analytic|analys|kpi|auswertung|bericht|informe|anal[ií]|cuadros|tableau|looker|レポート|分析|ダッシュボード|报表') THEN 'reporting'
+    WHEN regexp_like(
+      project,
+      'real[- ]?time|latency|slow|streaming|echtzeit|langsam|tiempo real|lent[oa]|リアルタイム|遅い|实时'
+    ) THEN 'speed'
+    WHEN regexp_like(
+      project,
+      'machine learning|\bml\b|\bai\b|forecast|predict|prognose|inteligencia artificial|機械学習|予測|机器学习|人工智能'
+    ) THEN 'machine learning'
+    WHEN regexp_like(
+      project,
+      concat(
+        'dashboard|report|\bbi\b|analytic|analys|kpi|auswertung|bericht|informe|anal[ií]|cuadros|tableau|looker|',
+        'レポート|分析|ダッシュボード|报表'
+      )
+    ) THEN 'reporting'
     ELSE 'data'
   END AS interest
 FROM checked;
@@ -68,7 +86,11 @@ FROM checked;
 -- the form that the model's answer has to have (\n in it is a new line).
 CREATE VIEW questions AS
 SELECT
-  'You write for StratusDB, which sells a cloud data warehouse (StratusAI Warehouse) to data and analytics leaders at mid-size and large companies. Write one personal e-mail that asks this lead for a meeting of 30 minutes, in the language in which the lead describes the project. At most 150 words, plain text. Refer to what the lead wants to do and to one or two talking points; promise nothing that the report does not say. Sign as "The StratusDB team". Leave no placeholders. Answer with subject and body.' AS prompt,
+  'You write for StratusDB, which sells a cloud data warehouse (StratusAI Warehouse) to data and analytics leaders at
+  mid-size and large companies. Write one personal e-mail that asks this lead for a meeting of 30 minutes, in the
+  language in which the lead describes the project. At most 150 words, plain text. Refer to what the lead wants to do
+  and to one or two talking points; promise nothing that the report does not say. Sign as "The StratusDB team". Leave
+  no placeholders. Answer with subject and body.' AS prompt,
   concat(
     context,
     chr(10), chr(10), 'The web form. Name: ', coalesce(name, 'not given'), '. Job title: ', coalesce(job_title, 'not given'),

@@ -55,7 +55,7 @@ CREATE TABLE agent_messages_with_emails_sink (
     lead_source TEXT
   >,
   context TEXT,
-  emails STRUCT<"to" TEXT, subject TEXT, body TEXT, send_at TEXT>[]
+  emails STRUCT<to TEXT, subject TEXT, body TEXT, send_at TEXT>[]
 ) WITH (
   connector = 'kafka',
   type = 'sink',

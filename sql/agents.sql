@@ -22,7 +22,7 @@ INSERT INTO agents VALUES
   (
     'Lead Scoring Agent',
     'Judges how well a researched lead fits: gives it a score from 0 to 100, talking points and a next step.',
-    'A research report on a lead that has no score yet.',
+    'A research report on a lead, with findings on the person and the company. The lead has no score yet.',
     'A scored lead, with the next step: Actively Engage or Nurture.'
   ),
   (

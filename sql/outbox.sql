@@ -5,7 +5,7 @@ CREATE TABLE outbox_sink (
   email_id TEXT,
   workflow_id TEXT,
   message_id TEXT,
-  "to" TEXT,
+  to TEXT,
   subject TEXT,
   body TEXT,
   send_at TEXT,

@@ -12,8 +12,9 @@ consumer = Consumer(kafka | {"group.id": "my-agent", "auto.offset.reset": "earli
 producer = Producer(kafka | {"enable.idempotence": True})
 consumer.subscribe([TOPIC])
 
-def work(lead):  # yours; its first sentence says what the message is now, and the next agent is chosen by that
-    return f"Research report on a lead that has no score yet. {lead.get('company_name') or 'The company'} is worth a call."
+def work(lead):  # yours; it says first what the message is now, because the next agent is chosen by that
+    return ("Research report on a lead, with findings on the person and the company. The lead has no score yet. "
+            f"{lead.get('company_name') or 'The company'} is worth a call.")
 
 while True:
     record = consumer.poll(1.0)
