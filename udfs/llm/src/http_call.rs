@@ -110,11 +110,14 @@ impl HttpSettings {
     }
 }
 
+/// Gives the value of an environment variable.
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What `http_call` calls with.
 pub struct HttpCaller {
     settings: Result<HttpSettings, String>,
     transport: Transport,
-    environment: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    environment: Environment,
 }
 
 impl HttpCaller {
