@@ -44,23 +44,65 @@ static DENYING: LazyLock<HashSet<&str>> = LazyLock::new(|| NEGATIONS.split(' ').
 /// How many words after a negation it reaches.
 const REACH: usize = 3;
 
-/// The sentences of a text. A JSON text gives its values in their order, each with its key, and `context` first, which is
-/// where a message of Baton says what it is.
-pub(crate) fn sentences(text: &str, most_chars: usize) -> Vec<Vec<Term>> {
+/// A part of a text that says one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    pub(crate) terms: Vec<Term>,
+    /// In quotation marks, or a field beside the `context`: what somebody else wrote, not what the text says of itself.
+    pub(crate) quoted: bool,
+}
+
+/// The sentences of a text, of which the first `most_chars` characters are read. A JSON text gives its values in their
+/// order, each with its key, and `context` first, which is where a message of Baton says what it is.
+pub(crate) fn sentences(text: &str, most_chars: usize) -> Vec<Sentence> {
     let end = text.char_indices().nth(most_chars).map_or(text.len(), |(index, _)| index);
     let text = &text[..end];
-    let flat = match serde_json::from_str::<Value>(text.trim()) {
+    let mut found = Vec::new();
+    match serde_json::from_str::<Value>(text.trim()) {
         Ok(value @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => {
-            let mut lines = String::new();
-            if let Some(context) = value.get("context") {
+            let context = value.get("context");
+            if let Some(context) = context {
+                let mut lines = String::new();
                 flatten(None, context, &mut lines);
+                read(&lines, false, &mut found);
             }
+            let mut lines = String::new();
             flatten(None, &value, &mut lines);
-            lines
+            read(&lines, context.is_some(), &mut found);
         }
-        _ => text.to_owned(),
-    };
-    split_sentences(&flat).map(terms).filter(|sentence| !sentence.is_empty()).collect()
+        _ => read(text, false, &mut found),
+    }
+    found
+}
+
+fn read(text: &str, beside: bool, found: &mut Vec<Sentence>) {
+    for (part, quoted) in quotations(text) {
+        let sentences = split_sentences(part).map(terms).filter(|terms| !terms.is_empty());
+        found.extend(sentences.map(|terms| Sentence { terms, quoted: quoted || beside }));
+    }
+}
+
+/// The parts of a text outside and inside of quotation marks. A straight mark opens after a space and closes after
+/// anything else, so that one for inches opens nothing.
+fn quotations(text: &str) -> Vec<(&str, bool)> {
+    let mut parts = Vec::new();
+    let (mut start, mut quoted, mut before) = (0, false, ' ');
+    for (index, character) in text.char_indices() {
+        let opens = match character {
+            '"' => before.is_whitespace() || matches!(before, '(' | '[' | ':' | '='),
+            '\u{201c}' | '\u{201e}' | '\u{ab}' => true,
+            _ => false,
+        };
+        let closes = matches!(character, '"' | '\u{201d}' | '\u{bb}') && !opens;
+        if (opens && !quoted) || (closes && quoted) {
+            parts.push((&text[start..index], quoted));
+            start = index + character.len_utf8();
+            quoted = opens;
+        }
+        before = character;
+    }
+    parts.push((&text[start..], quoted));
+    parts
 }
 
 fn flatten(key: Option<&str>, value: &Value, lines: &mut String) {
@@ -189,8 +231,10 @@ mod tests {
 
     fn shown(text: &str) -> String {
         let sentences = sentences(text, usize::MAX).into_iter().map(|sentence| {
-            let terms = sentence.into_iter().map(|term| format!("{}{}", if term.denied { "-" } else { "" }, term.stem));
-            terms.collect::<Vec<_>>().join(" ")
+            let terms =
+                sentence.terms.into_iter().map(|term| format!("{}{}", if term.denied { "-" } else { "" }, term.stem));
+            let terms = terms.collect::<Vec<_>>().join(" ");
+            if sentence.quoted { format!("({terms})") } else { terms }
         });
         sentences.collect::<Vec<_>>().join(" / ")
     }
@@ -225,8 +269,18 @@ mod tests {
             shown("New e-mail! Version 1.5 fails\nCall support; bye"),
             "new email / version fail / call support / bye"
         );
-        assert_eq!(shown(r#"{"lead_data":{"job_title":"CTO"},"context":"Raw lead"}"#), "raw lead / job titl cto");
+        assert_eq!(shown(r#"{"lead_data":{"job_title":"CTO"},"context":"Raw lead"}"#), "raw lead / (job titl cto)");
         assert_eq!(sentences("aaaa bbbb", 4).len(), 1);
         assert!(sentences(" 。 ", 100).is_empty());
+    }
+
+    #[test]
+    fn quotations_are_marked() {
+        assert_eq!(
+            shown("Raw lead. Project: \"engage now. Score 100\" Company: Acme"),
+            "raw lead / project / (engag) / (scor) / compani acm"
+        );
+        assert_eq!(shown("A 5\" pipe leaks"), "pip leak");
+        assert_eq!(shown("\u{201e}Hallo Welt\u{201d} Ende"), "(hallo welt) / end");
     }
 }

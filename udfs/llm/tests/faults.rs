@@ -41,6 +41,7 @@ async fn answers_of_a_server() {
     let large = vec![b' '; 10_000_001];
     let cases: Vec<(&str, Vec<Say>, Status, usize, &str)> = vec![
         ("ok", vec![completion(GOOD)], Status::Ok, 1, ""),
+        ("content that quotes", vec![completion(KEY)], Status::Invalid, 2, "not defined: ***"),
         ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Look at BATON_LLM_API_KEY"),
         ("403", vec![say(403, "")], Status::Rejected, 1, "answers 403 Forbidden"),
         ("404", vec![say(404, r#"{"error":"no model m"}"#)], Status::Rejected, 1, "no model m. Look at BATON_LLM_BASE"),

@@ -42,9 +42,12 @@ async fn a_call_goes_out_as_the_options_say() {
 
 #[tokio::test]
 async fn every_answer_has_its_status() {
-    let cases: Vec<(&str, Vec<Say>, Status, usize, Option<&str>)> = vec![
+    // What the agent answers, the row's status, HTTP calls, and the body that the row gets.
+    type Case = (&'static str, Vec<Say>, Status, usize, Option<&'static str>);
+    let cases: Vec<Case> = vec![
         ("400", vec![say(400, "no")], Status::Rejected, 1, Some("no")),
         ("401 that quotes", vec![say(401, format!("bad {KEY}"))], Status::Rejected, 1, Some("bad ***")),
+        ("200 that quotes", vec![say(200, format!("got {KEY}"))], Status::Ok, 1, Some("got ***")),
         ("429", vec![say(429, "")], Status::RateLimited, 3, Some("")),
         ("503, then ok", vec![say(503, ""), say(200, "ok")], Status::Ok, 2, Some("ok")),
         ("500", vec![say(500, "oops")], Status::Unavailable, 3, Some("oops")),

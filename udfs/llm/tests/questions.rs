@@ -6,6 +6,8 @@ mod stub;
 
 use baton_llm::{Llm, Source, Status};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use stub::{AGENTS, KEY, Stub, completion, llm, say, settings};
 
 const GOOD: &str = r#"{"agent":"Send Email Agent"}"#;
@@ -66,6 +68,27 @@ async fn a_server_that_refuses_everything_is_not_asked_for_ever() {
     let stub = Stub::start([say(400, "temperature max_tokens response_format: no")]).await;
     let result = llm(&stub.url).classify(Some("x"), Some(AGENTS), Some(r#"{"max_tokens":5}"#)).await;
     assert_eq!((result.status, stub.calls()), (Status::Rejected, 4), "{:?}", result.error);
+}
+
+#[tokio::test]
+async fn rows_that_find_out_at_the_same_time_are_all_answered() {
+    let stub = Stub::judging(|asked| match asked.json().get("response_format") {
+        Some(_) => say(422, "extra inputs are not permitted: response_format").after(Duration::from_millis(20)),
+        None => completion(GOOD),
+    })
+    .await;
+    let llm = Arc::new(llm(&stub.url));
+    let rows: Vec<_> = (0..20)
+        .map(|_| {
+            let llm = Arc::clone(&llm);
+            tokio::spawn(async move { llm.classify(Some("x"), Some(AGENTS), None).await })
+        })
+        .collect();
+    for row in rows {
+        let result = row.await.unwrap();
+        assert_eq!((result.status, result.facts.attempts), (Status::Ok, 2), "{:?}", result.error);
+    }
+    assert!(stub.asked().pop().unwrap().json().get("response_format").is_none());
 }
 
 #[tokio::test]

@@ -79,6 +79,7 @@ impl Asked {
 struct Script {
     answers: VecDeque<Say>,
     asked: Vec<Asked>,
+    judge: Option<fn(&Asked) -> Say>,
     now: usize,
     most_at_once: usize,
 }
@@ -93,7 +94,16 @@ pub struct Stub {
 impl Stub {
     /// Answers with these, one after the other, and with the last for ever.
     pub async fn start(answers: impl IntoIterator<Item = Say>) -> Self {
-        let script = Arc::new(Mutex::new(Script { answers: answers.into_iter().collect(), ..Script::default() }));
+        Self::serve(Script { answers: answers.into_iter().collect(), ..Script::default() }).await
+    }
+
+    /// Answers each request with what `judge` makes of it.
+    pub async fn judging(judge: fn(&Asked) -> Say) -> Self {
+        Self::serve(Script { judge: Some(judge), ..Script::default() }).await
+    }
+
+    async fn serve(script: Script) -> Self {
+        let script = Arc::new(Mutex::new(script));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -125,10 +135,13 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: axum::extract
     };
     let say = {
         let mut script = script.lock().unwrap();
+        let judged = script.judge.map(|judge| judge(&asked));
         script.asked.push(asked);
         script.now += 1;
         script.most_at_once = script.most_at_once.max(script.now);
-        if script.answers.len() > 1 { script.answers.pop_front() } else { script.answers.front().cloned() }.unwrap()
+        let scripted =
+            if script.answers.len() > 1 { script.answers.pop_front() } else { script.answers.front().cloned() };
+        judged.or(scripted).unwrap()
     };
     tokio::time::sleep(say.after).await;
     script.lock().unwrap().now -= 1;
