@@ -144,8 +144,8 @@ mod tests {
             (r#"{"name":"A","email":"nobody"}"#, r#"/email: "nobody" is not a "email""#),
             (
                 r#"{"name":"","email":"a@b.example","score":120.5}"#,
-                "/name: \"\" is shorter than 1 character; /score: 120.5 is greater than the maximum of 100; /score: \
-                 120.5 is not of type \"integer\"",
+                "/name: \"\" is shorter than 1 character; /score: 120.5 is not of type \"integer\"; /score: 120.5 is \
+                 greater than the maximum of 100",
             ),
             (r#"{"name":"A","email":"a@b.example","x":1}"#, r#"the top level: "x" is not allowed"#),
             (

@@ -110,11 +110,14 @@ impl HttpSettings {
     }
 }
 
+/// Gives the value of an environment variable.
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What `http_call` calls with.
 pub struct HttpCaller {
     settings: Result<HttpSettings, String>,
     transport: Transport,
-    environment: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    environment: Environment,
 }
 
 impl HttpCaller {
@@ -195,8 +198,7 @@ impl HttpCaller {
         if let Some(answer) = answer {
             result.http_status = Some(answer.status.as_u16());
             match String::from_utf8(answer.body) {
-                Ok(body) if failure.is_none() => result.body = Some(body),
-                // A refusal may quote the key that it refuses.
+                // What quotes a key back must not carry it into a topic.
                 Ok(body) => result.body = Some(redact(&body, secrets)),
                 Err(_) if failure.is_none() => {
                     return Err(Failure::new(

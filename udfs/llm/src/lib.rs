@@ -30,6 +30,7 @@ pub use contract::contract_error;
 pub use http_call::{HttpAnswer, HttpCaller, HttpSettings};
 pub use llm::Llm;
 pub use result::{Classification, Completion, Source, Status};
+pub use secret::Secret;
 pub use settings::{Settings, Summary, check_settings};
 
 use std::sync::OnceLock;

@@ -107,12 +107,18 @@ impl Dialects {
         known.get(&key(endpoint)).copied().unwrap_or_default()
     }
 
-    fn remember(&self, endpoint: &Endpoint, dialect: Dialect) {
+    /// Adds what was found out to what is known. Nothing is ever taken back, so that rows which find out different things
+    /// at the same time end up with all of them, and no row meets more than three refusals.
+    fn remember(&self, endpoint: &Endpoint, found: Dialect) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_REMEMBERED {
             known.clear();
         }
-        known.insert(key(endpoint), dialect);
+        let dialect = known.entry(key(endpoint)).or_default();
+        dialect.response_format &= found.response_format;
+        dialect.enforces &= found.enforces;
+        dialect.temperature &= found.temperature;
+        dialect.completion_tokens |= found.completion_tokens;
     }
 
     /// Notes that the server took a schema and answered past it.
@@ -126,7 +132,7 @@ fn key(endpoint: &Endpoint) -> (String, String) {
 }
 
 /// Asks once, with the transport's tries, and again at once for each thing that the server turns out not to take (three
-/// at most, and only the first time for a server and model). Adds up in `spent` what answers took.
+/// at most, and only the first time for a server and model).
 pub(crate) async fn ask(
     transport: &Transport,
     dialects: &Dialects,
@@ -139,23 +145,27 @@ pub(crate) async fn ask(
         let dialect = dialects.of(endpoint);
         let request = build(endpoint, question, dialect).map_err(|why| AskError::Final(Failure::config(why)))?;
         let answer = transport.send(&request, row, &secrets).await.map_err(|failed| AskError::Final(failed.failure))?;
-        if matches!(answer.status.as_u16(), 400 | 422) {
-            // Another row may have found it out in the meantime: then it is only sent again.
-            let next = dialect.without(&String::from_utf8_lossy(&answer.body), question);
-            if let Some(next) = next {
-                dialects.remember(endpoint, next);
-                continue;
-            }
+        if matches!(answer.status.as_u16(), 400 | 422)
+            && let Some(next) = dialect.without(&String::from_utf8_lossy(&answer.body), question)
+        {
+            dialects.remember(endpoint, next);
+            continue;
         }
         if !answer.status.is_success() {
             let hint = refusal_hint(endpoint, &answer);
             let message = describe_answer(&request, &answer, &secrets) + &hint;
             return Err(AskError::Final(Failure::new(Status::Rejected, message)));
         }
-        return read(&answer.body).map_err(|why| {
-            let why = format!("{} answers {why}", request.origin());
-            AskError::Unreadable(crate::secret::redact(&why, secrets.iter().copied()))
-        });
+        // A server may quote the key anywhere; it must not get into a topic.
+        let clean = |text: String| crate::secret::redact(&text, secrets.iter().copied());
+        return match read(&answer.body) {
+            Ok(mut reply) => {
+                reply.text = clean(reply.text);
+                reply.spent.model = reply.spent.model.map(clean);
+                Ok(reply)
+            }
+            Err(why) => Err(AskError::Unreadable(clean(format!("{} answers {why}", request.origin())))),
+        };
     }
 }
 
