@@ -457,7 +457,7 @@ mod tests {
         assert!(output.batches.lock().unwrap().iter().all(|(batch, _)| batch.num_rows() <= BATCH_ROWS));
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn no_more_than_the_limit_is_in_flight_and_the_end_waits_for_delivery() {
         let (_folder, path) = file("{\"id\":1}\n".repeat(5_000));
         let (context, _) = context();
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(seen, 5_000);
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_stop_ends_reading_and_waits_for_what_is_in_flight() {
         let (_folder, path) = file("{\"id\":1}\n".repeat(50_000));
         let (context, _) = context();
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(output.rows(), 0, "nothing is read after a stop");
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn rows_of_a_pipe_come_at_once_and_a_stop_ends_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");

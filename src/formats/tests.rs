@@ -8,36 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Environment;
-use crate::diag::{SourceText, Span};
-use crate::sql::table::{ColumnDef, OptionEntry, TableDef};
-
-fn table(columns: Vec<ColumnDef>, options: &[(&str, &str)]) -> TableDef {
-    let source = SourceText::new("t.sql", "t");
-    let span = Span::new(&source, 0..1);
-    let entry = |(key, value): &(&str, &str)| OptionEntry {
-        key: (*key).into(),
-        key_span: span.clone(),
-        value: (*value).into(),
-        value_span: span.clone(),
-    };
-    TableDef { name: "t".into(), span: span.clone(), columns, options: options.iter().map(entry).collect() }
-}
-
-fn column(name: &str, data_type: DataType) -> ColumnDef {
-    let source = SourceText::new("t.sql", "t");
-    ColumnDef {
-        name: name.into(),
-        span: Span::new(&source, 0..1),
-        data_type,
-        json: false,
-        nullable: true,
-        kind: ColumnKind::Data,
-    }
-}
-
-fn json_column(name: &str) -> ColumnDef {
-    ColumnDef { json: true, ..column(name, DataType::Utf8) }
-}
+use crate::connectors::testing::{column, json_column, table};
+use crate::sql::table::{ColumnDef, TableDef};
 
 fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))

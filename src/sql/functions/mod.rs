@@ -5,7 +5,9 @@
 //! has no end. Aggregates and window functions are left as they are.
 
 mod clock;
+mod json_operators;
 mod json_path;
+mod json_values;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,9 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use datafusion::prelude::SessionContext;
+use datafusion_functions_json::udfs;
+
+use json_operators::{JsonCalls, JsonOperators};
 
 /// The names of all scalar functions, one a line, in order. `unnest` is not among a context's functions: the planner
 /// makes an operator of it.
@@ -31,11 +36,6 @@ pub fn is_known(name: &str) -> bool {
 
 /// Leaves in a context the scalar functions and JSON operators that Arroyo has, and no others.
 pub fn register(context: &SessionContext) {
-    // A clone of a context shares its state.
-    let mut registry = context.clone();
-    // It fails only for a registry that takes no functions.
-    let registered = datafusion_functions_json::register_all(&mut registry);
-    debug_assert!(registered.is_ok(), "{registered:?}");
     for function in own() {
         context.register_udf(function);
     }
@@ -44,11 +44,18 @@ pub fn register(context: &SessionContext) {
         context.deregister_udf(name);
     }
     // One that counts its own name among its second names went with those.
-    let left = registry.udfs();
+    let left = context.udfs();
     for (name, function) in all.iter().filter(|(name, _)| is_known(name) && !left.contains(*name)) {
         debug_assert_eq!(name, function.name(), "a second name of a function cannot be its only one");
         context.register_udf(ScalarUDF::new_from_impl(FirstNameOnly(Arc::clone(function))));
     }
+    // A clone of a context shares its state.
+    let mut registry = context.clone();
+    // Both fail only for a registry that does not plan.
+    let registered = registry
+        .register_expr_planner(Arc::new(JsonOperators))
+        .and_then(|()| registry.register_function_rewrite(Arc::new(JsonCalls)));
+    debug_assert!(registered.is_ok(), "{registered:?}");
 }
 
 /// A function without its second names.
@@ -79,7 +86,20 @@ impl ScalarUDFImpl for FirstNameOnly {
 
 /// The functions that are not DataFusion's.
 fn own() -> Vec<ScalarUDF> {
-    let mut functions = clock::functions();
+    let json = [
+        json_values::json_get_bool(),
+        json_values::json_get_float(),
+        json_values::json_get_int(),
+        udfs::json_as_text_udf(),
+        udfs::json_contains_udf(),
+        udfs::json_get_udf(),
+        udfs::json_get_json_udf(),
+        udfs::json_get_str_udf(),
+        udfs::json_length_udf(),
+        udfs::json_object_keys_udf(),
+    ];
+    let mut functions: Vec<ScalarUDF> = json.iter().map(|function| function.as_ref().clone()).collect();
+    functions.extend(clock::functions());
     functions.extend(json_path::functions());
     functions
 }
