@@ -120,16 +120,15 @@ impl Group {
     pub fn release(&self, consumer: &BaseConsumer<Self>) {
         let mut partitions = self.partitions();
         partitions.on_hold = false;
-        let paused = self.list(partitions.reading.iter_mut().filter(|(_, r)| std::mem::take(&mut r.paused)).map(|(p, _)| *p));
-        if let Err(error) = consumer.resume(&paused) {
+        let paused = partitions.reading.iter_mut().filter_map(|(p, r)| std::mem::take(&mut r.paused).then_some(*p));
+        if let Err(error) = consumer.resume(&self.list(paused)) {
             tracing::warn!(target: "kafka", topic = %self.topic, "cannot resume: {error}");
         }
     }
 
     fn pause(&self, consumer: &BaseConsumer<Self>, partitions: &mut Partitions) {
-        let fetching = partitions.reading.iter_mut().filter(|(_, r)| !std::mem::replace(&mut r.paused, true));
-        let list = self.list(fetching.map(|(p, _)| *p));
-        if let Err(error) = consumer.pause(&list) {
+        let fetching = partitions.reading.iter_mut().filter_map(|(p, r)| (!std::mem::replace(&mut r.paused, true)).then_some(*p));
+        if let Err(error) = consumer.pause(&self.list(fetching)) {
             tracing::warn!(target: "kafka", topic = %self.topic, "cannot pause: {error}");
         }
     }

@@ -57,3 +57,6 @@ impl Connector for Kafka {
         Ok(Box::new(sink::KafkaSinkSpec::new(config::SinkConfig::read(table, environment)?)))
     }
 }
+
+#[cfg(test)]
+mod tests;
