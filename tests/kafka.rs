@@ -103,7 +103,10 @@ fn a_group_that_must_not_begin_by_itself_is_refused() {
     let error = Running::start(&source_table(&broker.servers(), &topic, options), context("refuse")).err().unwrap();
     assert_eq!(
         (error.code, error.message),
-        (Code::SOURCE_FAILED, format!("consumer group `baton-refuse-t` has committed nothing of topic `{topic}` (table `t`)"))
+        (
+            Code::SOURCE_FAILED,
+            format!("consumer group `baton-refuse-t` has committed nothing of topic `{topic}` (table `t`)")
+        )
     );
 }
 
@@ -118,7 +121,8 @@ fn rows_carry_what_is_known_of_their_message_and_empty_ones_never_arrive() {
     let rows = running.deliver(2);
     let seen: Vec<_> = rows.iter().map(|r| (r.partition, r.offset, r.key.as_deref().unwrap(), r.text())).collect();
     assert_eq!(seen, [(2, 0, "k1", "first".to_string()), (2, 2, "k3", "third".to_string())]);
-    let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let now =
+        i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap();
     assert!(rows.iter().all(|r| r.topic == topic && (now - 60_000..=now).contains(&r.timestamp.unwrap())));
     assert!(running.is_quiet(SECOND));
     running.stop().unwrap();
@@ -193,7 +197,15 @@ fn bytes_in_flight_are_limited_too() {
     broker.produce(&topic, (0..100).map(|n| format!("{n:06}{}", "x".repeat(10_000))));
     let mut context = context("bytes");
     context.limits = InFlightLimits { rows: 100_000, bytes: 100_000 };
-    let running = Running::start(&source_table(&broker.servers(), &topic, "client_configs = 'fetch.max.bytes=30000,message.max.bytes=30000,fetch.message.max.bytes=30000'"), context).unwrap();
+    let running = Running::start(
+        &source_table(
+            &broker.servers(),
+            &topic,
+            "client_configs = 'fetch.max.bytes=30000,message.max.bytes=30000,fetch.message.max.bytes=30000'",
+        ),
+        context,
+    )
+    .unwrap();
     let (mut rows, held) = running.take(10);
     while let Some((more, lineage)) = running.batch(SECOND) {
         rows.extend(more);
@@ -407,14 +419,22 @@ fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
 fn a_missing_topic_is_an_error_or_is_created() {
     let broker = Broker::shared();
     let missing = |topic: &str| {
-        (Code::TOPIC_MISSING, format!("topic `{topic}` (table `t`) does not exist"), Some("create it, or run with `--create-topics`".to_string()))
+        (
+            Code::TOPIC_MISSING,
+            format!("topic `{topic}` (table `t`) does not exist"),
+            Some("create it, or run with `--create-topics`".to_string()),
+        )
     };
     let all = |error: ConnectorError| (error.code, error.message, error.help);
     let source = source_table(&broker.servers(), "no-such-source", "");
     assert_eq!(all(Running::start(&source, context("missing")).err().unwrap()), missing("no-such-source"));
     let sink = sink_table(&broker.servers(), "no-such-sink", JSON);
     assert_eq!(all(open_sink(&sink, &context("missing")).err().unwrap()), missing("no-such-sink"));
-    assert_eq!((broker.partitions("no-such-source"), broker.partitions("no-such-sink")), (0, 0), "asking creates nothing");
+    assert_eq!(
+        (broker.partitions("no-such-source"), broker.partitions("no-such-sink")),
+        (0, 0),
+        "asking creates nothing"
+    );
 
     let mut create = context("missing");
     create.create_topics = true;
@@ -441,11 +461,21 @@ fn a_broker_that_is_not_there() {
         (error.code, error.message),
         (
             Code::BROKER,
-            format!("cannot reach the Kafka broker at `{servers}` (table `t`): Connect to ipv4#{servers} failed: Connection refused")
+            format!(
+                "cannot reach the Kafka broker at `{servers}` (table `t`): Connect to ipv4#{servers} failed: Connection refused"
+            )
         )
     );
-    let error = open_sink(&sink_table("no.such.host.invalid:9092", "x", &format!("{JSON}, {options}")), &context("nobody")).err().unwrap();
-    assert!(error.message.starts_with("cannot reach the Kafka broker at `no.such.host.invalid:9092` (table `t`): Failed to resolve"), "{error}");
+    let error =
+        open_sink(&sink_table("no.such.host.invalid:9092", "x", &format!("{JSON}, {options}")), &context("nobody"))
+            .err()
+            .unwrap();
+    assert!(
+        error
+            .message
+            .starts_with("cannot reach the Kafka broker at `no.such.host.invalid:9092` (table `t`): Failed to resolve"),
+        "{error}"
+    );
 }
 
 fn login(mechanism: &str, password: &str) -> String {
@@ -474,11 +504,17 @@ fn logins_that_are_right_and_wrong() {
         let begins = format!("the Kafka broker at `{}` refuses the login (table `t`): ", broker.sasl_servers());
         assert!(error.code == Code::BROKER && error.message.starts_with(&begins), "{error}");
         assert!(!format!("{error:?}").contains("not-the-password"), "{error:?}");
-        let table = sink_table(&broker.sasl_servers(), &topic, &format!("{JSON}, {}", login(mechanism, "not-the-password")));
+        let table =
+            sink_table(&broker.sasl_servers(), &topic, &format!("{JSON}, {}", login(mechanism, "not-the-password")));
         let error = open_sink(&table, &context("wrong")).err().unwrap();
         assert!(error.message.starts_with(&begins), "{error}");
     }
-    let error = Running::start(&source_table(&broker.sasl_servers(), &topic, "client_configs = 'socket.connection.setup.timeout.ms=3000'"), context("none")).err().unwrap();
+    let error = Running::start(
+        &source_table(&broker.sasl_servers(), &topic, "client_configs = 'socket.connection.setup.timeout.ms=3000'"),
+        context("none"),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.code, Code::BROKER, "no login at all: {error}");
 }
 
@@ -553,7 +589,9 @@ fn a_row_that_the_topic_does_not_take_fails_the_pipeline_and_is_not_delivered() 
         (error.code, error.message, error.help),
         (
             Code::SINK_FAILED,
-            format!("cannot write to topic `{topic}` (table `t`): a row of 3000029 bytes is larger than the topic takes"),
+            format!(
+                "cannot write to topic `{topic}` (table `t`): a row of 3000029 bytes is larger than the topic takes"
+            ),
             Some(format!("raise `max.message.bytes` of topic `{topic}`, or make the row smaller"))
         )
     );

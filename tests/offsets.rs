@@ -127,13 +127,18 @@ impl Model {
                     let assigned = self.assigned.get(partition);
                     prop_assert!(assigned.is_some(), "partition {partition} is not ours, and was committed");
                     for (range, batch) in &assigned.unwrap().ranges {
-                        prop_assert!(range.first >= *offset || self.delivered(*batch), "{offset} of {partition} passes {range:?}");
+                        prop_assert!(
+                            range.first >= *offset || self.delivered(*batch),
+                            "{offset} of {partition} passes {range:?}"
+                        );
                     }
                 }
                 let expected: Vec<(i32, i64)> = self
                     .assigned
                     .iter()
-                    .filter_map(|(partition, assigned)| Some((*partition, self.position(assigned)?, assigned.committed)))
+                    .filter_map(|(partition, assigned)| {
+                        Some((*partition, self.position(assigned)?, assigned.committed))
+                    })
                     .filter(|(_, position, committed)| *committed != Some(*position))
                     .map(|(partition, position, _)| (partition, position))
                     .collect();

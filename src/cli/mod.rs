@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how answers, errors and exit codes reach a person or a script.
 
 mod demo;
+mod docs;
 mod output;
 mod prepare;
 mod signals;
@@ -72,6 +73,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
         format: DemoFormat,
     },
+    /// Write the pages of docs/ that are made from the program.
+    #[command(hide = true)]
+    Docs {
+        /// Only say which are not current.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,11 +141,19 @@ async fn dispatch(command: Command) -> Result<(), Failed> {
             Ok(())
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
+        Command::Docs { check } => {
+            docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
+        }
         Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, &environment).await,
     }
 }
 
-async fn run(names: &[String], udfs: Option<PathBuf>, options: &RunOptions, environment: &Environment) -> Result<(), Failed> {
+async fn run(
+    names: &[String],
+    udfs: Option<PathBuf>,
+    options: &RunOptions,
+    environment: &Environment,
+) -> Result<(), Failed> {
     let compiled = prepare::compile(names, udfs, environment).await?;
     compiled.load_udfs()?;
     let stop = StopFlag::default();

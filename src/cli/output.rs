@@ -37,7 +37,11 @@ impl Failed {
     /// Tells it on stderr and gives the exit code.
     #[must_use]
     pub fn report(self) -> ExitCode {
-        let style = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() { Style::Coloured } else { Style::Plain };
+        let style = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            Style::Coloured
+        } else {
+            Style::Plain
+        };
         match self {
             Self::Wrong(diagnostics) => {
                 note(&to_text(&diagnostics, style));

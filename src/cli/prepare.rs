@@ -108,7 +108,9 @@ pub fn build(names: &[String], udfs: Option<PathBuf>) -> Result<(), Failed> {
         if !known.iter().any(|u| &u.name == name) {
             let help = match nearest(name, known.iter().map(|u| u.name.as_str())) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the UDFs are {}", known.iter().map(|u| u.name.as_str()).collect::<Vec<_>>().join(", ")),
+                None => {
+                    format!("the UDFs are {}", known.iter().map(|u| u.name.as_str()).collect::<Vec<_>>().join(", "))
+                }
             };
             unknown.push(Diagnostic::new(Code::FUNCTION_UNKNOWN, format!("there is no UDF `{name}`")).help(help));
         }

@@ -122,7 +122,8 @@ impl Flow {
             FlowKind::Call(queue) => queue.send((batch, lineage)).map_err(|_| Stopped),
             FlowKind::Sink(sink, schema) => {
                 let rows = batch.num_rows();
-                let batch = with_schema(schema, batch.columns().to_vec(), rows).map_err(|e| self.row_failed(node, &e))?;
+                let batch =
+                    with_schema(schema, batch.columns().to_vec(), rows).map_err(|e| self.row_failed(node, &e))?;
                 sink.write(batch, lineage).map_err(|e| self.sink_failed(node, e))
             }
         }
@@ -132,12 +133,24 @@ impl Flow {
     pub fn row_failed(&self, node: &FlowNode, error: &DataFusionError) -> Stopped {
         let text = error.strip_backtrace();
         let mut rest = text.as_str();
-        for prefix in ["Execution error: ", "Arrow error: ", "External error: ", "Cast error: ", "Compute error: ", "Invalid argument error: "] {
+        for prefix in [
+            "Execution error: ",
+            "Arrow error: ",
+            "External error: ",
+            "Cast error: ",
+            "Compute error: ",
+            "Invalid argument error: ",
+        ] {
             rest = rest.strip_prefix(prefix).unwrap_or(rest);
         }
-        let reason = Diagnostic::new(Code::ROW_FAILED, format!("a row of `{}` cannot be computed: {}", node.label, in_sql_words(rest)))
-            .at(node.span.clone())
-            .help("catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here and will read them again");
+        let reason = Diagnostic::new(
+            Code::ROW_FAILED,
+            format!("a row of `{}` cannot be computed: {}", node.label, in_sql_words(rest)),
+        )
+        .at(node.span.clone())
+        .help(
+            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here and will read them again",
+        );
         self.failure.set(reason);
         Stopped
     }

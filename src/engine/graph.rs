@@ -127,7 +127,10 @@ impl Builder<'_> {
             return Ok(*node);
         }
         if self.open.iter().any(|n| n == name) {
-            let error = Diagnostic::new(Code::QUERY, format!("`{name}` is filled from itself: {} → {name}", self.open.join(" → ")));
+            let error = Diagnostic::new(
+                Code::QUERY,
+                format!("`{name}` is filled from itself: {} → {name}", self.open.join(" → ")),
+            );
             return Err(vec![error.at(at.clone()).help("let it read something that does not come from it")]);
         }
         self.open.push(name.to_string());
@@ -147,7 +150,9 @@ impl Builder<'_> {
                 None => source,
             }
         } else {
-            return Err(vec![Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table `{name}`")).at(at.clone())]);
+            return Err(vec![
+                Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table `{name}`")).at(at.clone()),
+            ]);
         };
         self.open.pop();
         self.relations.insert(name.to_string(), node);
@@ -192,7 +197,10 @@ impl Builder<'_> {
             }
             LogicalPlan::Unnest(unnest) => {
                 let input = self.node(&unnest.input, origin)?;
-                let lists = unnest.list_type_columns.iter().map(|(index, list)| ListUnnest { index_in_input_schema: *index, depth: list.depth });
+                let lists = unnest
+                    .list_type_columns
+                    .iter()
+                    .map(|(index, list)| ListUnnest { index_in_input_schema: *index, depth: list.depth });
                 let step = Step::Unnest(Unnest {
                     input: Arc::new(loosened(unnest.input.schema().as_arrow())),
                     lists: lists.collect(),
@@ -202,7 +210,10 @@ impl Builder<'_> {
                 });
                 Ok(self.append(input, step, origin))
             }
-            _ => Err(vec![Diagnostic::new(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query").at(origin.span.clone())]),
+            _ => Err(vec![
+                Diagnostic::new(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query")
+                    .at(origin.span.clone()),
+            ]),
         }
     }
 

@@ -46,7 +46,11 @@ impl Pipeline {
 ///
 /// # Errors
 /// All that is wrong with it and sure without opening anything.
-pub async fn compile(text: PipelineText, udfs: &[UdfSource], environment: &Environment) -> Result<Pipeline, Vec<Diagnostic>> {
+pub async fn compile(
+    text: PipelineText,
+    udfs: &[UdfSource],
+    environment: &Environment,
+) -> Result<Pipeline, Vec<Diagnostic>> {
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let set = UdfSet {
         functions: slots.iter().map(|(u, slot)| Arc::new(scalar_udf(u, Arc::clone(slot)))).collect(),
@@ -115,7 +119,9 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
 fn direction(table: &TableDef, wanted: &str, errors: &mut Vec<Diagnostic>) -> Option<&'static dyn Connector> {
     let Some(entry) = table.option("connector") else {
         let message = format!("table `{}` needs the option `connector`", table.name);
-        let error = Diagnostic::new(Code::OPTION_MISSING, message).at(table.span.clone()).help("add `connector = 'kafka'` to its WITH clause");
+        let error = Diagnostic::new(Code::OPTION_MISSING, message)
+            .at(table.span.clone())
+            .help("add `connector = 'kafka'` to its WITH clause");
         if !errors.contains(&error) {
             errors.push(error);
         }
@@ -148,9 +154,14 @@ fn direction(table: &TableDef, wanted: &str, errors: &mut Vec<Diagnostic>) -> Op
         if says != wanted {
             let (done, twin) = if wanted == "sink" { ("written", "sink") } else { ("read", "source") };
             errors.push(
-                Diagnostic::new(Code::TABLE_DIRECTION, format!("table `{}` is a {says}, but it is {done} here", table.name))
-                    .at(declared.value_span.clone())
-                    .help(format!("a topic that is both read and written has two tables; use its twin with type = '{twin}'")),
+                Diagnostic::new(
+                    Code::TABLE_DIRECTION,
+                    format!("table `{}` is a {says}, but it is {done} here", table.name),
+                )
+                .at(declared.value_span.clone())
+                .help(format!(
+                    "a topic that is both read and written has two tables; use its twin with type = '{twin}'"
+                )),
             );
             return None;
         }

@@ -47,7 +47,12 @@ pub struct PipelineFailure {
 ///
 /// # Errors
 /// The pipelines that failed.
-pub async fn run(pipelines: Vec<Pipeline>, options: &RunOptions, stop: &StopFlag, started: impl FnOnce()) -> Result<(), Vec<PipelineFailure>> {
+pub async fn run(
+    pipelines: Vec<Pipeline>,
+    options: &RunOptions,
+    stop: &StopFlag,
+    started: impl FnOnce(),
+) -> Result<(), Vec<PipelineFailure>> {
     let opened = join_all(pipelines.into_iter().map(|p| open(p, options, stop))).await;
     let mut running = Vec::new();
     let mut failures = Vec::new();
@@ -65,7 +70,9 @@ pub async fn run(pipelines: Vec<Pipeline>, options: &RunOptions, stop: &StopFlag
     for pipeline in running {
         let name = pipeline.name.clone();
         let stop = stop.clone();
-        tasks.spawn(async move { pipeline.run(&stop).await.map_err(|reason| PipelineFailure { pipeline: name, reasons: vec![reason] }) });
+        tasks.spawn(async move {
+            pipeline.run(&stop).await.map_err(|reason| PipelineFailure { pipeline: name, reasons: vec![reason] })
+        });
     }
     while let Some(ended) = tasks.join_next().await {
         let failure = match ended {
@@ -144,7 +151,8 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
             NodeKind::Sink => match (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
                 (Some(sink), Some(spec)) => FlowKind::Sink(Arc::clone(sink), spec.schema()),
                 _ => {
-                    let reason = Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
+                    let reason =
+                        Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
                     return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
                 }
             },
@@ -202,7 +210,12 @@ impl Opened {
     }
 }
 
-async fn start_source(pipeline: &str, node: NodeId, source: Box<dyn Source>, flow: Arc<Flow>) -> Result<(), Diagnostic> {
+async fn start_source(
+    pipeline: &str,
+    node: NodeId,
+    source: Box<dyn Source>,
+    flow: Arc<Flow>,
+) -> Result<(), Diagnostic> {
     let (done, ended) = oneshot::channel();
     let label = flow.nodes[node].label.clone();
     let span = flow.nodes[node].span.clone();
@@ -216,7 +229,10 @@ async fn start_source(pipeline: &str, node: NodeId, source: Box<dyn Source>, flo
         }
     });
     if let Err(error) = started {
-        return Err(Diagnostic::new(Code::SOURCE_FAILED, format!("no thread can be started to read `{label}`: {error}")));
+        return Err(Diagnostic::new(
+            Code::SOURCE_FAILED,
+            format!("no thread can be started to read `{label}`: {error}"),
+        ));
     }
     match ended.await {
         Ok(Ok(())) => Ok(()),

@@ -89,7 +89,13 @@ impl Unnest {
     fn apply(&self, batch: RecordBatch) -> DfResult<RecordBatch> {
         let batch = with_schema(&self.input, batch.columns().to_vec(), batch.num_rows())?;
         let input = MemorySourceConfig::try_new_exec(&[vec![batch]], Arc::clone(&self.input), None)?;
-        let exec = UnnestExec::new(input, self.lists.clone(), self.structs.clone(), Arc::clone(&self.schema), self.options.clone())?;
+        let exec = UnnestExec::new(
+            input,
+            self.lists.clone(),
+            self.structs.clone(),
+            Arc::clone(&self.schema),
+            self.options.clone(),
+        )?;
         let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
         // It only computes, so that it never really waits.
         let batches = futures::executor::block_on(collect(exec, Arc::new(TaskContext::default())))?;

@@ -1,7 +1,15 @@
 //! From SQL text to a checked plan: statements with their places, definitions, and one logical plan for each view and
 //! INSERT. What connectors and UDFs mean is for the layers above.
 
+pub mod catalogue;
+pub mod check;
+pub mod constants;
+pub mod definition;
+pub mod dialect;
+pub mod errors;
 pub mod functions;
+pub mod plan;
+pub mod statement;
 pub mod table;
 pub mod types;
 

@@ -86,7 +86,11 @@ impl Broker {
             .args(["--add-scram", &format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")])
             .output()
             .expect("java");
-        assert!(format.status.success(), "the broker's storage cannot be made: {}", String::from_utf8_lossy(&format.stderr));
+        assert!(
+            format.status.success(),
+            "the broker's storage cannot be made: {}",
+            String::from_utf8_lossy(&format.stderr)
+        );
         let mut broker = Self { dir, ports, guardian: None, pid: 0 };
         broker.restart();
         broker
@@ -249,7 +253,10 @@ impl Broker {
     pub fn produce_tombstones(&self, topic: &str, count: usize) {
         let producer: BaseProducer = self.config().create().expect("a producer");
         for _ in 0..count {
-            producer.send(BaseRecord::<str, [u8]>::to(topic).key("k")).map_err(|(error, _)| error).expect("a tombstone");
+            producer
+                .send(BaseRecord::<str, [u8]>::to(topic).key("k"))
+                .map_err(|(error, _)| error)
+                .expect("a tombstone");
         }
         producer.flush(Duration::from_secs(60)).expect("acknowledgements");
     }
@@ -367,9 +374,14 @@ pub fn free_port() -> u16 {
 }
 
 fn libs() -> String {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let libs = target.join("kafka/libs");
-    assert!(target.join("kafka/pom.xml").exists(), "there is no Apache Kafka in {}: run tests/broker/install", libs.display());
+    assert!(
+        target.join("kafka/pom.xml").exists(),
+        "there is no Apache Kafka in {}: run tests/broker/install",
+        libs.display()
+    );
     format!("{}/*", libs.display())
 }
 

@@ -35,7 +35,9 @@ pub fn table(columns: &str, options: &str) -> TableDef {
 /// A table that reads a topic raw, from its beginning unless `options` say otherwise.
 pub fn source_table(servers: &str, topic: &str, options: &str) -> TableDef {
     let offset = if options.contains("source.offset") { "" } else { "'source.offset' = 'earliest'," };
-    let options = format!("type = 'source', bootstrap_servers = '{servers}', topic = '{topic}', format = 'raw_bytes', {offset} {options}");
+    let options = format!(
+        "type = 'source', bootstrap_servers = '{servers}', topic = '{topic}', format = 'raw_bytes', {offset} {options}"
+    );
     table(COLUMNS, options.trim_end_matches([' ', ',']))
 }
 

@@ -47,7 +47,8 @@ pub fn read(path: &Path) -> Result<Vec<Lead>, Failed> {
 
 fn lead(index: usize, line: &str) -> Lead {
     let label = |lead: &Value| {
-        let text = |key: &str| lead.get(key).and_then(Value::as_str).filter(|t| !t.trim().is_empty()).map(str::to_string);
+        let text =
+            |key: &str| lead.get(key).and_then(Value::as_str).filter(|t| !t.trim().is_empty()).map(str::to_string);
         text("email").or_else(|| text("name")).unwrap_or_else(|| format!("lead {}", index + 1))
     };
     match serde_json::from_str::<Value>(line) {
@@ -82,7 +83,10 @@ pub async fn publish(servers: &str, leads: Vec<Lead>) -> Result<Vec<Published>, 
     let mut published = Vec::new();
     for lead in leads {
         let record: FutureRecord<'_, (), Vec<u8>> = FutureRecord::to(TOPIC).payload(&lead.payload);
-        let delivered = producer.send(record, Duration::from_secs(10)).await.map_err(|(e, _)| format!("a lead was not taken: {e}"))?;
+        let delivered = producer
+            .send(record, Duration::from_secs(10))
+            .await
+            .map_err(|(e, _)| format!("a lead was not taken: {e}"))?;
         if lead.begins {
             let place = format!("{TOPIC}/{}/{}", delivered.partition, delivered.offset);
             published.push(Published { label: lead.label, place });

@@ -34,8 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Wrong SQL or UDFs, leads that cannot be read, and workflows that did not end.
 pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) -> Result<(), Failed> {
     let names: Vec<String> = PIPELINES.iter().map(ToString::to_string).collect();
-    let project = Project::find(&std::env::current_dir()?)
-        .ok_or_else(|| Failed::Other("the demo runs in a clone of Baton: no folder `pipelines/` here or above".into()))?;
+    let project = Project::find(&std::env::current_dir()?).ok_or_else(|| {
+        Failed::Other("the demo runs in a clone of Baton: no folder `pipelines/` here or above".into())
+    })?;
     let path = leads.unwrap_or_else(|| project.root.join("demo").join("leads.jsonl"));
     let leads = leads::read(&path)?;
     let broker = start_broker(&project)?;
@@ -83,7 +84,11 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
         data(&story.summary())?;
     }
     if !story.is_over() {
-        let why = if interrupted { "the demo was interrupted".into() } else { format!("nothing new for {} s", PATIENCE.as_secs()) };
+        let why = if interrupted {
+            "the demo was interrupted".into()
+        } else {
+            format!("nothing new for {} s", PATIENCE.as_secs())
+        };
         return Err(Failed::Other(format!("{} of the leads did not reach an end: {why}", story.unfinished())));
     }
     Ok(())
@@ -93,7 +98,7 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
 fn start_broker(project: &Project) -> Result<MockCluster<'static, DefaultProducerContext>, Failed> {
     let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the broker in memory cannot start: {e}"));
     let cluster = MockCluster::new(1).map_err(failed)?;
-    let mut topics = BTreeSet::new();
+    let mut topics: BTreeSet<String> = BTreeSet::new();
     for name in PIPELINES {
         let (text, _) = catalogue::load(name, &project.root)?;
         topics.extend(text.tables().filter_map(|t| Some(t.option("topic")?.value.clone())));

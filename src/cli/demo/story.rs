@@ -79,16 +79,23 @@ impl Story {
                 let decider = if source == "offline" || model.is_empty() { source } else { model };
                 *self.deciders.entry(decider.clone()).or_default() += 1;
                 let agent = row["agent"].as_str().unwrap_or("no answer");
-                let sure = row["confidence"].as_f64().map_or_else(String::new, |c| format!(", {:.0} % sure", c * 100.0));
+                let sure =
+                    row["confidence"].as_f64().map_or_else(String::new, |c| format!(", {:.0} % sure", c * 100.0));
                 if !matches!(agent, "NONE" | "no answer") {
                     workflow.path.push(agent.to_string());
                 }
-                vec![format!("{:<32} hop {:<2} → {agent}  ({decider}{sure})", workflow.label, row["hop"].as_i64().unwrap_or(0))]
+                vec![format!(
+                    "{:<32} hop {:<2} → {agent}  ({decider}{sure})",
+                    workflow.label,
+                    row["hop"].as_i64().unwrap_or(0)
+                )]
             }
             "completed" | "unrouted" | "halted" | "dead_letters" if workflow.outcome.is_none() => {
-                let why = ["reason", "error", "status"].iter().map(|k| text(k)).find(|t| !t.is_empty()).unwrap_or_default();
+                let why =
+                    ["reason", "error", "status"].iter().map(|k| text(k)).find(|t| !t.is_empty()).unwrap_or_default();
                 // A decision that led to no agent's topic is no step of the path.
-                let shown = if event.topic == "completed" || why.is_empty() { String::new() } else { format!(": {why}") };
+                let shown =
+                    if event.topic == "completed" || why.is_empty() { String::new() } else { format!(": {why}") };
                 workflow.outcome = Some((event.topic.clone(), why));
                 vec![format!("{:<32} ■ {}{shown}", workflow.label, event.topic)]
             }
@@ -140,11 +147,16 @@ impl Story {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{:<32} {:<13} {}", workflow.label, outcome, path.join(" → "));
         }
-        let count = |counts: &BTreeMap<&str, usize>| counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ");
+        let count = |counts: &BTreeMap<&str, usize>| {
+            counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
+        };
         let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
         let _ = writeln!(out, "\n{} leads: {}.", self.workflows.len(), count(&outcomes));
         let _ = writeln!(out, "Decisions by: {}.", count(&deciders));
-        let _ = writeln!(out, "Nothing is kept: the broker lived in this process. For your own Kafka and model see README.md.");
+        let _ = writeln!(
+            out,
+            "Nothing is kept: the broker lived in this process. For your own Kafka and model see README.md."
+        );
         out
     }
 }

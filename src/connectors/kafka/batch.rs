@@ -99,9 +99,10 @@ impl RowBuilder {
 
     fn assemble<M: Message>(&self, data: &[ArrayRef], kept: &[&M]) -> Result<RecordBatch, ArrowError> {
         let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| match column {
-            Column::Data(index) => data.get(*index).cloned().ok_or_else(|| {
-                ArrowError::SchemaError(format!("the format gives no column `{}`", field.name()))
-            }),
+            Column::Data(index) => data
+                .get(*index)
+                .cloned()
+                .ok_or_else(|| ArrowError::SchemaError(format!("the format gives no column `{}`", field.name()))),
             Column::Metadata(which) => {
                 let array = metadata(*which, kept);
                 if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }

@@ -192,7 +192,12 @@ impl Reader {
         self.pass_on(consumer, &mut gathered, output)
     }
 
-    fn pass_on(&mut self, consumer: &BaseConsumer<Group>, gathered: &mut Vec<Taken<'_>>, output: &mut dyn Output) -> Result<(), End> {
+    fn pass_on(
+        &mut self,
+        consumer: &BaseConsumer<Group>,
+        gathered: &mut Vec<Taken<'_>>,
+        output: &mut dyn Output,
+    ) -> Result<(), End> {
         gathered.retain(|taken| consumer.context().is_current(taken.message.partition(), taken.stretch));
         if gathered.is_empty() {
             return Ok(());
@@ -247,14 +252,15 @@ impl Reader {
             return Err(self.error(Code::SOURCE_FAILED, format!("cannot be read any more: {}", reason())));
         }
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                Err(self.error(Code::BROKER, "may not be read: the broker refuses the topic or the consumer group")
-                    .help("give the user of `auth.username` the right to read the topic and to use the group"))
-            }
-            Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                Err(self.error(Code::SOURCE_FAILED, format!("has no message at the offset where the group goes on: {}", reason()))
-                    .help("`auto.offset.reset=error` asks for this; write `=earliest` to go on with what is there"))
-            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(self
+                .error(Code::BROKER, "may not be read: the broker refuses the topic or the consumer group")
+                .help("give the user of `auth.username` the right to read the topic and to use the group")),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(self
+                .error(
+                    Code::SOURCE_FAILED,
+                    format!("has no message at the offset where the group goes on: {}", reason()),
+                )
+                .help("`auto.offset.reset=error` asks for this; write `=earliest` to go on with what is there")),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(target: "kafka", topic = %self.topic, "the topic is gone; waiting until it exists again");
                 Ok(())
@@ -270,7 +276,8 @@ impl Reader {
 
     fn has_room(&self, more: usize) -> bool {
         let tracker = self.context.ledger.tracker();
-        tracker.rows_in_flight() + more <= self.context.limits.rows.max(1) && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
+        tracker.rows_in_flight() + more <= self.context.limits.rows.max(1)
+            && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
     }
 
     /// Waits until half of what may be in flight is through. A short wait is just that; in a longer one fetching stops

@@ -24,7 +24,8 @@ fn environment() -> Environment {
 }
 
 fn source(options: &str) -> SourceConfig {
-    let options = format!("type = 'source', bootstrap_servers = 'b:9092', topic = 'x', format = 'raw_bytes', {options}");
+    let options =
+        format!("type = 'source', bootstrap_servers = 'b:9092', topic = 'x', format = 'raw_bytes', {options}");
     SourceConfig::read(&table("value BYTEA", options.trim_end_matches(", ")), &environment()).unwrap()
 }
 
@@ -33,13 +34,19 @@ fn text(errors: &[Diagnostic]) -> String {
 }
 
 fn wrong_source(columns: &str, options: &str) -> String {
-    let options = format!("type = 'source', bootstrap_servers = 'b:9092', topic = 'x', format = 'raw_bytes',\n    {options}");
+    let options =
+        format!("type = 'source', bootstrap_servers = 'b:9092', topic = 'x', format = 'raw_bytes',\n    {options}");
     text(&Kafka.source(&table(columns, &options), &environment()).err().expect("errors"))
 }
 
 fn wrong_sink(options: &str) -> String {
     let options = format!("type = 'sink', bootstrap_servers = 'b:9092', topic = 'x', format = 'json',\n    {options}");
-    text(&Kafka.sink(&table("workflow_id TEXT, score INT, created_at TIMESTAMP", &options), &environment()).err().expect("errors"))
+    text(
+        &Kafka
+            .sink(&table("workflow_id TEXT, score INT, created_at TIMESTAMP", &options), &environment())
+            .err()
+            .expect("errors"),
+    )
 }
 
 #[test]
