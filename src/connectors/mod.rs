@@ -4,6 +4,7 @@
 //! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
 
 pub mod blackhole;
+pub mod kafka;
 pub mod options;
 pub mod registry;
 pub mod single_file;

@@ -2,10 +2,11 @@
 
 use super::Connector;
 use super::blackhole::Blackhole;
+use super::kafka::Kafka;
 use super::single_file::SingleFile;
 use super::stdout::Stdout;
 
-static ALL: &[&dyn Connector] = &[&Blackhole, &SingleFile, &Stdout];
+static ALL: &[&dyn Connector] = &[&Blackhole, &Kafka, &SingleFile, &Stdout];
 
 /// All connectors, by name.
 #[must_use]

@@ -35,6 +35,10 @@ pub struct OffsetTracker {
 struct Partition {
     /// Tells this assignment from an earlier one of the same partition: what was read then says nothing now.
     assignment: u64,
+    /// Assignments that ended in a restart, and how many of their ranges are not delivered. While there are any, nothing
+    /// is committable.
+    restarted: Vec<u64>,
+    held_by: usize,
     /// Ranges that were read and not yet passed, by first offset.
     pending: BTreeMap<i64, Pending>,
     /// The offset to commit: one past the last that is delivered without a gap.
@@ -60,9 +64,28 @@ impl OffsetTracker {
     /// The partition is ours from now on, and nothing of it has been read.
     pub fn assign(&mut self, partition: i32) {
         self.next_assignment += 1;
-        let fresh =
-            Partition { assignment: self.next_assignment, pending: BTreeMap::new(), position: None, handed_out: None };
+        let fresh = Partition {
+            assignment: self.next_assignment,
+            restarted: Vec::new(),
+            held_by: 0,
+            pending: BTreeMap::new(),
+            position: None,
+            handed_out: None,
+        };
         self.partitions.insert(partition, fresh);
+    }
+
+    /// The partition's offsets went back while it was ours (its topic was made anew), so that those of before and of
+    /// after cannot be compared. Nothing is committable until what was read before is delivered; then only what came
+    /// after counts.
+    pub fn restart(&mut self, partition: i32) {
+        let Some(old) = self.partitions.remove(&partition) else { return };
+        self.assign(partition);
+        if let Some(new) = self.partitions.get_mut(&partition) {
+            new.held_by = old.held_by + old.pending.values().filter(|p| !p.delivered).count();
+            new.restarted = old.restarted;
+            new.restarted.push(old.assignment);
+        }
     }
 
     /// The partition is no longer ours: nothing of it may be committed, whatever is still delivered.
@@ -92,6 +115,9 @@ impl OffsetTracker {
         for (assignment, range) in self.close(batch) {
             let Some(partition) = self.partitions.get_mut(&range.partition) else { continue };
             if partition.assignment != assignment {
+                if partition.restarted.contains(&assignment) {
+                    partition.held_by -= 1;
+                }
                 continue;
             }
             if let Some(pending) = partition.pending.get_mut(&range.first) {
@@ -124,6 +150,7 @@ impl OffsetTracker {
         let mut moved: Vec<(i32, i64)> = Vec::new();
         for (id, partition) in &mut self.partitions {
             if let Some(position) = partition.position
+                && partition.held_by == 0
                 && partition.handed_out != Some(position)
             {
                 partition.handed_out = Some(position);

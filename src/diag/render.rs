@@ -89,7 +89,15 @@ mod tests {
         let diagnostic = Diagnostic::new(Code::COLUMN_UNKNOWN, "column `lead_scroe` not found in `t`")
             .at(Span::new(&source, start..start + 10))
             .help("did you mean `lead_score`?");
-        insta::assert_snapshot!(to_text(&[diagnostic.clone()], Style::Plain), @"");
+        insta::assert_snapshot!(to_text(&[diagnostic.clone()], Style::Plain), @r"
+        error[Q101]: column `lead_scroe` not found in `t`
+         --> pipelines/a.sql:2:8
+          |
+        2 | SELECT lead_scroe, email
+          |        ^^^^^^^^^^
+          |
+        help: did you mean `lead_score`?
+        ");
         assert_eq!(to_json(&[diagnostic])["errors"][0]["line"], 2);
     }
 }

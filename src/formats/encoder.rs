@@ -143,10 +143,12 @@ impl Encoder {
                 }
             }
             Form::Raw(data_type) => {
-                let [column] = batch.columns() else {
-                    return Err(EncodeError { message: "a raw format writes exactly one column".into() });
+                let Ok(index) = self.schema.index_of("value") else {
+                    return Err(EncodeError {
+                        message: "a raw format writes the column `value`, which is not there".into(),
+                    });
                 };
-                raw(&cast(column, data_type)?, &mut rows);
+                raw(&cast(batch.column(index), data_type)?, &mut rows);
             }
         }
         Ok(rows)

@@ -126,10 +126,18 @@ impl Format {
         };
         if let Some((what, wanted)) = only {
             let fits = |c: &ColumnDef| c.name == "value" && format!("value {}", type_name(c)) == wanted;
-            if !matches!(columns.as_slice(), [one] if fits(one)) {
+            // A raw sink writes `value` alone; other columns may serve as the message's key or timestamp.
+            let raw_sink = direction == Direction::Sink && matches!(self.kind, Kind::RawString | Kind::RawBytes);
+            let right = match columns.as_slice() {
+                [one] => fits(one),
+                several => raw_sink && several.iter().any(|c| fits(c)),
+            };
+            if !right {
                 let misfit = columns.iter().find(|c| !fits(c)).map_or(&table.span, |c| &c.span);
                 let besides = if direction == Direction::Source {
                     "; metadata and generated columns may stand beside it"
+                } else if raw_sink {
+                    "; columns for `sink.key_field` and `sink.timestamp_field` may stand beside it"
                 } else {
                     ""
                 };

@@ -1,0 +1,579 @@
+//! The options of a Kafka table, read and checked without I/O, and the librdkafka settings that follow from them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use super::client::Secrets;
+use crate::config::Environment;
+use crate::connectors::options::{OptionDoc, OptionReader, option};
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::formats::{Direction, FORMAT_OPTIONS, Format};
+use crate::sql::table::{ColumnKind, TableDef};
+
+/// The options, those of formats left out.
+pub const OPTIONS: &[OptionDoc] = &[
+    option("bootstrap_servers", "The brokers to begin with: `host:port`, several separated by commas."),
+    option("topic", "The topic. It must exist when the pipeline starts, unless that is told to create topics."),
+    option(
+        "source.offset",
+        "Where a consumer group begins that has committed nothing yet; one that has goes on from there. The beginning \
+         is written to the group before anything is read, so no restart moves it. `group` is `latest`, unless \
+         `client_configs` has `auto.offset.reset=earliest`, or `=error` to refuse to start.",
+    )
+    .default("latest")
+    .choices(&["latest", "earliest", "group"]),
+    option(
+        "source.group_id",
+        "The consumer group. Processes of one group share the topic's partitions. Without it: \
+         `baton-<pipeline>-<table>`.",
+    ),
+    option(
+        "source.group_id_prefix",
+        "Put before the consumer group that Baton names itself: `<prefix>-baton-<pipeline>-<table>`.",
+    ),
+    option(
+        "source.read_mode",
+        "Whether messages of transactions that are open or were aborted are left out (`read_committed`) or read.",
+    )
+    .default("read_committed")
+    .choices(&["read_committed", "read_uncommitted"]),
+    option("sink.commit_mode", "How rows are delivered. `exactly_once` is not available in the embedded engine yet.")
+        .default("at_least_once")
+        .choices(&["at_least_once", "exactly_once"]),
+    option(
+        "sink.key_field",
+        "The column that is the message's key; it stays in the message too. A row whose key is NULL has none.",
+    ),
+    option(
+        "sink.timestamp_field",
+        "The TIMESTAMP column that is the message's timestamp; without it, or where it is NULL, the time of writing.",
+    ),
+    option("auth.type", "How to log in to the brokers. (`aws_msk_iam` is not available in the embedded engine.)")
+        .default("none")
+        .choices(&["none", "sasl", "aws_msk_iam"]),
+    option("auth.protocol", "With `sasl`: whether the connection is encrypted.")
+        .choices(&["SASL_PLAINTEXT", "SASL_SSL"]),
+    option("auth.mechanism", "With `sasl`: the mechanism.").choices(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
+    option("auth.username", "With `sasl`: the user."),
+    option("auth.password", "With `sasl`: the password. Take it from the environment: `${KAFKA_PASSWORD}`."),
+    option("auth.region", "With `aws_msk_iam`, which the embedded engine does not have."),
+    option(
+        "client_configs",
+        "Settings of librdkafka as `name=value`, separated by commas, such as `ssl.ca.location=/etc/ca.pem`. They win \
+         over Baton's own, but for those that delivery depends on.",
+    ),
+    option(
+        "baton.create_partitions",
+        "How many partitions the topic gets when the pipeline creates it; -1 is the broker's default.",
+    )
+    .default("-1"),
+    option(
+        "baton.create_replication",
+        "How many replicas the topic gets when the pipeline creates it; -1 is the broker's default.",
+    )
+    .default("-1"),
+];
+
+/// The metadata columns, with their types.
+pub const METADATA: &[(&str, DataType)] = &[
+    ("offset_id", DataType::Int64),
+    ("partition", DataType::Int32),
+    ("topic", DataType::Utf8),
+    ("timestamp", DataType::Int64),
+    ("key", DataType::Binary),
+];
+
+/// Settings of librdkafka that are not for tables to make, each with what to do instead.
+const NOT_FOR_TABLES: &[(&str, &str)] = &[
+    ("bootstrap.servers", "use the option `bootstrap_servers`"),
+    ("metadata.broker.list", "use the option `bootstrap_servers`"),
+    ("group.id", "use the option `source.group_id`"),
+    ("isolation.level", "use the option `source.read_mode`"),
+    ("enable.auto.commit", "leave it out: Baton commits an offset when everything that came of it is delivered"),
+    ("auto.commit.enable", "leave it out: Baton commits an offset when everything that came of it is delivered"),
+    ("enable.auto.offset.store", "leave it out: Baton commits an offset when everything that came of it is delivered"),
+    ("enable.partition.eof", "leave it out: a topic has no end for a pipeline"),
+    ("enable.idempotence", "leave it out: Baton always writes with it"),
+    ("acks", "leave it out: a row is delivered when all replicas have it"),
+    ("request.required.acks", "leave it out: a row is delivered when all replicas have it"),
+    ("transactional.id", "leave it out: Baton names its transactions itself"),
+    ("delivery.report.only.error", "leave it out: Baton counts acknowledgements"),
+];
+
+/// Settings whose values are secrets.
+const SECRET_SETTINGS: &[&str] =
+    &["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"];
+
+/// How long a pipeline waits at its start for a broker that cannot be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What sources and sinks have in common: where the topic is and how to get there.
+#[derive(Clone)]
+pub struct Connection {
+    /// The table's name, for messages.
+    pub table: String,
+    /// `bootstrap_servers` as given.
+    pub servers: String,
+    /// The topic.
+    pub topic: String,
+    /// How many partitions to create it with.
+    pub create_partitions: i32,
+    /// How many replicas to create it with.
+    pub create_replication: i32,
+    /// What must not be shown.
+    pub secrets: Secrets,
+    /// `auth.*` and `client_configs` as settings of librdkafka.
+    settings: BTreeMap<String, String>,
+}
+
+/// Names only: settings may hold secrets.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("table", &self.table)
+            .field("servers", &self.servers)
+            .field("topic", &self.topic)
+            .field("settings", &self.settings.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a group begins that has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the first message that the topic still has.
+    Earliest,
+    /// With what is published from now on.
+    Latest,
+    /// Nowhere: it is an error.
+    Refuse,
+}
+
+/// A table as a source.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Where it is.
+    pub connection: Connection,
+    /// Where to begin.
+    pub start: Start,
+    /// Its format.
+    pub format: Format,
+    /// The table.
+    pub table: TableDef,
+    group_id: Option<String>,
+    group_id_prefix: Option<String>,
+    read_mode: String,
+}
+
+/// A table as a sink.
+#[derive(Debug, Clone)]
+pub struct SinkConfig {
+    /// Where it is.
+    pub connection: Connection,
+    /// The columns that rows have.
+    pub schema: SchemaRef,
+    /// Its format.
+    pub format: Format,
+    /// Which column is the key.
+    pub key: Option<usize>,
+    /// Which column is the timestamp.
+    pub timestamp: Option<usize>,
+}
+
+fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Direction) -> OptionReader<'a> {
+    let mut reader = OptionReader::new(table, environment, OPTIONS.iter().chain(FORMAT_OPTIONS));
+    let (other, is, other_is) = match direction {
+        Direction::Source => ("sink.", "a source", "sinks"),
+        Direction::Sink => ("source.", "a sink", "sources"),
+    };
+    for entry in table.options.iter().filter(|o| o.key.starts_with(other) && OPTIONS.iter().any(|d| d.key == o.key)) {
+        reader.fail(
+            Diagnostic::new(
+                Code::OPTION_UNKNOWN,
+                format!("option `{}` is for {other_is}, and `{}` is {is}", entry.key, table.name),
+            )
+            .at(entry.key_span.clone())
+            .help("take it out"),
+        );
+    }
+    if let Some(entry) = table.option("connection_profile") {
+        reader.fail(
+            Diagnostic::new(
+                Code::OPTION_UNKNOWN,
+                "connection profiles are kept in a cluster of Arroyo, and the embedded engine has none",
+            )
+            .at(entry.key_span.clone())
+            .help("write the profile's settings here: `bootstrap_servers`, `auth.type`, …"),
+        );
+    }
+    reader
+}
+
+impl Connection {
+    fn read(reader: &mut OptionReader<'_>) -> Option<Self> {
+        let servers = reader.required("bootstrap_servers");
+        let topic = reader.required("topic");
+        let create_partitions = reader.parsed("baton.create_partitions", "a whole number, such as `6`");
+        let create_replication = reader.parsed("baton.create_replication", "a whole number, such as `3`");
+        let mut settings = auth(reader);
+        settings.extend(client_configs(reader));
+        let secrets = Secrets::new(SECRET_SETTINGS.iter().filter_map(|key| settings.get(*key)).cloned());
+        Some(Self {
+            table: reader.table().name.clone(),
+            servers: servers?,
+            topic: topic?,
+            create_partitions: create_partitions?,
+            create_replication: create_replication?,
+            secrets,
+            settings,
+        })
+    }
+
+    /// A setting that the table makes.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
+    }
+
+    /// How long to wait for a broker at the start.
+    pub fn connect_timeout(&self) -> Duration {
+        let set = self.setting("socket.connection.setup.timeout.ms").and_then(|ms| ms.parse().ok());
+        set.map_or(CONNECT_TIMEOUT, Duration::from_millis)
+    }
+
+    /// The settings of a client: what this kind of client begins with, then the table's, then what is not for tables.
+    pub fn client(&self, pipeline: &str, defaults: &[(&str, String)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", format!("baton-{pipeline}"))
+            .set("socket.connection.setup.timeout.ms", self.connect_timeout().as_millis().to_string())
+            .set("reconnect.backoff.max.ms", "2000");
+        for (key, value) in defaults {
+            config.set(*key, value);
+        }
+        for (key, value) in self.settings.iter().filter(|(key, _)| *key != "auto.offset.reset") {
+            config.set(key, value);
+        }
+        for (key, value) in fixed {
+            config.set(*key, *value);
+        }
+        config.set("bootstrap.servers", &self.servers);
+        let debug = self.setting("debug").is_some();
+        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+        config
+    }
+}
+
+fn auth(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let kind = reader.optional("auth.type");
+    let table = reader.table();
+    match kind.as_deref() {
+        Some("sasl") => {
+            for (key, setting) in [
+                ("auth.protocol", "security.protocol"),
+                ("auth.mechanism", "sasl.mechanism"),
+                ("auth.username", "sasl.username"),
+                ("auth.password", "sasl.password"),
+            ] {
+                if let Some(value) = reader.required(key) {
+                    settings.insert(setting.to_string(), value);
+                }
+            }
+        }
+        Some("aws_msk_iam") => reader.fail(
+            Diagnostic::new(Code::UNSUPPORTED, "the embedded engine cannot log in with `aws_msk_iam`")
+                .at(table.option("auth.type").map(|o| o.value_span.clone()))
+                .help("use `sasl` with `SCRAM-SHA-512`, or run the pipeline on Arroyo"),
+        ),
+        Some("none") => {
+            let idle = ["auth.protocol", "auth.mechanism", "auth.username", "auth.password"];
+            if let Some(entry) = table.options.iter().find(|o| idle.contains(&o.key.as_str())) {
+                reader.fail(
+                    Diagnostic::new(
+                        Code::OPTION_VALUE,
+                        format!("option `{}` does nothing without `auth.type`", entry.key),
+                    )
+                    .at(entry.key_span.clone())
+                    .help("add `'auth.type' = 'sasl'`"),
+                );
+            }
+        }
+        _ => {}
+    }
+    settings
+}
+
+/// `name=value` pairs. A value may hold `=`, and no comma; as Arroyo splits them, so far.
+fn client_configs(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let Some(text) = reader.optional("client_configs") else { return settings };
+    let span = reader.table().option("client_configs").map(|o| o.value_span.clone());
+    let mut wrong = |message: String, help: String| {
+        reader.fail(Diagnostic::new(Code::OPTION_VALUE, message).at(span.clone()).help(help));
+    };
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        // What is not a pair may be a part of a secret with a comma in it, so it is not shown.
+        let Some((key, value)) = pair.split_once('=') else {
+            wrong(
+                "`client_configs` has a part that is not `name=value`".into(),
+                "write `name=value` pairs, separated by commas; a value cannot hold a comma".into(),
+            );
+            continue;
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if let Some((_, instead)) = NOT_FOR_TABLES.iter().find(|(name, _)| *name == key) {
+            wrong(format!("`client_configs` cannot set `{key}`"), (*instead).into());
+        } else if let Some((message, help)) = refused(key, value) {
+            wrong(message, help);
+        } else {
+            settings.insert(key.to_string(), value.to_string());
+        }
+    }
+    settings
+}
+
+/// What librdkafka has against a setting, in our words: its own may repeat the value.
+fn refused(key: &str, value: &str) -> Option<(String, String)> {
+    let reset = ["earliest", "latest", "error", "smallest", "largest", "beginning", "end", "none"];
+    if key == "auto.offset.reset" {
+        let help = "it must be one of `earliest`, `latest`, `error`".to_string();
+        return (!reset.contains(&value))
+            .then(|| ("`auto.offset.reset` in `client_configs` has a value that it does not take".into(), help));
+    }
+    let mut one = ClientConfig::new();
+    one.set(key, value);
+    let Err(rdkafka::error::KafkaError::ClientConfig(result, ..)) = one.create_native_config() else { return None };
+    let reference =
+        "the settings are those of librdkafka: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md";
+    if format!("{result:?}").contains("UNKNOWN") {
+        Some((format!("`client_configs`: librdkafka has no setting `{key}`"), reference.into()))
+    } else {
+        Some((format!("`client_configs`: `{key}` has a value that it does not take"), reference.into()))
+    }
+}
+
+impl SourceConfig {
+    /// Reads a table as a source.
+    ///
+    /// # Errors
+    /// All that is wrong with its options and metadata columns.
+    pub fn read(table: &TableDef, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
+        let mut reader = reader(table, environment, Direction::Source);
+        let connection = Connection::read(&mut reader);
+        let offset = reader.optional("source.offset");
+        let group_id = reader.optional("source.group_id");
+        let group_id_prefix = reader.optional("source.group_id_prefix");
+        let read_mode = reader.optional("source.read_mode");
+        let format = Format::read(&mut reader, Direction::Source);
+        check_metadata(&mut reader);
+        reader.finish()?;
+        // Whatever is missing here was reported to the reader, so `finish` has failed.
+        let (Some(connection), Some(offset), Some(read_mode), Some(format)) = (connection, offset, read_mode, format)
+        else {
+            return Err(vec![Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("the options of table `{}` cannot be read", table.name),
+            )]);
+        };
+        let start = match (offset.as_str(), connection.setting("auto.offset.reset")) {
+            ("earliest", _) | ("group", Some("earliest" | "smallest" | "beginning")) => Start::Earliest,
+            ("group", Some("error" | "none")) => Start::Refuse,
+            _ => Start::Latest,
+        };
+        Ok(Self { connection, start, format, table: table.clone(), group_id, group_id_prefix, read_mode })
+    }
+
+    /// The consumer group of this table in a pipeline.
+    pub fn group(&self, pipeline: &str) -> String {
+        match (&self.group_id, &self.group_id_prefix) {
+            (Some(id), _) => id.clone(),
+            (None, Some(prefix)) => format!("{prefix}-baton-{pipeline}-{}", self.table.name),
+            (None, None) => format!("baton-{pipeline}-{}", self.table.name),
+        }
+    }
+
+    /// How long librdkafka lets a consumer go without a poll.
+    pub fn max_poll_interval(&self) -> Duration {
+        let set = self.connection.setting("max.poll.interval.ms").and_then(|ms| ms.parse().ok());
+        Duration::from_millis(set.unwrap_or(300_000))
+    }
+
+    /// The consumer's settings.
+    pub fn consumer(&self, pipeline: &str) -> ClientConfig {
+        let mut defaults: Vec<(&str, String)> = vec![
+            // The prefetch is memory that no limit of the engine sees. A larger message still gets through.
+            ("queued.max.messages.kbytes", "16384".into()),
+            ("fetch.max.bytes", "16777216".into()),
+            // How soon to fetch again after the prefetch was full; the default of a second would be felt.
+            ("fetch.queue.backoff.ms", "20".into()),
+            // How soon new partitions are found.
+            ("topic.metadata.refresh.interval.ms", "30000".into()),
+        ];
+        // With `group.protocol=consumer` the broker decides these, and librdkafka refuses them.
+        if self.connection.setting("group.protocol") != Some("consumer") {
+            // How long the partitions of a process that was killed are without a reader.
+            let session = self.max_poll_interval().min(Duration::from_secs(10));
+            defaults.push(("session.timeout.ms", session.as_millis().to_string()));
+            defaults.push(("partition.assignment.strategy", "cooperative-sticky".into()));
+        }
+        // Where a group begins is settled before it reads (see `admin`). What is left to librdkafka is a partition that
+        // came later, and an offset that the topic no longer has: nothing that is there may be skipped.
+        let reset = match self.connection.setting("auto.offset.reset") {
+            Some("error" | "none") => "error",
+            _ => "earliest",
+        };
+        let fixed = [
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "false"),
+            ("isolation.level", self.read_mode.as_str()),
+            ("auto.offset.reset", reset),
+        ];
+        let mut config = self.connection.client(pipeline, &defaults, &fixed);
+        config.set("group.id", self.group(pipeline));
+        config
+    }
+}
+
+fn check_metadata(reader: &mut OptionReader<'_>) {
+    for column in &reader.table().columns {
+        let ColumnKind::Metadata(name) = &column.kind else { continue };
+        let error = match METADATA.iter().find(|(known, _)| known == name) {
+            Some((_, data_type)) if same_type(data_type, &column.data_type) => continue,
+            Some((_, data_type)) => Diagnostic::new(
+                Code::METADATA,
+                format!("metadata `{name}` does not fit the type of column `{}`", column.name),
+            )
+            .help(format!("declare the column as {}", sql_type(data_type))),
+            None => {
+                let known = METADATA.iter().map(|(known, _)| *known);
+                let help = match nearest(name, known.clone()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there is {}", known.map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+                };
+                Diagnostic::new(Code::METADATA, format!("a Kafka source has no metadata `{name}`")).help(help)
+            }
+        };
+        reader.fail(error.at(column.span.clone()));
+    }
+}
+
+fn same_type(wanted: &DataType, given: &DataType) -> bool {
+    match wanted {
+        DataType::Utf8 => is_text(given),
+        DataType::Binary => is_bytes(given),
+        _ => wanted == given,
+    }
+}
+
+fn is_text(given: &DataType) -> bool {
+    matches!(given, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_bytes(given: &DataType) -> bool {
+    matches!(given, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn sql_type(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Int64 => "BIGINT",
+        DataType::Int32 => "INT",
+        DataType::Binary => "BYTEA",
+        _ => "TEXT",
+    }
+}
+
+impl SinkConfig {
+    /// Reads a table as a sink.
+    ///
+    /// # Errors
+    /// All that is wrong with its options and columns.
+    pub fn read(table: &TableDef, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
+        let mut reader = reader(table, environment, Direction::Sink);
+        let connection = Connection::read(&mut reader);
+        if reader.optional("sink.commit_mode").as_deref() == Some("exactly_once") {
+            let span = table.option("sink.commit_mode").map(|o| o.value_span.clone());
+            reader.fail(
+                Diagnostic::new(Code::UNSUPPORTED, "the embedded engine cannot deliver `exactly_once` yet")
+                    .at(span)
+                    .help("write `'sink.commit_mode' = 'at_least_once'`, or run the pipeline on Arroyo"),
+            );
+        }
+        for column in table.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Metadata(_))) {
+            reader.fail(
+                Diagnostic::new(
+                    Code::METADATA,
+                    format!("column `{}` is metadata, and `{}` is a sink", column.name, table.name),
+                )
+                .at(column.span.clone())
+                .help("take the column out, or declare it as a plain column"),
+            );
+        }
+        let key = column(&mut reader, "sink.key_field", "TEXT or BYTEA", |t| is_text(t) || is_bytes(t));
+        let timestamp =
+            column(&mut reader, "sink.timestamp_field", "TIMESTAMP", |t| matches!(t, DataType::Timestamp(..)));
+        let format = Format::read(&mut reader, Direction::Sink);
+        reader.finish()?;
+        let (Some(connection), Some(format)) = (connection, format) else {
+            return Err(vec![Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("the options of table `{}` cannot be read", table.name),
+            )]);
+        };
+        Ok(Self { connection, schema: table.data_schema(), format, key, timestamp })
+    }
+
+    /// The producer's settings.
+    pub fn producer(&self, pipeline: &str) -> ClientConfig {
+        let defaults = [
+            // A row that is alone goes out at once; under load librdkafka still fills its batches while requests are
+            // under way.
+            ("linger.ms", "0".to_string()),
+            // The topic's own limit decides; this one only must not be in its way.
+            ("message.max.bytes", "67108864".to_string()),
+        ];
+        self.connection.client(pipeline, &defaults, &[("enable.idempotence", "true"), ("acks", "all")])
+    }
+}
+
+/// The place of a data column that an option names.
+fn column(reader: &mut OptionReader<'_>, key: &str, wanted: &str, fits: impl Fn(&DataType) -> bool) -> Option<usize> {
+    let name = reader.optional(key)?;
+    let table = reader.table();
+    let span = table.option(key).map(|o| o.value_span.clone());
+    let columns: Vec<_> = table.columns.iter().filter(|c| c.kind == ColumnKind::Data).collect();
+    match columns.iter().position(|c| c.name == name) {
+        Some(index) if fits(&columns[index].data_type) => Some(index),
+        Some(index) => {
+            reader.fail(
+                Diagnostic::new(
+                    Code::COLUMN_TYPE,
+                    format!("column `{name}` cannot be `{key}`: its type is not {wanted}"),
+                )
+                .at(span)
+                .help(format!("declare `{}` as {wanted}, or name another column", columns[index].name)),
+            );
+            None
+        }
+        None => {
+            let error = Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("table `{}` has no column `{name}` for `{key}`", table.name),
+            )
+            .at(span);
+            let names = columns.iter().map(|c| c.name.as_str());
+            reader.fail(match nearest(&name, names.clone()) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help(format!(
+                    "its columns are {}",
+                    names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                )),
+            });
+            None
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The `kafka` connector: a topic as a source or a sink, at least once.
+//!
+//! - `config` reads the options (no I/O), `client` has what every client shares: logs, reasons, secrets.
+//! - `admin` reaches the broker, finds or makes the topic, and settles where a group begins.
+//! - `group` answers rebalances; `source` reads, holds back and commits; `batch` turns messages into rows.
+//! - `producer` is shared by the sinks of a pipeline; `sink` writes rows and counts acknowledgements.
+//!
+//! **Invariants**
+//! - An offset is committed only when the [`Ledger`](crate::delivery::Ledger) hands it out.
+//! - Where a group begins is written down before its first message is read, so that no restart and no rebalance can
+//!   begin elsewhere.
+//! - Rows of a partition that was taken away are not passed on after that.
+
+mod admin;
+mod batch;
+mod client;
+mod config;
+mod group;
+mod producer;
+mod sink;
+mod source;
+
+use datafusion::arrow::datatypes::DataType;
+
+use super::options::OptionDoc;
+use super::{Connector, SinkSpec, SourceSpec};
+use crate::config::Environment;
+use crate::diag::Diagnostic;
+use crate::sql::table::TableDef;
+
+/// `connector = 'kafka'`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kafka;
+
+impl Connector for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn description(&self) -> &'static str {
+        "Reads and writes a topic of Apache Kafka, or of anything that speaks its protocol."
+    }
+
+    fn options(&self) -> &'static [OptionDoc] {
+        config::OPTIONS
+    }
+
+    fn metadata(&self) -> &'static [(&'static str, DataType)] {
+        config::METADATA
+    }
+
+    fn source(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>> {
+        Ok(Box::new(source::KafkaSourceSpec::new(config::SourceConfig::read(table, environment)?)))
+    }
+
+    fn sink(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SinkSpec>, Vec<Diagnostic>> {
+        Ok(Box::new(sink::KafkaSinkSpec::new(config::SinkConfig::read(table, environment)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! The producer that the sinks of a pipeline share, and the count of what it has not acknowledged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use tokio::sync::Notify;
+
+use super::client::{Events, client_context};
+use crate::connectors::ConnectorError;
+use crate::delivery::Lineage;
+use crate::diag::Code;
+
+/// A producer; it polls on a thread of its own.
+pub type Producer = ThreadedProducer<Acknowledgements>;
+
+type Key = (String, BTreeMap<String, String>);
+
+/// The producers that are in use. One for each pipeline and set of settings: exactly-once needs the pipeline to have
+/// its own.
+static PRODUCERS: Mutex<Option<HashMap<Key, Weak<Producer>>>> = Mutex::new(None);
+
+/// The producer of a pipeline with these settings.
+///
+/// # Errors
+/// When the settings do not fit together.
+pub fn shared(
+    pipeline: &str,
+    config: &ClientConfig,
+    events: impl FnOnce() -> Events,
+) -> Result<Arc<Producer>, KafkaError> {
+    let settings = config.config_map().into_iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let key = (pipeline.to_string(), settings);
+    let mut producers = PRODUCERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let producers = producers.get_or_insert_default();
+    producers.retain(|_, producer| producer.strong_count() > 0);
+    if let Some(producer) = producers.get(&key).and_then(Weak::upgrade) {
+        return Ok(producer);
+    }
+    let producer = Arc::new(config.create_with_context(Acknowledgements { events: events() })?);
+    producers.insert(key, Arc::downgrade(&producer));
+    Ok(producer)
+}
+
+/// The producer's context.
+pub struct Acknowledgements {
+    events: Events,
+}
+
+client_context!(Acknowledgements);
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Arc<BatchAck>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<BatchAck>) {
+        match result {
+            Ok(_) => {
+                self.events.up();
+                batch.acknowledged();
+            }
+            Err((error, message)) => batch.refused(error, message.payload_len() + message.key_len(), || {
+                self.events.last().map(|reason| reason.text)
+            }),
+        }
+    }
+}
+
+/// What a sink has written and has no answer to.
+pub struct Outstanding {
+    topic: String,
+    table: String,
+    rows: AtomicUsize,
+    changed: Notify,
+    failed: Mutex<Option<ConnectorError>>,
+    failure: Arc<dyn Fn(ConnectorError) + Send + Sync>,
+}
+
+impl Outstanding {
+    pub fn new(topic: String, table: String, failure: Arc<dyn Fn(ConnectorError) + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self {
+            topic,
+            table,
+            rows: AtomicUsize::new(0),
+            changed: Notify::new(),
+            failed: Mutex::new(None),
+            failure,
+        })
+    }
+
+    /// Opens a batch of so many rows.
+    pub fn begin(self: &Arc<Self>, rows: usize, lineage: Lineage) -> Arc<BatchAck> {
+        Arc::new(BatchAck {
+            missing: AtomicUsize::new(rows),
+            lineage: Mutex::new(Some(lineage)),
+            outstanding: Arc::clone(self),
+        })
+    }
+
+    /// A row is on its way. Before it is sent: its answer may come at once.
+    pub fn sending(&self) {
+        self.rows.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A row got its answer, or never left.
+    pub fn answered(&self) {
+        if self.rows.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// What has failed for good, if anything.
+    pub fn failed(&self) -> Option<ConnectorError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until nothing is outstanding.
+    ///
+    /// # Errors
+    /// What has failed for good.
+    pub async fn settled(&self) -> Result<(), ConnectorError> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.rows.load(Ordering::Acquire) == 0 {
+                return self.failed().map_or(Ok(()), Err);
+            }
+            changed.await;
+        }
+    }
+
+    /// Why a row of that many bytes cannot be written.
+    pub fn refusal(&self, error: &KafkaError, bytes: usize, last: Option<String>) -> ConnectorError {
+        let (topic, table) = (&self.topic, &self.table);
+        let code = error.rdkafka_error_code();
+        let failed = |why: String| {
+            ConnectorError::new(Code::SINK_FAILED, format!("cannot write to topic `{topic}` (table `{table}`): {why}"))
+        };
+        match code {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                failed(format!("a row of {bytes} bytes is larger than the topic takes"))
+                    .help(format!("raise `max.message.bytes` of topic `{topic}`, or make the row smaller"))
+            }
+            Some(RDKafkaErrorCode::MessageTimedOut) => failed(match last {
+                Some(last) => format!("no acknowledgement within `message.timeout.ms`; the last trouble was: {last}"),
+                None => "no acknowledgement within `message.timeout.ms`".into(),
+            })
+            .help("check the brokers; rows that were not acknowledged will be read and written again"),
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => failed("the topic does not exist any more".into()).help("create it again"),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+                failed("the broker refuses it".into())
+                    .help("give the user of `auth.username` the right to write the topic")
+            }
+            Some(code) => failed(code.to_string()),
+            None => failed(error.to_string()),
+        }
+    }
+
+    /// Delivery has failed for good; the first reason is the one that is told.
+    pub fn fail(&self, error: ConnectorError) {
+        {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.is_some() {
+                return;
+            }
+            *failed = Some(error.clone());
+        }
+        (self.failure)(error);
+    }
+}
+
+/// The rows of one batch that are not acknowledged. When none is left its lineage is delivered; when one is refused,
+/// the lineage is dropped with the last of them, and so lost.
+pub struct BatchAck {
+    missing: AtomicUsize,
+    lineage: Mutex<Option<Lineage>>,
+    outstanding: Arc<Outstanding>,
+}
+
+impl BatchAck {
+    fn acknowledged(&self) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(lineage) = lineage {
+                lineage.deliver();
+            }
+        }
+        self.outstanding.answered();
+    }
+
+    fn refused(&self, error: &KafkaError, bytes: usize, last: impl FnOnce() -> Option<String>) {
+        // A purge is the end of the process, or of the pipeline after another failure.
+        let purged =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+        if !purged {
+            self.outstanding.fail(self.outstanding.refusal(error, bytes, last()));
+        }
+        self.outstanding.answered();
+    }
+}

@@ -1,0 +1,372 @@
+//! A topic as a source: polls, gathers what is there into micro-batches, holds back when too much is in flight, and
+//! commits what is delivered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+
+use super::admin::{self, HasEvents};
+use super::batch::{BadMessage, RowBuilder};
+use super::client::Events;
+use super::config::SourceConfig;
+use super::group::{Arrival, Group};
+use crate::connectors::{ConnectorError, OpenContext, Output, Source, SourceSpec, Stopped};
+use crate::delivery::OffsetRange;
+use crate::diag::Code;
+
+/// How long an idle source sleeps in `poll`; a message wakes it.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often offsets are committed.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// What one micro-batch holds at most; one message may be larger.
+const BATCH_ROWS: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
+/// How long a full pipeline is waited for before fetching is stopped, which throws the prefetch away. Well below the
+/// shortest `max.poll.interval.ms`.
+const BRIEFLY: Duration = Duration::from_millis(500);
+/// How long a partition that is taken away waits for what is in flight of it, at most.
+const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last commit and leaving the group may take when the broker does not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A table that is read.
+pub struct KafkaSourceSpec(Arc<SourceConfig>);
+
+impl KafkaSourceSpec {
+    pub fn new(config: SourceConfig) -> Self {
+        Self(Arc::new(config))
+    }
+}
+
+#[async_trait]
+impl SourceSpec for KafkaSourceSpec {
+    fn describe(&self) -> String {
+        format!("topic {}", self.0.connection.topic)
+    }
+
+    async fn open(&self, context: &OpenContext) -> Result<Box<dyn Source>, ConnectorError> {
+        let (config, context) = (Arc::clone(&self.0), context.clone());
+        let opened = tokio::task::spawn_blocking(move || KafkaSource::open(&config, context)).await;
+        match opened {
+            Ok(source) => Ok(Box::new(source?)),
+            Err(error) => Err(ConnectorError::new(Code::SOURCE_FAILED, format!("the source was not opened: {error}"))),
+        }
+    }
+}
+
+struct KafkaSource {
+    consumer: BaseConsumer<Group>,
+    reader: Reader,
+}
+
+/// The source without its consumer, from which messages are borrowed.
+struct Reader {
+    table: String,
+    topic: String,
+    rows: RowBuilder,
+    context: OpenContext,
+    last_commit: Instant,
+}
+
+/// A message, and the stretch of its partition that it belongs to.
+struct Taken<'c> {
+    message: BorrowedMessage<'c>,
+    stretch: u64,
+}
+
+/// Why reading ended.
+enum End {
+    /// A stop was asked for.
+    Stop,
+    /// The pipeline failed elsewhere.
+    Stopped,
+    Failed(ConnectorError),
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl KafkaSource {
+    fn open(config: &SourceConfig, context: OpenContext) -> Result<Self, ConnectorError> {
+        let connection = &config.connection;
+        let events = Events::new(format!("{}.{}", context.pipeline, connection.table), connection.secrets.clone());
+        let patience = REVOKE_PATIENCE.min(config.max_poll_interval() / 2);
+        let group = Group::new(events, connection.topic.clone(), Arc::clone(&context.ledger), patience);
+        let consumer: BaseConsumer<Group> = config
+            .consumer(&context.pipeline)
+            .create_with_context(group)
+            .map_err(|error| admin::bad_settings(connection, &error))?;
+        let partitions = admin::ensure_topic(&consumer, connection, &context.pipeline, context.create_topics)?;
+        admin::settle_start(&consumer, connection, &config.group(&context.pipeline), &partitions, config.start)?;
+        let reader = Reader {
+            table: connection.table.clone(),
+            topic: connection.topic.clone(),
+            rows: RowBuilder::new(&config.format, &config.table),
+            context,
+            last_commit: Instant::now(),
+        };
+        Ok(Self { consumer, reader })
+    }
+}
+
+impl Source for KafkaSource {
+    fn run(self: Box<Self>, output: &mut dyn Output) -> Result<(), ConnectorError> {
+        let Self { consumer, mut reader } = *self;
+        let topic = reader.topic.clone();
+        if let Err(error) = consumer.subscribe(&[&topic]) {
+            return Err(reader.error(Code::SOURCE_FAILED, format!("cannot be subscribed to: {error}")));
+        }
+        let end = reader.read(&consumer, output);
+        // After a failure elsewhere nothing more will be delivered.
+        let wait = if matches!(end, End::Stopped) { Duration::ZERO } else { reader.context.drain_timeout };
+        reader.wind_down(&consumer, wait);
+        leave(consumer, &topic);
+        match end {
+            End::Stop | End::Stopped => Ok(()),
+            End::Failed(error) => Err(error),
+        }
+    }
+}
+
+impl Reader {
+    fn read(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output) -> End {
+        loop {
+            if self.context.stop.is_set() {
+                return End::Stop;
+            }
+            if let Err(end) = self.step(consumer, output, IDLE) {
+                return end;
+            }
+            if !self.has_room(1)
+                && let Err(end) = self.hold_back(consumer, output)
+            {
+                return end;
+            }
+        }
+    }
+
+    /// Polls once, and passes on what has come.
+    fn step(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output, wait: Duration) -> Result<(), End> {
+        self.commit_when_due(consumer);
+        let mut gathered: Vec<Taken<'_>> = Vec::new();
+        let (mut bytes, mut wait) = (0, wait);
+        while gathered.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let message = match consumer.poll(wait) {
+                // Nothing more is there now, or a rebalance was answered.
+                None => break,
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    self.pass_on(consumer, &mut gathered, output)?;
+                    return self.trouble(consumer, &error).map_err(End::Failed);
+                }
+            };
+            let (partition, offset) = (message.partition(), message.offset());
+            let mut arrival = consumer.context().arrived(partition, offset);
+            if arrival == Arrival::Back {
+                tracing::warn!(
+                    target: "kafka", topic = %self.topic, partition, offset,
+                    "the partition's offsets went back (the topic was made anew or cut); reading on from there"
+                );
+                self.pass_on(consumer, &mut gathered, output)?;
+                consumer.context().restart(partition);
+                arrival = consumer.context().arrived(partition, offset);
+            }
+            if let Arrival::Next(stretch) = arrival {
+                bytes += size(&message);
+                gathered.push(Taken { message, stretch });
+            }
+            // What is there already goes along; nothing is waited for.
+            wait = Duration::ZERO;
+            if !self.has_room(gathered.len() + 1) {
+                break;
+            }
+        }
+        self.pass_on(consumer, &mut gathered, output)
+    }
+
+    fn pass_on(
+        &mut self,
+        consumer: &BaseConsumer<Group>,
+        gathered: &mut Vec<Taken<'_>>,
+        output: &mut dyn Output,
+    ) -> Result<(), End> {
+        gathered.retain(|taken| consumer.context().is_current(taken.message.partition(), taken.stretch));
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
+        let (rows, bad) = self.rows.rows(&messages);
+        // What comes before a bad message is delivered and committed; it and what follows is not.
+        let good = match &bad {
+            Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
+            Some(BadMessage { index: None, .. }) => &messages[..0],
+            None => &messages[..],
+        };
+        if !good.is_empty() {
+            let bytes = if rows.is_some() { good.iter().map(size).sum() } else { 0 };
+            let count = rows.as_ref().map_or(0, datafusion::arrow::array::RecordBatch::num_rows);
+            let lineage = self.context.ledger.begin(ranges(good), count, bytes);
+            match rows {
+                Some(rows) => output.push(rows, lineage)?,
+                None => lineage.deliver(),
+            }
+        }
+        match bad {
+            Some(bad) => Err(End::Failed(self.bad_data(&messages, &bad))),
+            None => Ok(()),
+        }
+    }
+
+    fn bad_data(&self, messages: &[BorrowedMessage<'_>], bad: &BadMessage) -> ConnectorError {
+        let place = match bad.index {
+            Some(index) => format!("partition {}, offset {}", messages[index].partition(), messages[index].offset()),
+            None => ranges(messages)
+                .iter()
+                .map(|range| format!("partition {}, offsets {} to {}", range.partition, range.first, range.last))
+                .collect::<Vec<_>>()
+                .join("; "),
+        };
+        self.error(Code::BAD_DATA, format!("has a message that cannot be read ({place}): {}", bad.reason))
+            .help("write `'bad_data' = 'drop'`, or read the topic as `raw_bytes` and take it apart in SQL")
+    }
+
+    fn error(&self, code: Code, what: impl std::fmt::Display) -> ConnectorError {
+        ConnectorError::new(code, format!("topic `{}` (table `{}`) {what}", self.topic, self.table))
+    }
+
+    /// An error that `poll` has returned. Most pass by themselves: a broker that is away, a leader that moves.
+    fn trouble(&self, consumer: &BaseConsumer<Group>, error: &KafkaError) -> Result<(), ConnectorError> {
+        let reason = || match consumer.client().fatal_error() {
+            Some((_, reason)) => reason,
+            None => consumer.context().events().last().map_or_else(|| error.to_string(), |reason| reason.text),
+        };
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return Err(self.error(Code::SOURCE_FAILED, format!("cannot be read any more: {}", reason())));
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(self
+                .error(Code::BROKER, "may not be read: the broker refuses the topic or the consumer group")
+                .help("give the user of `auth.username` the right to read the topic and to use the group")),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(self
+                .error(
+                    Code::SOURCE_FAILED,
+                    format!("has no message at the offset where the group goes on: {}", reason()),
+                )
+                .help("`auto.offset.reset=error` asks for this; write `=earliest` to go on with what is there")),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                tracing::warn!(target: "kafka", topic = %self.topic, "the topic is gone; waiting until it exists again");
+                Ok(())
+            }
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                tracing::warn!(target: "kafka", topic = %self.topic, "the process was held up for longer than `max.poll.interval.ms`; joining the group again");
+                Ok(())
+            }
+            // Said by `Events` already.
+            _ => Ok(()),
+        }
+    }
+
+    fn has_room(&self, more: usize) -> bool {
+        let tracker = self.context.ledger.tracker();
+        tracker.rows_in_flight() + more <= self.context.limits.rows.max(1)
+            && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
+    }
+
+    /// Waits until half of what may be in flight is through. A short wait is just that; in a longer one fetching stops
+    /// and polling goes on, so that the group keeps its member.
+    fn hold_back(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output) -> Result<(), End> {
+        let (limits, stop) = (self.context.limits, self.context.stop.clone());
+        let ledger = Arc::clone(&self.context.ledger);
+        let relieved = |wait| {
+            ledger.wait_until(wait, |tracker| {
+                tracker.rows_in_flight() <= limits.rows / 2 && tracker.bytes_in_flight() <= limits.bytes / 2
+            })
+        };
+        let patient_until = Instant::now() + BRIEFLY;
+        while Instant::now() < patient_until {
+            if stop.is_set() || relieved(IDLE) {
+                return Ok(());
+            }
+            self.commit_when_due(consumer);
+        }
+        tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching stops");
+        consumer.context().hold(consumer);
+        while !stop.is_set() && !relieved(IDLE / 2) {
+            // Nothing should come but rebalances and answers to commits; a message that does come is taken.
+            self.step(consumer, output, Duration::ZERO)?;
+        }
+        consumer.context().release(consumer);
+        tracing::debug!(target: "kafka", topic = %self.topic, "fetching goes on");
+        Ok(())
+    }
+
+    fn commit_when_due(&mut self, consumer: &BaseConsumer<Group>) {
+        if self.last_commit.elapsed() >= COMMIT_EVERY {
+            self.last_commit = Instant::now();
+            consumer.context().commit(consumer, CommitMode::Async);
+        }
+    }
+
+    /// Waits for what is in flight, commits for the last time.
+    fn wind_down(&mut self, consumer: &BaseConsumer<Group>, wait: Duration) {
+        consumer.context().hold(consumer);
+        let ledger = Arc::clone(&self.context.ledger);
+        let deadline = Instant::now() + wait;
+        // What still comes is not passed on, so it is not committed either: the next reader gets it.
+        let poll = || while consumer.poll(Duration::ZERO).is_some() {};
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if ledger.wait_until(left.min(Duration::from_millis(50)), |tracker| tracker.rows_in_flight() == 0) {
+                break;
+            }
+            if left.is_zero() {
+                let rows = ledger.tracker().rows_in_flight();
+                tracing::warn!(target: "kafka", topic = %self.topic, rows, "stopping with rows in flight; they will be read again");
+                break;
+            }
+            poll();
+            self.commit_when_due(consumer);
+        }
+        if !consumer.context().commit_last(consumer, Instant::now() + CLOSE_TIMEOUT) {
+            tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be read again");
+        }
+    }
+}
+
+/// Leaves the group, so that others take over at once. When the broker is away that may take long; then the process's
+/// end does it.
+fn leave(consumer: BaseConsumer<Group>, topic: &str) {
+    let (done, closed) = std::sync::mpsc::channel();
+    let spawned = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
+        drop(consumer);
+        let _ = done.send(());
+    });
+    if spawned.is_ok() && closed.recv_timeout(CLOSE_TIMEOUT).is_err() {
+        tracing::warn!(target: "kafka", %topic, "the broker does not answer: the group will notice later that this process left");
+    }
+}
+
+fn size(message: &BorrowedMessage<'_>) -> usize {
+    message.payload_len() + message.key_len()
+}
+
+/// The offsets of some messages, one range a partition.
+fn ranges(messages: &[BorrowedMessage<'_>]) -> Vec<OffsetRange> {
+    let mut ranges: Vec<OffsetRange> = Vec::new();
+    for message in messages {
+        let (partition, offset) = (message.partition(), message.offset());
+        match ranges.iter_mut().find(|range| range.partition == partition) {
+            Some(range) => range.last = offset,
+            None => ranges.push(OffsetRange { partition, first: offset, last: offset }),
+        }
+    }
+    ranges
+}

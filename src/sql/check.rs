@@ -1,0 +1,184 @@
+//! Checks of a query: that its functions exist (from the text, all at once), that a stream can do what it asks, and
+//! that async UDFs are called where an engine can call them (from the plan).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::sqlparser::ast::{self, Query, Visit, Visitor};
+
+use super::constants::Constants;
+use super::name_of;
+use super::plan::UdfSet;
+use super::statement::to_span;
+use crate::diag::{Code, Diagnostic, Span, nearest};
+
+/// What the functions of a query are.
+pub struct Names {
+    /// UDFs that it calls.
+    pub udfs: BTreeSet<String>,
+    /// Functions that do not exist.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Looks up every function of a query.
+pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> Names {
+    struct Functions<'a> {
+        at: &'a Span,
+        state: &'a SessionState,
+        udfs: &'a UdfSet,
+        found: Names,
+    }
+    impl Visitor for Functions<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+            let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else { return ControlFlow::Continue(()) };
+            let name = name_of(ident);
+            if self.udfs.functions.iter().any(|f| f.name() == name) {
+                self.found.udfs.insert(name);
+            } else if !exists(self.state, &name) {
+                let known: Vec<String> = self.state.udfs().into_iter().collect();
+                let help = match nearest(&name, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if name == "trim" => "Arroyo has no `trim`; write `btrim`".to_string(),
+                    None => format!("if it is a UDF, put its source into udfs/{name}.rs"),
+                };
+                self.found.errors.push(
+                    Diagnostic::new(Code::FUNCTION_UNKNOWN, format!("there is no function `{name}`"))
+                        .at(to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone()))
+                        .help(help),
+                );
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut visitor = Functions { at, state, udfs, found: Names { udfs: BTreeSet::new(), errors: Vec::new() } };
+    let _ = query.visit(&mut visitor);
+    visitor.found
+}
+
+fn exists(state: &SessionState, name: &str) -> bool {
+    state.udf(name).is_ok() || state.udaf(name).is_ok() || state.udwf(name).is_ok() || name == "unnest"
+}
+
+/// Refuses what the embedded engine cannot do over a stream, by name, with the engine that can.
+///
+/// # Errors
+/// One diagnostic for each kind of operator.
+pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result<(), Vec<Diagnostic>> {
+    let mut errors: Vec<Diagnostic> = Vec::new();
+    let mut refuse = |code, message: String, help: &str| {
+        let error = Diagnostic::new(code, message).at(at.clone()).help(help);
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    };
+    const ARROYO: &str = "run the pipeline on Arroyo, which can";
+    let visited = plan.apply(|node| {
+        match node {
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Unnest(_)
+            | LogicalPlan::Union(_) => {}
+            LogicalPlan::TableScan(scan) => {
+                if constants.is_constant(scan.table_name.table()) {
+                    refuse(
+                        Code::CONSTANT,
+                        format!("`{}` is a constant table, which a stream cannot be joined with or made from", scan.table_name.table()),
+                        "use it in a subquery that gives one value: `(SELECT json_agg(…) FROM …)`",
+                    );
+                }
+            }
+            LogicalPlan::Aggregate(_) => refuse(
+                Code::UNSUPPORTED,
+                "the embedded engine cannot aggregate a stream (GROUP BY, count, sum, …)".into(),
+                "with a window, run the pipeline on Arroyo, which can",
+            ),
+            LogicalPlan::Window(_) => refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO),
+            LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
+            LogicalPlan::Distinct(_) => refuse(
+                Code::REFUSED,
+                "DISTINCT over an endless stream has no end".into(),
+                "leave DISTINCT out; for UNION write UNION ALL",
+            ),
+            LogicalPlan::Sort(_) => refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out"),
+            LogicalPlan::Limit(_) => refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE"),
+            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => refuse(
+                Code::REFUSED,
+                "a query must read a table or a view, not constants alone".into(),
+                "add FROM with a table",
+            ),
+            LogicalPlan::RecursiveQuery(_) => refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out"),
+            _ => refuse(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query".into(), ARROYO),
+        }
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)) {
+                    refuse(
+                        Code::REFUSED,
+                        "a subquery inside an expression can only read constant tables".into(),
+                        "put the rows into a view, or the constants into a table that is filled by VALUES",
+                    );
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    if let Err(error) = visited {
+        errors.extend(super::errors::to_diagnostics(&error, at));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Async UDFs: only in the list of a SELECT, one in each (Arroyo's rule, kept so that a pipeline runs on both engines).
+///
+/// # Errors
+/// One diagnostic for each wrong place.
+pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
+    let mut errors: Vec<Diagnostic> = Vec::new();
+    let visited = plan.apply(|node| {
+        let mut calls = Vec::new();
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Some(name) = async_call(e, udfs) {
+                    calls.push(name.to_string());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        let is_projection = matches!(node, LogicalPlan::Projection(_));
+        if let Some(first) = calls.first().filter(|_| !is_projection) {
+            errors.push(
+                Diagnostic::new(Code::ASYNC_PLACE, format!("`{first}` is async and is called outside the list of a SELECT"))
+                    .at(at.clone())
+                    .help("call it in a view's SELECT list, and use the view's column here"),
+            );
+        } else if calls.len() > 1 {
+            errors.push(
+                Diagnostic::new(Code::ASYNC_PLACE, format!("one SELECT calls more than one async UDF: {}", calls.join(", ")))
+                    .at(at.clone())
+                    .help("call each in a view of its own"),
+            );
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if let Err(error) = visited {
+        errors.extend(super::errors::to_diagnostics(&error, at));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The name of the async UDF that this very expression calls.
+#[must_use]
+pub fn async_call<'a>(expr: &'a Expr, udfs: &UdfSet) -> Option<&'a str> {
+    match expr {
+        Expr::ScalarFunction(ScalarFunction { func, .. }) if udfs.asynchronous.contains(func.name()) => Some(func.name()),
+        _ => None,
+    }
+}

@@ -1,0 +1,243 @@
+//! Constant tables (the agents): tables that are filled by VALUES, worked out when a pipeline is planned.
+//!
+//! A stream cannot be joined with them (Arroyo has no constant tables either). A subquery over nothing else is worked
+//! out by DataFusion and takes its place in the plan as a literal, which is also how `render` shows it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, Signature, Subquery, Volatility,
+};
+use datafusion::prelude::{SessionContext, lit};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::definition::{InsertDef, MemoryDef};
+use super::errors;
+use crate::diag::{Code, Diagnostic, Span};
+
+/// The constant tables of a pipeline.
+#[derive(Debug, Default)]
+pub struct Constants {
+    tables: BTreeMap<String, usize>,
+}
+
+impl Constants {
+    /// Whether a table is constant.
+    #[must_use]
+    pub fn is_constant(&self, name: &str) -> bool {
+        self.tables.contains_key(name)
+    }
+
+    /// Works out the rows of a table.
+    ///
+    /// # Errors
+    /// Rows that do not fit its columns.
+    pub async fn define(&mut self, context: &SessionContext, table: &MemoryDef, rows: &[&InsertDef]) -> Result<(), Vec<Diagnostic>> {
+        let fields: Vec<Field> = table.columns.iter().map(super::table::ColumnDef::field).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let mut batches = Vec::new();
+        let mut errors = Vec::new();
+        for insert in rows {
+            match values(context, &schema, insert).await {
+                Ok(found) => batches.extend(found),
+                Err(error) => errors.push(error),
+            }
+        }
+        self.tables.insert(table.name.clone(), batches.iter().map(RecordBatch::num_rows).sum());
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let failed = |e: DataFusionError| errors::to_diagnostics(&e, &table.span);
+        let memory = MemTable::try_new(schema, vec![batches]).map_err(failed)?;
+        let name = datafusion::common::TableReference::bare(table.name.as_str());
+        context.register_table(name, Arc::new(memory)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Puts literals in the place of subqueries that read constant tables only.
+    ///
+    /// # Errors
+    /// Subqueries that cannot be worked out.
+    pub async fn fold(&self, context: &SessionContext, plan: LogicalPlan, at: &Span) -> Result<LogicalPlan, Vec<Diagnostic>> {
+        let failed = |e: &DataFusionError| errors::to_diagnostics(e, at);
+        let mut wanted: Vec<Arc<LogicalPlan>> = Vec::new();
+        plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|e| {
+                e.apply(|e| {
+                    if let Expr::ScalarSubquery(s) = e
+                        && self.reads_only_constants(s)?
+                    {
+                        wanted.push(Arc::clone(&s.subquery));
+                    } else if let Expr::InSubquery(s) = e
+                        && self.reads_only_constants(&s.subquery)?
+                    {
+                        wanted.push(Arc::clone(&s.subquery.subquery));
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })
+        .map_err(|e| failed(&e))?;
+        let mut known: HashMap<Arc<LogicalPlan>, Vec<ScalarValue>> = HashMap::new();
+        for subquery in wanted {
+            if !known.contains_key(&subquery) {
+                let values = evaluate(context, &subquery).await.map_err(|e| failed(&e))?;
+                known.insert(subquery, values);
+            }
+        }
+        let folded = plan.transform_down(|node| {
+            node.map_expressions(|e| {
+                e.transform_down(|e| match e {
+                    Expr::ScalarSubquery(s) if known.contains_key(&s.subquery) => {
+                        let values = &known[&s.subquery];
+                        match values.as_slice() {
+                            [one] => Ok(Transformed::yes(lit(one.clone()))),
+                            [] => Ok(Transformed::yes(lit(ScalarValue::try_from(s.subquery.schema().field(0).data_type())?))),
+                            _ => Err(DataFusionError::Plan(format!("a subquery used as a value gives {} rows", values.len()))),
+                        }
+                    }
+                    Expr::InSubquery(s) if known.contains_key(&s.subquery.subquery) => {
+                        let list = known[&s.subquery.subquery].iter().cloned().map(lit).collect();
+                        Ok(Transformed::yes(s.expr.in_list(list, s.negated)))
+                    }
+                    e => Ok(Transformed::no(e)),
+                })
+            })
+        });
+        let folded = folded.and_then(|t| t.data.recompute_schema()).map_err(|e| failed(&e))?;
+        Ok(folded)
+    }
+
+    fn reads_only_constants(&self, subquery: &Subquery) -> DfResult<bool> {
+        let mut only = subquery.outer_ref_columns.is_empty();
+        subquery.subquery.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && !self.is_constant(scan.table_name.table())
+            {
+                only = false;
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(only)
+    }
+}
+
+async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<ScalarValue>> {
+    let batches = context.execute_logical_plan(plan.clone()).await?.collect().await?;
+    let mut values = Vec::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            values.push(ScalarValue::try_from_array(batch.column(0), row)?);
+        }
+    }
+    Ok(values)
+}
+
+/// The rows of one `INSERT … VALUES`, cast to the table's columns by position.
+async fn values(context: &SessionContext, schema: &Arc<Schema>, insert: &InsertDef) -> Result<Vec<RecordBatch>, Diagnostic> {
+    let wrong = |message: String| {
+        Diagnostic::new(Code::CONSTANT, message)
+            .at(insert.table_span.clone())
+            .help(format!("`{}` has the columns {}", insert.table, schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ")))
+    };
+    let statement = DfStatement::Statement(Box::new(Statement::Query(insert.query.clone())));
+    let rows = async {
+        let plan = context.state().statement_to_plan(statement).await?;
+        context.execute_logical_plan(plan).await?.collect().await
+    };
+    let batches = rows.await.map_err(|e| {
+        let mut found = errors::to_diagnostics(&e, &insert.span);
+        found.pop().unwrap_or_else(|| wrong("the rows cannot be read".into()))
+    })?;
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let mut result = Vec::new();
+    for batch in batches {
+        if batch.num_columns() != schema.fields().len() {
+            return Err(wrong(format!("a row of `{}` has {} values, not {}", insert.table, batch.num_columns(), schema.fields().len())));
+        }
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for (column, field) in batch.columns().iter().zip(schema.fields()) {
+            let cast = cast_with_options(column, field.data_type(), &strict)
+                .map_err(|e| wrong(format!("column `{}` of `{}`: {}", field.name(), insert.table, errors::in_sql_words(&e.to_string()))))?;
+            columns.push(cast);
+        }
+        result.push(RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| wrong(errors::in_sql_words(&e.to_string())))?);
+    }
+    Ok(result)
+}
+
+/// Registers `json_agg`, the aggregate that makes one text of a constant table.
+pub fn register(context: &SessionContext) {
+    context.register_udaf(AggregateUDF::from(JsonAgg { signature: Signature::any(1, Volatility::Immutable) }));
+}
+
+/// `json_agg(value)`: all values, in the table's order, as a JSON array in text.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct JsonAgg {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for JsonAgg {
+    fn name(&self) -> &'static str {
+        "json_agg"
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Utf8)
+    }
+    fn accumulator(&self, _: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        Ok(Box::new(JsonItems::default()))
+    }
+    fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
+        Ok(vec![Arc::new(Field::new(format!("{}[items]", args.name), DataType::Utf8, true))])
+    }
+}
+
+#[derive(Debug, Default)]
+struct JsonItems {
+    items: Vec<String>,
+}
+
+impl Accumulator for JsonItems {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        let value = Arc::clone(&values[0]);
+        let field = Arc::new(Field::new("v", value.data_type().clone(), true));
+        let rows = RecordBatch::from(StructArray::try_new(vec![field].into(), vec![value], None)?);
+        let mut writer = arrow_json::writer::WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, arrow_json::writer::LineDelimited>(Vec::new());
+        writer.write(&rows)?;
+        writer.finish()?;
+        let text = String::from_utf8(writer.into_inner()).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        // Each line is {"v":…}.
+        self.items.extend(text.lines().filter_map(|l| Some(l.strip_prefix("{\"v\":")?.strip_suffix('}')?.to_string())));
+        Ok(())
+    }
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        for state in states[0].as_string::<i32>().iter().flatten().filter(|s| !s.is_empty()) {
+            self.items.push(state.to_string());
+        }
+        Ok(())
+    }
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        Ok(vec![ScalarValue::from(self.items.join(","))])
+    }
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        Ok(ScalarValue::from(format!("[{}]", self.items.join(","))))
+    }
+    fn size(&self) -> usize {
+        self.items.iter().map(String::len).sum()
+    }
+}

@@ -1,0 +1,313 @@
+//! Statements to definitions: tables over connectors, memory tables, views and INSERTs.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{
+    self, ColumnOption, CreateTable, CreateTableOptions, CreateView, Expr, Query, SetExpr, SqlOption, Statement,
+    TableObject, Value,
+};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::statement::{ParsedStatement, to_span};
+use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
+use super::{name_of, types};
+use crate::diag::{Code, Diagnostic, SourceText, Span};
+
+/// Something that queries can name.
+#[derive(Debug, Clone)]
+pub enum Definition {
+    /// A table over a connector.
+    Table(TableDef),
+    /// A table without a connector: filled by one INSERT, read by many.
+    Memory(MemoryDef),
+    /// A view.
+    View(ViewDef),
+}
+
+/// `CREATE TABLE name (…)` without `WITH`.
+#[derive(Debug, Clone)]
+pub struct MemoryDef {
+    /// Its name.
+    pub name: String,
+    /// Where the name stands.
+    pub span: Span,
+    /// Its columns.
+    pub columns: Vec<ColumnDef>,
+}
+
+/// `CREATE VIEW name AS …`.
+#[derive(Debug, Clone)]
+pub struct ViewDef {
+    /// Its name.
+    pub name: String,
+    /// Where the name stands.
+    pub span: Span,
+    /// What it selects.
+    pub query: Box<Query>,
+    /// Names for its columns, when it gives them.
+    pub columns: Vec<String>,
+}
+
+/// `INSERT INTO table …`.
+#[derive(Debug, Clone)]
+pub struct InsertDef {
+    /// The table's name.
+    pub table: String,
+    /// Where the table's name stands.
+    pub table_span: Span,
+    /// The columns that it lists, if it does.
+    pub columns: Vec<String>,
+    /// What is inserted.
+    pub query: Box<Query>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+impl Definition {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Table(t) => &t.name,
+            Self::Memory(m) => &m.name,
+            Self::View(v) => &v.name,
+        }
+    }
+
+    /// Where its name stands.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        match self {
+            Self::Table(t) => &t.span,
+            Self::Memory(m) => &m.span,
+            Self::View(v) => &v.span,
+        }
+    }
+}
+
+impl InsertDef {
+    /// Whether it inserts constants: `VALUES (…), (…)`.
+    #[must_use]
+    pub fn is_values(&self) -> bool {
+        matches!(*self.query.body, SetExpr::Values(_))
+    }
+}
+
+/// What a text says, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Tables and views.
+    pub definitions: Vec<Definition>,
+    /// What is to be done.
+    pub inserts: Vec<InsertDef>,
+}
+
+/// Reads statements as definitions.
+///
+/// # Errors
+/// One diagnostic for each thing that pipelines cannot say.
+pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Result<Script, Vec<Diagnostic>> {
+    let mut script = Script::default();
+    let mut errors = Vec::new();
+    for ParsedStatement { ast, span } in statements {
+        match ast {
+            Statement::CreateTable(table) => match read_table(source, &table, &span) {
+                Ok(definition) => script.definitions.push(definition),
+                Err(wrong) => errors.extend(wrong),
+            },
+            Statement::CreateView(view) => match read_view(source, view, &span) {
+                Ok(definition) => script.definitions.push(Definition::View(definition)),
+                Err(wrong) => errors.push(wrong),
+            },
+            Statement::Insert(insert) => match read_insert(source, insert, &span) {
+                Ok(insert) => script.inserts.push(insert),
+                Err(wrong) => errors.push(wrong),
+            },
+            Statement::Query(_) => errors.push(
+                Diagnostic::new(Code::STATEMENT, "a SELECT by itself has nowhere to put its rows")
+                    .at(span)
+                    .help("write `INSERT INTO table SELECT …`, or `CREATE VIEW name AS SELECT …`"),
+            ),
+            other => errors.push(
+                Diagnostic::new(Code::STATEMENT, format!("pipelines have no {} statement", first_words(&other)))
+                    .at(span)
+                    .help("a pipeline is made of CREATE TABLE, CREATE VIEW and INSERT INTO … SELECT"),
+            ),
+        }
+    }
+    if errors.is_empty() { Ok(script) } else { Err(errors) }
+}
+
+fn first_words(statement: &Statement) -> String {
+    let text = statement.to_string();
+    let words: Vec<_> = text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
+    if words.is_empty() { text.split_whitespace().next().unwrap_or_default().to_string() } else { words.join(" ") }
+}
+
+fn object_name(source: &Arc<SourceText>, name: &ast::ObjectName, statement: &Span) -> Result<(String, Span), Diagnostic> {
+    match name.0.as_slice() {
+        [part] => match part.as_ident() {
+            Some(ident) => Ok((name_of(ident), to_span(source, ident.span).unwrap_or_else(|| statement.clone()))),
+            None => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` is no name")).at(statement.clone())),
+        },
+        _ => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` has more than one part"))
+            .at(statement.clone())
+            .help("tables and views have plain names, without a schema")),
+    }
+}
+
+fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -> Result<Definition, Vec<Diagnostic>> {
+    let (name, span) = object_name(source, &table.name, statement).map_err(|e| vec![e])?;
+    let mut errors = Vec::new();
+    if table.query.is_some() {
+        errors.push(
+            Diagnostic::new(Code::STATEMENT, "CREATE TABLE … AS SELECT is not supported")
+                .at(span.clone())
+                .help("use CREATE VIEW, or CREATE TABLE and INSERT INTO"),
+        );
+    }
+    if let Some(constraint) = table.constraints.first() {
+        errors.push(
+            Diagnostic::new(Code::UNSUPPORTED, format!("the embedded engine has no table constraints (`{constraint}`)"))
+                .at(span.clone())
+                .help("remove it, or run the pipeline on Arroyo"),
+        );
+    }
+    let mut columns = Vec::new();
+    for column in &table.columns {
+        match read_column(source, column, &span) {
+            Ok(column) => columns.push(column),
+            Err(error) => errors.push(error),
+        }
+    }
+    for (i, column) in columns.iter().enumerate() {
+        if columns[..i].iter().any(|c| c.name == column.name) {
+            errors.push(
+                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is there twice in `{name}`", column.name))
+                    .at(column.span.clone()),
+            );
+        }
+    }
+    let options = match &table.table_options {
+        CreateTableOptions::None => None,
+        CreateTableOptions::With(options) => Some(options),
+        other => {
+            errors.push(
+                Diagnostic::new(Code::SYNTAX, format!("`{other}` is not how options are written"))
+                    .at(span.clone())
+                    .help("write `WITH (connector = '…', …)`"),
+            );
+            None
+        }
+    };
+    let mut entries: Vec<OptionEntry> = Vec::new();
+    for option in options.into_iter().flatten() {
+        match read_option(source, option, &span) {
+            Ok(entry) if entries.iter().any(|e| e.key == entry.key) => errors.push(
+                Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` is given twice", entry.key)).at(entry.key_span),
+            ),
+            Ok(entry) => entries.push(entry),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(match options {
+        Some(_) => Definition::Table(TableDef { name, span, columns, options: entries }),
+        None => Definition::Memory(MemoryDef { name, span, columns }),
+    })
+}
+
+fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) -> Result<ColumnDef, Diagnostic> {
+    let name = name_of(&column.name);
+    let span = to_span(source, column.name.span).unwrap_or_else(|| table.clone());
+    let data_type = types::to_arrow(&column.data_type).map_err(|message| {
+        Diagnostic::new(Code::COLUMN_TYPE, format!("column `{name}`: {message}"))
+            .at(span.clone())
+            .help("types are TEXT, BYTEA, BOOLEAN, INT, BIGINT, DOUBLE, TIMESTAMP, DATE, DECIMAL, JSON, STRUCT<…> and T[]")
+    })?;
+    let mut result = ColumnDef {
+        name,
+        span,
+        data_type,
+        json: matches!(column.data_type, ast::DataType::JSON),
+        nullable: true,
+        kind: ColumnKind::Data,
+    };
+    for option in &column.options {
+        match &option.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => result.nullable = false,
+            ColumnOption::DialectSpecific(tokens) => {
+                if let Some(Token::SingleQuotedString(field)) = tokens.last() {
+                    result.kind = ColumnKind::Metadata(field.clone());
+                }
+            }
+            ColumnOption::Generated { generation_expr: Some(expr), .. } => {
+                result.kind = ColumnKind::Generated(expr.to_string());
+            }
+            other => {
+                return Err(Diagnostic::new(Code::UNSUPPORTED, format!("column `{}`: `{other}` is not supported", result.name))
+                    .at(result.span)
+                    .help("a column can be NOT NULL, METADATA FROM '…' or GENERATED ALWAYS AS (…)"));
+            }
+        }
+    }
+    Ok(result)
+}
+
+fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Result<OptionEntry, Diagnostic> {
+    let form = |span: Span| {
+        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
+            .at(span)
+            .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
+    };
+    let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
+    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, &key.value));
+    let (value, value_span) = match value {
+        Expr::Value(v) => {
+            let text = match &v.value {
+                Value::SingleQuotedString(text) | Value::Number(text, _) => text.clone(),
+                Value::Boolean(b) => b.to_string(),
+                _ => return Err(form(key_span)),
+            };
+            (text, to_span(source, v.span))
+        }
+        Expr::Identifier(ident) => (ident.value.clone(), to_span(source, ident.span)),
+        _ => return Err(form(key_span)),
+    };
+    let value_span = value_span.unwrap_or_else(|| key_span.clone());
+    Ok(OptionEntry { key: key.value.clone(), key_span, value, value_span })
+}
+
+/// The parser does not tell where a key in quotes stands: it is the first such text after the table's name.
+fn quoted_key(source: &Arc<SourceText>, table: &Span, key: &str) -> Span {
+    let quoted = format!("'{key}'");
+    let from = table.range.end;
+    match source.text[from..].find(&quoted) {
+        Some(at) => Span::new(source, from + at..from + at + quoted.len()),
+        None => table.clone(),
+    }
+}
+
+fn read_view(source: &Arc<SourceText>, view: CreateView, statement: &Span) -> Result<ViewDef, Diagnostic> {
+    let (name, span) = object_name(source, &view.name, statement)?;
+    if view.materialized || view.temporary {
+        return Err(Diagnostic::new(Code::STATEMENT, "views are plain views here").at(span).help("write CREATE VIEW"));
+    }
+    let columns = view.columns.iter().map(|c| name_of(&c.name)).collect();
+    Ok(ViewDef { name, span, query: view.query, columns })
+}
+
+fn read_insert(source: &Arc<SourceText>, insert: ast::Insert, statement: &Span) -> Result<InsertDef, Diagnostic> {
+    let TableObject::TableName(table) = &insert.table else {
+        return Err(Diagnostic::new(Code::SYNTAX, "INSERT INTO needs the name of a table").at(statement.clone()));
+    };
+    let (table, table_span) = object_name(source, table, statement)?;
+    let Some(query) = insert.source else {
+        return Err(Diagnostic::new(Code::SYNTAX, "INSERT INTO needs a SELECT").at(statement.clone()));
+    };
+    let columns = insert.columns.iter().filter_map(|c| c.0.last()?.as_ident().map(name_of)).collect();
+    Ok(InsertDef { table, table_span, columns, query, span: statement.clone() })
+}

@@ -1,0 +1,402 @@
+//! Definitions to logical plans: one for each view and INSERT, analysed and simplified, whose leaves are tables, views
+//! and memory tables by name. Cutting them into a dataflow belongs to `engine`.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF, col};
+use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+
+use super::catalogue::PipelineText;
+use super::constants::{self, Constants};
+use super::definition::{Definition, InsertDef};
+use super::table::{ColumnKind, TableDef};
+use super::{check, errors};
+use crate::diag::{Code, Diagnostic, Span};
+
+/// The functions that a pipeline can call beyond SQL's own.
+#[derive(Debug, Clone, Default)]
+pub struct UdfSet {
+    /// All of them.
+    pub functions: Vec<Arc<ScalarUDF>>,
+    /// The names of those that are async: the engine calls them, not an expression.
+    pub asynchronous: HashSet<String>,
+}
+
+/// A pipeline, planned.
+#[derive(Debug)]
+pub struct PipelinePlan {
+    /// Its name.
+    pub name: String,
+    /// The tables over connectors that it reads or writes, by name.
+    pub tables: BTreeMap<String, TableDef>,
+    /// Plans of the generated columns of tables that are read: a projection over the table's other columns.
+    pub generated: BTreeMap<String, LogicalPlan>,
+    /// Views and memory tables, by name; each is computed once, whoever reads it.
+    pub relations: BTreeMap<String, Relation>,
+    /// What is written where.
+    pub sinks: Vec<SinkPlan>,
+    /// The UDFs that are called, by name.
+    pub udfs: BTreeSet<String>,
+    /// Evaluates expressions of these plans.
+    pub state: SessionState,
+}
+
+/// A view or a memory table.
+#[derive(Debug)]
+pub struct Relation {
+    /// How its rows are made.
+    pub plan: LogicalPlan,
+    /// Where it is defined.
+    pub span: Span,
+}
+
+/// An INSERT into a table over a connector.
+#[derive(Debug)]
+pub struct SinkPlan {
+    /// The table.
+    pub table: String,
+    /// How its rows are made, with exactly the table's columns.
+    pub plan: LogicalPlan,
+    /// The statement.
+    pub span: Span,
+}
+
+/// Plans a pipeline; nothing is read or written.
+///
+/// # Errors
+/// All that is wrong with its queries.
+pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec<Diagnostic>> {
+    let context = session(udfs);
+    let mut planner = Planner {
+        context,
+        udfs: udfs.clone(),
+        constants: Constants::default(),
+        broken: HashSet::new(),
+        errors: Vec::new(),
+        result_udfs: BTreeSet::new(),
+    };
+    planner.constants(&text).await;
+    let mut tables = BTreeMap::new();
+    let mut generated = BTreeMap::new();
+    let mut relations = BTreeMap::new();
+    let mut memory_columns = BTreeMap::new();
+    for definition in text.definitions {
+        match definition {
+            Definition::Table(table) => {
+                if let Some(plan) = planner.generated_columns(&table).await {
+                    generated.insert(table.name.clone(), plan);
+                }
+                planner.register(&table.name, &table.schema());
+                tables.insert(table.name.clone(), table);
+            }
+            Definition::Memory(memory) if planner.constants.is_constant(&memory.name) => {}
+            Definition::Memory(memory) => {
+                let as_table = TableDef { name: memory.name, span: memory.span, columns: memory.columns, options: Vec::new() };
+                planner.register(&as_table.name, &as_table.schema());
+                memory_columns.insert(as_table.name.clone(), as_table);
+            }
+            Definition::View(view) => {
+                let plan = planner.query(&view.query, &view.span).await.and_then(|plan| planner.rename(plan, &view.columns, &view.span));
+                match plan {
+                    Some(plan) => {
+                        planner.register(&view.name, plan.schema().as_arrow());
+                        relations.insert(view.name, Relation { plan, span: view.span });
+                    }
+                    None => {
+                        planner.broken.insert(view.name);
+                    }
+                }
+            }
+        }
+    }
+    let mut sinks = Vec::new();
+    for insert in &text.inserts {
+        let memory = memory_columns.get(&insert.table);
+        let Some(table) = memory.or_else(|| tables.get(&insert.table)) else {
+            planner.not_a_table(insert);
+            continue;
+        };
+        let Some(plan) = planner.insert(insert, table).await else { continue };
+        if memory.is_some() {
+            let relation = Relation { plan, span: table.span.clone() };
+            if relations.insert(insert.table.clone(), relation).is_some() {
+                planner.errors.push(
+                    Diagnostic::new(Code::QUERY, format!("memory table `{}` is filled by more than one INSERT", insert.table))
+                        .at(insert.table_span.clone())
+                        .help("put the queries together with UNION ALL"),
+                );
+            }
+        } else {
+            sinks.push(SinkPlan { table: insert.table.clone(), plan, span: insert.span.clone() });
+        }
+    }
+    for (name, table) in &memory_columns {
+        if !relations.contains_key(name) && planner.errors.is_empty() {
+            planner.errors.push(
+                Diagnostic::new(Code::QUERY, format!("table `{name}` has no connector, and no INSERT fills it"))
+                    .at(table.span.clone())
+                    .help("add WITH (connector = '…', …), or an INSERT INTO it"),
+            );
+        }
+    }
+    if !planner.errors.is_empty() {
+        return Err(planner.errors);
+    }
+    let state = planner.context.state();
+    Ok(PipelinePlan { name: text.name, tables, generated, relations, sinks, udfs: planner.result_udfs, state })
+}
+
+fn session(udfs: &UdfSet) -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let context = SessionContext::new_with_state(state);
+    super::functions::register(&context);
+    constants::register(&context);
+    for udf in &udfs.functions {
+        context.register_udf(udf.as_ref().clone());
+    }
+    context
+}
+
+struct Planner {
+    context: SessionContext,
+    udfs: UdfSet,
+    constants: Constants,
+    /// Views that could not be planned: who reads them is not blamed for it.
+    broken: HashSet<String>,
+    errors: Vec<Diagnostic>,
+    result_udfs: BTreeSet<String>,
+}
+
+impl Planner {
+    fn register(&self, name: &str, schema: &datafusion::arrow::datatypes::Schema) {
+        // Names are registered once: the catalogue has refused doubles.
+        let table = EmptyTable::new(Arc::new(schema.clone()));
+        let _previous = self.context.register_table(datafusion::common::TableReference::bare(name), Arc::new(table));
+    }
+
+    async fn constants(&mut self, text: &PipelineText) {
+        for definition in &text.definitions {
+            let Definition::Memory(memory) = definition else { continue };
+            let rows: Vec<&InsertDef> = text.constants.iter().filter(|c| c.table == memory.name).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            if let Err(errors) = self.constants.define(&self.context, memory, &rows).await {
+                self.errors.extend(errors);
+            }
+        }
+    }
+
+    async fn query(&mut self, query: &Query, at: &Span) -> Option<LogicalPlan> {
+        let found = check::names(query, at, &self.context.state(), &self.udfs);
+        self.result_udfs.extend(found.udfs);
+        if !found.errors.is_empty() {
+            self.errors.extend(found.errors);
+            return None;
+        }
+        let reads_broken = super::catalogue::relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
+        if reads_broken {
+            return None;
+        }
+        match self.plan_query(query, at).await {
+            Ok(plan) => Some(plan),
+            Err(errors) => {
+                self.errors.extend(errors);
+                None
+            }
+        }
+    }
+
+    async fn plan_query(&self, query: &Query, at: &Span) -> Result<LogicalPlan, Vec<Diagnostic>> {
+        let failed = |error| errors::to_diagnostics(&error, at);
+        let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query.clone()))));
+        let plan = self.context.state().statement_to_plan(statement).await.map_err(failed)?;
+        let plan = self.constants.fold(&self.context, plan, at).await?;
+        check::operators(&plan, at, &self.constants)?;
+        let plan = self.analyze(plan).map_err(failed)?;
+        check::async_calls(&plan, at, &self.udfs)?;
+        Ok(plan)
+    }
+
+    fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+        let state = self.context.state();
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+        // Only rules that keep the plan's shape: filters and projections stay where the author put them, and what is
+        // computed twice in one row is computed once.
+        let rules = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(CommonSubexprEliminate::new())]);
+        rules.optimize(plan, &state, |_, _| {})
+    }
+
+    /// Gives a view's columns the names in `CREATE VIEW name (a, b)`.
+    fn rename(&mut self, plan: LogicalPlan, names: &[String], at: &Span) -> Option<LogicalPlan> {
+        if names.is_empty() {
+            return Some(plan);
+        }
+        let columns = plan.schema().columns();
+        if columns.len() != names.len() {
+            self.errors.push(
+                Diagnostic::new(Code::INSERT_COLUMNS, format!("the view names {} columns, its SELECT has {}", names.len(), columns.len()))
+                    .at(at.clone()),
+            );
+            return None;
+        }
+        let exprs = columns.into_iter().zip(names).map(|(c, name)| Expr::Column(c).alias(name)).collect();
+        self.project(plan, exprs, at)
+    }
+
+    fn project(&mut self, plan: LogicalPlan, exprs: Vec<Expr>, at: &Span) -> Option<LogicalPlan> {
+        match Projection::try_new(exprs, Arc::new(plan)) {
+            Ok(projection) => Some(LogicalPlan::Projection(projection)),
+            Err(error) => {
+                self.errors.extend(errors::to_diagnostics(&error, at));
+                None
+            }
+        }
+    }
+
+    /// The query of an INSERT, its columns cast to the table's by position.
+    async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
+        let plan = self.query(&insert.query, &insert.span).await?;
+        let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+        if !insert.columns.is_empty() && insert.columns != names {
+            self.errors.push(
+                Diagnostic::new(Code::INSERT_COLUMNS, format!("INSERT INTO `{}` goes by position; its list of columns must be ({})", table.name, names.join(", ")))
+                    .at(insert.table_span.clone())
+                    .help("leave the list out, and put the values in the table's order"),
+            );
+            return None;
+        }
+        let columns = plan.schema().columns();
+        if columns.len() != names.len() {
+            let given: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+            self.errors.push(
+                Diagnostic::new(
+                    Code::INSERT_COLUMNS,
+                    format!("`{}` has {} columns, but {} are given", table.name, names.len(), columns.len()),
+                )
+                .at(insert.table_span.clone())
+                .help(format!("it takes ({}); the SELECT gives ({})", names.join(", "), given.join(", "))),
+            );
+            return None;
+        }
+        let schema = Arc::clone(plan.schema());
+        let mut exprs = Vec::with_capacity(columns.len());
+        for (i, (column, target)) in columns.into_iter().zip(&table.columns).enumerate() {
+            let expr = Expr::Column(column.clone());
+            let from = schema.field(i).data_type();
+            if from == &target.data_type {
+                exprs.push(expr.alias(&target.name));
+            } else if castable(from, &target.data_type) {
+                exprs.push(Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())).alias(&target.name));
+            } else {
+                self.errors.push(
+                    Diagnostic::new(
+                        Code::TYPE_MISMATCH,
+                        format!(
+                            "column {} of the SELECT (`{}`) is {}, but `{}` of `{}` is {}",
+                            i + 1,
+                            column.name,
+                            super::types::to_sql(from),
+                            target.name,
+                            table.name,
+                            super::types::to_sql(&target.data_type)
+                        ),
+                    )
+                    .at(insert.span.clone())
+                    .help("INSERT goes by position: check the order of the columns"),
+                );
+            }
+        }
+        if exprs.len() < names.len() {
+            return None;
+        }
+        self.project(plan, exprs, &insert.span)
+    }
+
+    fn not_a_table(&mut self, insert: &InsertDef) {
+        let constant = self.constants.is_constant(&insert.table);
+        let (message, help) = if constant {
+            (format!("`{}` is a constant table: its rows are in VALUES", insert.table), "give the table a connector, or another name")
+        } else {
+            (format!("`{}` is a view, which cannot be inserted into", insert.table), "INSERT INTO a table")
+        };
+        self.errors.push(Diagnostic::new(Code::TABLE_DIRECTION, message).at(insert.table_span.clone()).help(help));
+    }
+
+    /// `GENERATED ALWAYS AS` columns: a projection of all columns over those that the connector gives.
+    async fn generated_columns(&mut self, table: &TableDef) -> Option<LogicalPlan> {
+        if !table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Generated(_))) {
+            return None;
+        }
+        let physical = physical_schema(table);
+        self.register(&table.name, &physical);
+        let list: Vec<String> = table
+            .columns
+            .iter()
+            .map(|c| match &c.kind {
+                ColumnKind::Generated(expr) => format!("({expr})"),
+                ColumnKind::Data | ColumnKind::Metadata(_) => format!("\"{}\"", c.name.replace('"', "\"\"")),
+            })
+            .collect();
+        let text = format!("SELECT {} FROM \"{}\"", list.join(", "), table.name.replace('"', "\"\""));
+        let plan = self.context.state().create_logical_plan(&text).await;
+        let _registered_whole_later = self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
+        let plan = match plan.and_then(|plan| self.analyze(plan)) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let mut wrong = errors::to_diagnostics(&error, &table.span);
+                // Places in the text made above mean nothing to the author.
+                wrong.iter_mut().for_each(|d| d.span = Some(table.span.clone()));
+                self.errors.extend(wrong);
+                return None;
+            }
+        };
+        let columns = plan.schema().columns();
+        let exprs: Vec<Expr> = columns
+            .into_iter()
+            .zip(&table.columns)
+            .map(|(column, target)| {
+                let expr = Expr::Column(column);
+                let same = expr.get_type(plan.schema()).is_ok_and(|t| t == target.data_type);
+                let expr = if same { expr } else { Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())) };
+                expr.alias(&target.name)
+            })
+            .collect();
+        self.project(plan, exprs, &table.span)
+    }
+}
+
+/// The columns that a connector gives: all but the generated ones.
+#[must_use]
+pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
+    let given = table.columns.iter().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
+    datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
+}
+
+fn castable(from: &datafusion::arrow::datatypes::DataType, to: &datafusion::arrow::datatypes::DataType) -> bool {
+    datafusion::arrow::compute::can_cast_types(from, to)
+}
+
+/// A column of a schema by its position, as an expression.
+#[must_use]
+pub fn column_at(schema: &DFSchema, index: usize) -> Expr {
+    let (qualifier, field) = schema.qualified_field(index);
+    match qualifier {
+        Some(q) => Expr::Column(datafusion::common::Column::new(Some(q.clone()), field.name())),
+        None => col(datafusion::common::Column::new_unqualified(field.name())),
+    }
+}

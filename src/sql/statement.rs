@@ -1,0 +1,174 @@
+//! Text to statements: each is parsed by itself, so that all syntax errors of a file are found at once, and each knows
+//! where it stands.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer};
+
+use super::dialect::PipelineDialect;
+use crate::diag::{Code, Diagnostic, SourceText, Span};
+
+/// A statement and where it stands.
+#[derive(Debug, Clone)]
+pub struct ParsedStatement {
+    /// As parsed.
+    pub ast: Statement,
+    /// From its first to its last token.
+    pub span: Span,
+}
+
+/// How deep expressions and queries may nest.
+const MAX_DEPTH: usize = 128;
+
+/// Parses a file.
+///
+/// # Errors
+/// One diagnostic for each statement that is not SQL.
+pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagnostic>> {
+    let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
+        let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
+        vec![Diagnostic::new(Code::SYNTAX, lower_first(&error.message)).at(Span::new(source, at..at + 1))]
+    })?;
+    let mut statements = Vec::new();
+    let mut errors = Vec::new();
+    for tokens in tokens.split(|t| t.token == Token::SemiColon) {
+        let mut words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+        let Some(first) = words.next() else { continue };
+        let last = words.next_back().unwrap_or(first);
+        let span = Span::new(source, start(source, first.span)..end(source, last.span));
+        let mut parser =
+            Parser::new(&PipelineDialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
+        match parser.parse_statement() {
+            Ok(ast) => match parser.peek_token() {
+                TokenWithSpan { token: Token::EOF, .. } => statements.push(ParsedStatement { ast, span }),
+                left => errors.push(
+                    Diagnostic::new(Code::SYNTAX, format!("`{}` is not expected here", left.token))
+                        .at(Span::new(source, start(source, left.span)..end(source, left.span)))
+                        .help("end the statement before it with `;`, or remove it"),
+                ),
+            },
+            Err(error) => errors.push(syntax_error(source, &span, &error)),
+        }
+    }
+    if errors.is_empty() { Ok(statements) } else { Err(errors) }
+}
+
+/// The span of tokens or of a piece of AST as a stretch of the text; `None` when the AST does not know it.
+#[must_use]
+pub fn to_span(source: &Arc<SourceText>, span: TokenSpan) -> Option<Span> {
+    (span != TokenSpan::empty()).then(|| Span::new(source, start(source, span)..end(source, span)))
+}
+
+fn start(source: &SourceText, span: TokenSpan) -> usize {
+    offset(source, span.start)
+}
+
+fn end(source: &SourceText, span: TokenSpan) -> usize {
+    offset(source, span.end)
+}
+
+fn offset(source: &SourceText, location: Location) -> usize {
+    source.offset(to_usize(location.line), to_usize(location.column))
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// The parser tells the place at the end of its sentence: `… at Line: 4, Column: 8`.
+fn syntax_error(source: &Arc<SourceText>, statement: &Span, error: &ParserError) -> Diagnostic {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return Diagnostic::new(Code::SYNTAX, "the statement nests too deeply")
+                .at(statement.clone())
+                .help(format!("split it with views; {MAX_DEPTH} levels are the limit"));
+        }
+    };
+    let (message, place) = match text.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message, place.split_once(", Column: ")),
+        None => (text, None),
+    };
+    let at = place.and_then(|(line, column)| Some(source.offset(line.parse().ok()?, column.parse().ok()?)));
+    let span = match at {
+        Some(at) => Span::new(source, at..at + token_length(&source.text[at..])),
+        None => Span::new(source, statement.range.end..statement.range.end),
+    };
+    let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
+    let message = match message.strip_prefix("Expected: ").and_then(|m| m.rsplit_once(", found: ")) {
+        Some((expected, "EOF")) => format!("expected {expected}, but the statement ends"),
+        Some((expected, found)) => format!("expected {expected}, found `{found}`"),
+        None => lower_first(message),
+    };
+    Diagnostic::new(Code::SYNTAX, message).at(span).help("the dialect is Arroyo's, which is close to PostgreSQL's")
+}
+
+fn token_length(text: &str) -> usize {
+    let word = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    word.max(text.chars().next().map_or(0, char::len_utf8))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{Style, to_text};
+
+    #[test]
+    fn statements_know_where_they_stand() {
+        let source = SourceText::new("a.sql", "-- first\nCREATE VIEW v AS SELECT 1; \n\n/* x; */ INSERT INTO t SELECT ';' FROM v");
+        let statements = parse(&source).unwrap();
+        let texts: Vec<_> = statements.iter().map(|s| s.span.text()).collect();
+        assert_eq!(texts, ["CREATE VIEW v AS SELECT 1", "INSERT INTO t SELECT ';' FROM v"]);
+    }
+
+    #[test]
+    fn every_wrong_statement_is_reported() {
+        let source = SourceText::new("a.sql", "SELEC 1;\nSELECT a FROM t;\nINSERT INTO t SELECT (1 FROM t;\nCREATE VIEW v SELECT 1");
+        let errors = parse(&source).unwrap_err();
+        insta::assert_snapshot!(to_text(&errors, Style::Plain), @r"
+        error[S001]: expected an SQL statement, found `SELEC`
+         --> a.sql:1:1
+          |
+        1 | SELEC 1;
+          | ^^^^^
+          |
+        help: the dialect is Arroyo's, which is close to PostgreSQL's
+
+        error[S001]: expected ), found `FROM`
+         --> a.sql:3:25
+          |
+        3 | INSERT INTO t SELECT (1 FROM t;
+          |                         ^^^^
+          |
+        help: the dialect is Arroyo's, which is close to PostgreSQL's
+
+        error[S001]: expected AS, found `SELECT`
+         --> a.sql:4:15
+          |
+        4 | CREATE VIEW v SELECT 1
+          |               ^^^^^^
+          |
+        help: the dialect is Arroyo's, which is close to PostgreSQL's
+        ");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_a_crash() {
+        let source = SourceText::new("a.sql", format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)));
+        assert!(parse(&source).unwrap_err()[0].message.contains("nests too deeply"));
+    }
+
+    #[test]
+    fn arroyo_words_are_understood() {
+        let text = "CREATE TABLE t (value BYTEA, off BIGINT METADATA FROM 'offset_id', s STRUCT<a TEXT, b STRUCT<c INT> >, \
+                    tags TEXT[], j JSON, g BIGINT GENERATED ALWAYS AS (off + 1)) WITH (connector = 'kafka', 'source.offset' = 'group')";
+        parse(&SourceText::new("a.sql", text)).unwrap();
+    }
+}
