@@ -26,7 +26,14 @@ use super::c_data::{Exchanged, Signals, Watch, copy, lend};
 /// Why a library cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct LoadError(#[from] libloading::Error);
+pub struct LoadError(String);
+
+impl From<libloading::Error> for LoadError {
+    fn from(error: libloading::Error) -> Self {
+        // What the system says is in its source.
+        Self(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    }
+}
 
 /// The plugin's vector of arrays.
 #[repr(C)]
