@@ -3,6 +3,8 @@
 //!
 //! The sources in `tests/fixtures/udfs` are compiled once, in `target/udf-fixtures`, and again only when they change.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests, not tests themselves")]
+
 mod udf_host {
     pub mod asynchronous;
     pub mod build;

@@ -21,8 +21,28 @@ fn errors_of(dir: &Path, sources: &[UdfSource]) -> String {
 #[test]
 fn errors_of_the_compiler_are_at_the_authors_own_lines() {
     assert!(!BUILT.is_empty());
-    insta::assert_snapshot!(errors_of(&FOLDER, &[fixture("broken_types")]), @"");
-    insta::assert_snapshot!(errors_of(&FOLDER, &[fixture("broken_macro")]), @"");
+    insta::assert_snapshot!(errors_of(&FOLDER, &[fixture("broken_types")]), @r#"
+    error[U003]: cannot find value `missing` in this scope
+      --> broken_types.rs:10:13
+       |
+    10 |     länge + missing
+       |             ^^^^^^^
+
+    error[U003]: mismatched types: expected `i64`, found `usize`
+     --> broken_types.rs:9:22
+      |
+    9 |     let länge: i64 = count(text);
+      |                      ^^^^^^^^^^^
+      |
+    help: you can convert a `usize` to an `i64` and panic if the converted value doesn't fit: `.try_into().unwrap()`
+    "#);
+    insta::assert_snapshot!(errors_of(&FOLDER, &[fixture("broken_macro")]), @r#"
+    error[U003]: 2 positional arguments in format string, but there is 1 argument
+      --> broken_macro.rs:10:14
+       |
+    10 |     format!("{} {}", text)
+       |              ^^
+    "#);
 
     let mut said = Vec::new();
     build(&FOLDER, &[fixture("broken_types")], &mut |line: &str| said.push(line.to_string())).unwrap_err();
@@ -40,7 +60,15 @@ fn dependencies_that_do_not_exist_are_told_at_the_comment() {
     let sources = discover(dir.path()).unwrap();
     let text = errors_of(dir.path(), &sources);
     let parent = dir.path().parent().unwrap().display().to_string();
-    insta::assert_snapshot!(text.replace(&parent, "[PARENT]"), @"");
+    insta::assert_snapshot!(text.replace(&parent, "[PARENT]"), @r#"
+    error[U003]: failed to load manifest for dependency `scoring`: failed to read `[PARENT]/no_such_crate/Cargo.toml`: No such file or directory (os error 2)
+     --> [DIR]/score.rs:3:1
+      |
+    3 | scoring = { path = "../no_such_crate" }
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+    help: correct the dependency in this comment
+    "#);
     assert!(!dir.path().join("udfs.lock").exists(), "a failed build leaves no lock file");
 }
 
@@ -58,13 +86,13 @@ fn what_is_up_to_date_runs_no_cargo() {
 
 /// Runs one of the ignored tests below in a process without a toolchain.
 fn without_toolchain(test: &str) {
-    let status = Command::new(std::env::current_exe().unwrap())
+    let run = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", test])
         .envs([("PATH", ""), ("CARGO_HOME", "/nowhere"), ("RUSTC", "/nowhere/rustc")])
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&status.stdout);
-    assert!(status.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&status.stderr));
+    let (said, log) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{log}");
 }
 
 #[test]
@@ -85,7 +113,11 @@ fn without_cargo_what_is_compiled_is_used() {
 fn without_cargo_what_is_not_compiled_is_told() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("f.rs"), "#[arroyo_udf_plugin::udf]\nfn f(x: i64) -> i64 { x }\n").unwrap();
-    insta::assert_snapshot!(errors_of(dir.path(), &discover(dir.path()).unwrap()), @"");
+    insta::assert_snapshot!(errors_of(dir.path(), &discover(dir.path()).unwrap()), @r#"
+    error[U005]: UDFs have to be compiled, and cargo cannot be run: No such file or directory (os error 2)
+     |
+    help: install Rust (https://rustup.rs), or bring `target/baton/lib` from a machine that has it
+    "#);
 }
 
 #[test]
@@ -97,7 +129,15 @@ fn a_library_that_is_none_is_told() {
     built.library = library;
     let error = baton::udf::load(&built, std::sync::Arc::new(|_: &baton::udf::RowError| ())).unwrap_err();
     let text = shown(&[error]).replace(&dir.path().display().to_string(), "[DIR]").replace("target/udf-fixtures/", "");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    error[U004]: `shout` is compiled but cannot be loaded: [DIR]/libshout-0.so: file too short
+     --> shout.rs:9:4
+      |
+    9 | fn shout(text: &str) -> String {
+      |    ^^^^^
+      |
+    help: delete `target/baton` in the folder of the UDFs, and Baton compiles them again
+    "#);
 
     // A sync UDF's library has none of an async one's functions.
     let mut built = BUILT["behave"].clone();

@@ -27,7 +27,7 @@ fn session(names: &[&str], loaded: bool) -> SessionContext {
 
 async fn refused(sql: &str, names: &[&str]) -> String {
     let session = session(names, false);
-    let plan = session.sql(sql).await.and_then(|frame| frame.into_optimized_plan());
+    let plan = session.sql(sql).await.and_then(datafusion::dataframe::DataFrame::into_optimized_plan);
     let error = plan.expect_err(sql).to_string();
     argument_error(&error).unwrap_or_else(|| panic!("{error}")).to_string()
 }
@@ -39,19 +39,27 @@ async fn a_query_calls_a_udf_on_every_row() {
                  die_on_13(n) AS twice, sync_i64(1, 0) AS fixed
                FROM (VALUES ('ab', 13), (NULL, 2), ('ü', NULL)) AS v (t, n)";
     let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
-    insta::assert_snapshot!(pretty_format_batches(&batches).unwrap(), @"");
+    insta::assert_snapshot!(pretty_format_batches(&batches).unwrap(), @r#"
+    +------+---------+----+-------+-------+
+    | loud | nothing | n  | twice | fixed |
+    +------+---------+----+-------+-------+
+    | AB   |         | 13 |       | 1     |
+    |      |         | 2  | 4     | 1     |
+    | Ü    |         |    |       | 1     |
+    +------+---------+----+-------+-------+
+    "#);
 }
 
 #[tokio::test]
 async fn wrong_arguments_are_refused_in_sql_words() {
-    insta::assert_snapshot!(refused("SELECT shout(1)", &["shout"]).await, @"");
-    insta::assert_snapshot!(refused("SELECT sync_i64(1, 'x')", &["sync_i64"]).await, @"");
-    insta::assert_snapshot!(refused("SELECT sync_i64(1)", &["sync_i64"]).await, @"");
-    insta::assert_snapshot!(refused("SELECT shout('a', 'b')", &["shout"]).await, @"");
+    insta::assert_snapshot!(refused("SELECT shout(1)", &["shout"]).await, @"argument 1 of `shout` is BIGINT, it takes TEXT");
+    insta::assert_snapshot!(refused("SELECT sync_i64(1, 'x')", &["sync_i64"]).await, @"argument 2 of `sync_i64` is TEXT, it takes BIGINT");
+    insta::assert_snapshot!(refused("SELECT sync_i64(1)", &["sync_i64"]).await, @"`sync_i64` takes 2 arguments, 1 given");
+    insta::assert_snapshot!(refused("SELECT shout('a', 'b')", &["shout"]).await, @"`shout` takes 1 argument, 2 given");
     // What could fail at a row is asked for by a CAST.
-    insta::assert_snapshot!(refused("SELECT sync_i32(1, CAST(2 AS INT))", &["sync_i32"]).await, @"");
-    insta::assert_snapshot!(refused("SELECT shout([1, 2])", &["shout"]).await, @"");
-    insta::assert_snapshot!(refused("SELECT behave(now())", &["behave"]).await, @"");
+    insta::assert_snapshot!(refused("SELECT sync_i32(1, CAST(2 AS INT))", &["sync_i32"]).await, @"argument 1 of `sync_i32` is BIGINT, it takes INT");
+    insta::assert_snapshot!(refused("SELECT shout([1, 2])", &["shout"]).await, @"argument 1 of `shout` is BIGINT[], it takes TEXT");
+    insta::assert_snapshot!(refused("SELECT behave(now())", &["behave"]).await, @"argument 1 of `behave` is TIMESTAMP, it takes TEXT");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn rows_for_valgrind() {
     }
     let texts: Vec<String> = (0..rows).map(|n| format!("row {n}")).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let patient = baton::udf::AsyncOptions { timeout: std::time::Duration::from_secs(600), ..options() };
+    let patient = baton::udf::AsyncOptions { timeout: std::time::Duration::from_mins(10), ..options() };
     let answers = runtime.block_on(call_texts("behave", patient, &texts));
     assert_eq!(answers.iter().filter(|(_, answer)| answer.is_ok()).count(), rows);
 }

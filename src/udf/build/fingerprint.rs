@@ -124,7 +124,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
 /// SHA-256 of parts, in hexadecimal.
 pub(super) fn hex_digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     hex(&hash.finalize())
 }
 

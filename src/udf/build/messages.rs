@@ -91,7 +91,7 @@ impl<'a> Messages<'a> {
             .max_by_key(|s| s.name.len());
         let places = culprit.map(|source| {
             let comment = source.dependencies_span.as_ref();
-            comment.and_then(|span| dependency_in(source, span, &said)).unwrap_or_else(|| source.name_span.clone())
+            comment.map_or_else(|| source.name_span.clone(), |span| dependency_in(source, span, &said))
         });
         // The first line says what, "Caused by:" why; the rest is cargo's own advice. Of the generated workspace an
         // author knows nothing.
@@ -115,7 +115,7 @@ fn mentions(said: &[&str], name: &str) -> bool {
 }
 
 /// The line of the comment that names a crate which cargo complains about.
-fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Option<Span> {
+fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Span {
     let named = source.dependencies.iter().find(|(key, value)| {
         let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
         mentions(said, package) || value.get("path").and_then(toml::Value::as_str).is_some_and(|p| mentions(said, p))
@@ -135,7 +135,7 @@ fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Option<Sp
     });
     let line = comment.text()[start..].lines().next().unwrap_or_default();
     let start = comment.range.start + start;
-    Some(Span::new(&comment.source, start..start + line.trim_end().len()))
+    Span::new(&comment.source, start..start + line.trim_end().len())
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

@@ -9,6 +9,7 @@
 //! thread. It is printed to standard error by the UDF's own copy of the standard library, past Baton's log.
 
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,10 +99,10 @@ type Drain = unsafe extern "C-unwind" fn(Handle) -> DrainResult;
 type Stop = unsafe extern "C-unwind" fn(Handle);
 
 /// Opens a library for the rest of the process's life.
-fn open(path: &Path) -> Result<&'static Library, LoadError> {
+fn open(path: &Path) -> Result<ManuallyDrop<Library>, LoadError> {
     // SAFETY: opening runs the library's initialisers. It is a UDF that the user wrote to be run in this process.
     let library = unsafe { Library::new(path) }?;
-    Ok(Box::leak(Box::new(library)))
+    Ok(ManuallyDrop::new(library))
 }
 
 /// The library of a sync UDF.
