@@ -3,6 +3,8 @@
 //!
 //! The model beside the tracker is the definition in its slowest form: it keeps every range for ever.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 
 use baton::delivery::{BatchId, OffsetRange, OffsetTracker};
@@ -127,13 +129,18 @@ impl Model {
                     let assigned = self.assigned.get(partition);
                     prop_assert!(assigned.is_some(), "partition {partition} is not ours, and was committed");
                     for (range, batch) in &assigned.unwrap().ranges {
-                        prop_assert!(range.first >= *offset || self.delivered(*batch), "{offset} of {partition} passes {range:?}");
+                        prop_assert!(
+                            range.first >= *offset || self.delivered(*batch),
+                            "{offset} of {partition} passes {range:?}"
+                        );
                     }
                 }
                 let expected: Vec<(i32, i64)> = self
                     .assigned
                     .iter()
-                    .filter_map(|(partition, assigned)| Some((*partition, self.position(assigned)?, assigned.committed)))
+                    .filter_map(|(partition, assigned)| {
+                        Some((*partition, self.position(assigned)?, assigned.committed))
+                    })
                     .filter(|(_, position, committed)| *committed != Some(*position))
                     .map(|(partition, position, _)| (partition, position))
                     .collect();

@@ -86,7 +86,11 @@ impl Broker {
             .args(["--add-scram", &format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")])
             .output()
             .expect("java");
-        assert!(format.status.success(), "the broker's storage cannot be made: {}", String::from_utf8_lossy(&format.stderr));
+        assert!(
+            format.status.success(),
+            "the broker's storage cannot be made: {}",
+            String::from_utf8_lossy(&format.stderr)
+        );
         let mut broker = Self { dir, ports, guardian: None, pid: 0 };
         broker.restart();
         broker
@@ -214,7 +218,12 @@ impl Broker {
     pub fn partitions(&self, topic: &str) -> usize {
         let client: BaseConsumer = self.config().create().expect("a client");
         let Ok(metadata) = client.fetch_metadata(Some(topic), Duration::from_secs(5)) else { return 0 };
-        metadata.topics().iter().flat_map(|t| t.partitions()).filter(|p| p.leader() >= 0).count()
+        metadata
+            .topics()
+            .iter()
+            .flat_map(rdkafka::metadata::MetadataTopic::partitions)
+            .filter(|p| p.leader() >= 0)
+            .count()
     }
 
     /// Publishes values without keys and waits until all are acknowledged.
@@ -242,21 +251,24 @@ impl Broker {
                 producer.poll(Duration::from_millis(10));
             }
         }
-        producer.flush(Duration::from_secs(60)).expect("acknowledgements");
+        producer.flush(Duration::from_mins(1)).expect("acknowledgements");
     }
 
     /// Publishes tombstones.
     pub fn produce_tombstones(&self, topic: &str, count: usize) {
         let producer: BaseProducer = self.config().create().expect("a producer");
         for _ in 0..count {
-            producer.send(BaseRecord::<str, [u8]>::to(topic).key("k")).map_err(|(error, _)| error).expect("a tombstone");
+            producer
+                .send(BaseRecord::<str, [u8]>::to(topic).key("k"))
+                .map_err(|(error, _)| error)
+                .expect("a tombstone");
         }
-        producer.flush(Duration::from_secs(60)).expect("acknowledgements");
+        producer.flush(Duration::from_mins(1)).expect("acknowledgements");
     }
 
     /// Everything in a topic, by partition and offset, once there are `count` messages; fails after a minute.
     pub fn consume(&self, topic: &str, count: usize) -> Vec<Received> {
-        let mut all = self.consume_until(topic, Duration::from_secs(60), |received| received.len() >= count);
+        let mut all = self.consume_until(topic, Duration::from_mins(1), |received| received.len() >= count);
         all.sort_by_key(|m| (m.partition, m.offset));
         all
     }
@@ -353,7 +365,7 @@ impl From<OwnedMessage> for Received {
 
 /// Polls until it holds; fails after a minute.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(50));
@@ -367,9 +379,14 @@ pub fn free_port() -> u16 {
 }
 
 fn libs() -> String {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let libs = target.join("kafka/libs");
-    assert!(target.join("kafka/pom.xml").exists(), "there is no Apache Kafka in {}: run tests/broker/install", libs.display());
+    assert!(
+        target.join("kafka/pom.xml").exists(),
+        "there is no Apache Kafka in {}: run tests/broker/install",
+        libs.display()
+    );
     format!("{}/*", libs.display())
 }
 

@@ -15,7 +15,7 @@ use crate::connectors::ConnectorError;
 use crate::diag::Code;
 
 /// One request; short, so that reasons are looked at in between.
-const REQUEST: Duration = Duration::from_millis(1000);
+const REQUEST: Duration = Duration::from_secs(1);
 /// How long a topic that was created may take to appear.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -56,8 +56,11 @@ pub fn bad_settings(connection: &Connection, error: &KafkaError) -> ConnectorErr
         KafkaError::ClientConfig(_, _, key, _) => format!("`{key}` has a value that it does not take"),
         other => connection.secrets.redact(&other.to_string()),
     };
-    ConnectorError::new(Code::OPTION_VALUE, format!("the Kafka settings of table `{}` do not work: {reason}", connection.table))
-        .help("check `client_configs` and the `auth.` options")
+    ConnectorError::new(
+        Code::OPTION_VALUE,
+        format!("the Kafka settings of table `{}` do not work: {reason}", connection.table),
+    )
+    .help("check `client_configs` and the `auth.` options")
 }
 
 /// The topic's partitions; the topic is created when it is missing and `create` says so.
@@ -75,8 +78,11 @@ pub fn ensure_topic<C: HasEvents>(
     }
     let (table, topic) = (&connection.table, &connection.topic);
     if !create {
-        return Err(ConnectorError::new(Code::TOPIC_MISSING, format!("topic `{topic}` (table `{table}`) does not exist"))
-            .help("create it, or run with `--create-topics`"));
+        return Err(ConnectorError::new(
+            Code::TOPIC_MISSING,
+            format!("topic `{topic}` (table `{table}`) does not exist"),
+        )
+        .help("create it, or run with `--create-topics`"));
     }
     create_topic(connection, pipeline)?;
     let deadline = Instant::now() + CREATE_TIMEOUT;
@@ -88,7 +94,10 @@ pub fn ensure_topic<C: HasEvents>(
     }
     Err(ConnectorError::new(
         Code::TOPIC_MISSING,
-        format!("topic `{topic}` (table `{table}`) was created but did not appear within {} s", CREATE_TIMEOUT.as_secs()),
+        format!(
+            "topic `{topic}` (table `{table}`) was created but did not appear within {} s",
+            CREATE_TIMEOUT.as_secs()
+        ),
     ))
 }
 
@@ -102,10 +111,14 @@ fn reach<C: HasEvents>(client: &BaseConsumer<C>, connection: &Connection) -> Res
         while client.poll(Duration::ZERO).is_some() {}
         match answer {
             Ok(metadata) => {
-                let Some(topic) = metadata.topics().iter().find(|t| t.name() == connection.topic) else { return Ok(None) };
+                let Some(topic) = metadata.topics().iter().find(|t| t.name() == connection.topic) else {
+                    return Ok(None);
+                };
                 match topic.error() {
                     None if !topic.partitions().is_empty() => {
-                        return Ok(Some(topic.partitions().iter().map(|p| p.id()).collect()));
+                        return Ok(Some(
+                            topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect(),
+                        ));
                     }
                     Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => return Ok(None),
                     Some(error) if is_lasting(error.into()) => return Err(refused_topic(connection, error.into())),
@@ -128,15 +141,20 @@ fn reach<C: HasEvents>(client: &BaseConsumer<C>, connection: &Connection) -> Res
 fn is_lasting(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed | RDKafkaErrorCode::InvalidTopic
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::InvalidTopic
     )
 }
 
 fn refused_topic(connection: &Connection, code: RDKafkaErrorCode) -> ConnectorError {
     let (table, topic) = (&connection.table, &connection.topic);
     if code == RDKafkaErrorCode::InvalidTopic {
-        return ConnectorError::new(Code::OPTION_VALUE, format!("`{topic}` (table `{table}`) is no name that a topic can have"))
-            .help("use letters, digits, `.`, `_` and `-`, at most 249");
+        return ConnectorError::new(
+            Code::OPTION_VALUE,
+            format!("`{topic}` (table `{table}`) is no name that a topic can have"),
+        )
+        .help("use letters, digits, `.`, `_` and `-`, at most 249");
     }
     ConnectorError::new(Code::BROKER, format!("the Kafka broker refuses access to topic `{topic}` (table `{table}`)"))
         .help("give the user of `auth.username` the right to describe and read or write the topic")
@@ -163,7 +181,9 @@ fn unreachable(connection: &Connection, reason: Option<&Reason>) -> ConnectorErr
                 reason.map_or("no answer", |reason| &reason.text)
             ),
         )
-        .help("check `bootstrap_servers`, that the broker runs, and that its listener expects the same `auth.protocol`"),
+        .help(
+            "check `bootstrap_servers`, that the broker runs, and that its listener expects the same `auth.protocol`",
+        ),
     }
 }
 
@@ -173,16 +193,22 @@ fn create_topic(connection: &Connection, pipeline: &str) -> Result<(), Connector
     let failed = |reason: String| {
         ConnectorError::new(
             Code::TOPIC_MISSING,
-            format!("topic `{topic}` (table `{table}`) does not exist and cannot be created: {}", connection.secrets.redact(&reason)),
+            format!(
+                "topic `{topic}` (table `{table}`) does not exist and cannot be created: {}",
+                connection.secrets.redact(&reason)
+            ),
         )
         .help("create it by hand, or check `baton.create_partitions`, `baton.create_replication` and the user's rights")
     };
     let config = connection.client(pipeline, &[], &[]);
     let events = Events::new(format!("{pipeline}.{table}"), connection.secrets.clone());
-    let admin: AdminClient<Probe> = config.create_with_context(Probe { events }).map_err(|error| bad_settings(connection, &error))?;
-    let new = NewTopic::new(topic, connection.create_partitions, TopicReplication::Fixed(connection.create_replication));
+    let admin: AdminClient<Probe> =
+        config.create_with_context(Probe { events }).map_err(|error| bad_settings(connection, &error))?;
+    let new =
+        NewTopic::new(topic, connection.create_partitions, TopicReplication::Fixed(connection.create_replication));
     let options = AdminOptions::new().request_timeout(Some(CREATE_TIMEOUT)).operation_timeout(Some(CREATE_TIMEOUT));
-    let results = futures::executor::block_on(admin.create_topics([&new], &options)).map_err(|error| failed(error.to_string()))?;
+    let results = futures::executor::block_on(admin.create_topics([&new], &options))
+        .map_err(|error| failed(error.to_string()))?;
     for result in results {
         match result {
             Ok(_) => tracing::info!(target: "kafka", %topic, "created the topic"),
@@ -272,7 +298,10 @@ fn settle_once<C: HasEvents>(
         return Err(Unsettled::For(
             ConnectorError::new(
                 Code::SOURCE_FAILED,
-                format!("consumer group `{group}` has committed nothing of topic `{topic}` (table `{}`)", connection.table),
+                format!(
+                    "consumer group `{group}` has committed nothing of topic `{topic}` (table `{}`)",
+                    connection.table
+                ),
             )
             .help("`auto.offset.reset=error` asks for this; write `=earliest`, or commit an offset for the group"),
         ));
@@ -285,7 +314,9 @@ fn settle_once<C: HasEvents>(
     match client.commit(&begin, CommitMode::Sync) {
         // Others of the group are reading already: they have settled it.
         Err(KafkaError::ConsumerCommit(
-            RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress,
+            RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::RebalanceInProgress,
         )) => Ok(()),
         other => Ok(other?),
     }

@@ -67,6 +67,11 @@ impl RowBuilder {
         Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns }
     }
 
+    /// How many bad messages the format has dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.decoder.dropped()
+    }
+
     /// The rows of some messages, up to the first that is bad.
     ///
     /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what the format drops.
@@ -99,9 +104,10 @@ impl RowBuilder {
 
     fn assemble<M: Message>(&self, data: &[ArrayRef], kept: &[&M]) -> Result<RecordBatch, ArrowError> {
         let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| match column {
-            Column::Data(index) => data.get(*index).cloned().ok_or_else(|| {
-                ArrowError::SchemaError(format!("the format gives no column `{}`", field.name()))
-            }),
+            Column::Data(index) => data
+                .get(*index)
+                .cloned()
+                .ok_or_else(|| ArrowError::SchemaError(format!("the format gives no column `{}`", field.name()))),
             Column::Metadata(which) => {
                 let array = metadata(*which, kept);
                 if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }

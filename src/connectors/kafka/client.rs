@@ -129,7 +129,11 @@ fn plain(reason: &str) -> String {
     let text = reason.split(" (after ").next().unwrap_or(reason).trim();
     // `sasl_plaintext://127.0.0.1:9092/bootstrap: Connect to … failed: …`
     let text = match text.split_once(": ") {
-        Some((head, rest)) if !head.contains(' ') && head.contains(':') && (head.contains('/') || head.contains("://")) => rest,
+        Some((head, rest))
+            if !head.contains(' ') && head.contains(':') && (head.contains('/') || head.contains("://")) =>
+        {
+            rest
+        }
         _ => text,
     };
     text.trim_end_matches(':').trim().to_string()
@@ -158,17 +162,28 @@ mod tests {
     #[test]
     fn reasons_lose_counters_and_the_brokers_name() {
         assert_eq!(
-            plain("127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 1 identical error(s) suppressed)"),
+            plain(
+                "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 1 identical error(s) suppressed)"
+            ),
             "Connect to ipv4#127.0.0.1:1 failed: Connection refused"
         );
-        assert_eq!(plain("sasl_ssl://b:9/bootstrap: SASL PLAIN mechanism handshake failed"), "SASL PLAIN mechanism handshake failed");
-        assert_eq!(plain("Failed to resolve 'nowhere:9092': Name or service not known"), "Failed to resolve 'nowhere:9092': Name or service not known");
+        assert_eq!(
+            plain("sasl_ssl://b:9/bootstrap: SASL PLAIN mechanism handshake failed"),
+            "SASL PLAIN mechanism handshake failed"
+        );
+        assert_eq!(
+            plain("Failed to resolve 'nowhere:9092': Name or service not known"),
+            "Failed to resolve 'nowhere:9092': Name or service not known"
+        );
     }
 
     #[test]
     fn a_refused_login_is_not_hidden_by_the_broken_connection_that_follows() {
         let events = Events::new("p.t".into(), Secrets::new(["hunter2".to_string()]));
-        events.error(&KafkaError::Global(RDKafkaErrorCode::Authentication), "b:9/1: refused hunter2 (after 5ms in state AUTH)");
+        events.error(
+            &KafkaError::Global(RDKafkaErrorCode::Authentication),
+            "b:9/1: refused hunter2 (after 5ms in state AUTH)",
+        );
         events.error(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "b:9/1: Disconnected");
         let last = events.last().unwrap();
         assert_eq!((last.is_login(), last.text.as_str()), (true, "refused …"));

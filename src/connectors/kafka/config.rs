@@ -41,12 +41,9 @@ pub const OPTIONS: &[OptionDoc] = &[
     )
     .default("read_committed")
     .choices(&["read_committed", "read_uncommitted"]),
-    option(
-        "sink.commit_mode",
-        "How rows are delivered. `exactly_once` is not available in the embedded engine yet.",
-    )
-    .default("at_least_once")
-    .choices(&["at_least_once", "exactly_once"]),
+    option("sink.commit_mode", "How rows are delivered. `exactly_once` is not available in the embedded engine yet.")
+        .default("at_least_once")
+        .choices(&["at_least_once", "exactly_once"]),
     option(
         "sink.key_field",
         "The column that is the message's key; it stays in the message too. A row whose key is NULL has none.",
@@ -63,6 +60,10 @@ pub const OPTIONS: &[OptionDoc] = &[
     option("auth.mechanism", "With `sasl`: the mechanism.").choices(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
     option("auth.username", "With `sasl`: the user."),
     option("auth.password", "With `sasl`: the password. Take it from the environment: `${KAFKA_PASSWORD}`."),
+    option(
+        "connection_profile",
+        "A profile in a cluster of Arroyo. The embedded engine has none: write its settings into the table.",
+    ),
     option("auth.region", "With `aws_msk_iam`, which the embedded engine does not have."),
     option(
         "client_configs",
@@ -108,7 +109,8 @@ const NOT_FOR_TABLES: &[(&str, &str)] = &[
 ];
 
 /// Settings whose values are secrets.
-const SECRET_SETTINGS: &[&str] = &["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"];
+const SECRET_SETTINGS: &[&str] =
+    &["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"];
 
 /// How long a pipeline waits at its start for a broker that cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -194,16 +196,22 @@ fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Dire
     };
     for entry in table.options.iter().filter(|o| o.key.starts_with(other) && OPTIONS.iter().any(|d| d.key == o.key)) {
         reader.fail(
-            Diagnostic::new(Code::OPTION_UNKNOWN, format!("option `{}` is for {other_is}, and `{}` is {is}", entry.key, table.name))
-                .at(entry.key_span.clone())
-                .help("take it out"),
+            Diagnostic::new(
+                Code::OPTION_UNKNOWN,
+                format!("option `{}` is for {other_is}, and `{}` is {is}", entry.key, table.name),
+            )
+            .at(entry.key_span.clone())
+            .help("take it out"),
         );
     }
     if let Some(entry) = table.option("connection_profile") {
         reader.fail(
-            Diagnostic::new(Code::OPTION_UNKNOWN, "connection profiles are kept in a cluster of Arroyo, and the embedded engine has none")
-                .at(entry.key_span.clone())
-                .help("write the profile's settings here: `bootstrap_servers`, `auth.type`, …"),
+            Diagnostic::new(
+                Code::OPTION_UNKNOWN,
+                "connection profiles are kept in a cluster of Arroyo, and the embedded engine has none",
+            )
+            .at(entry.key_span.clone())
+            .help("write the profile's settings here: `bootstrap_servers`, `auth.type`, …"),
         );
     }
     reader
@@ -289,9 +297,12 @@ fn auth(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
             let idle = ["auth.protocol", "auth.mechanism", "auth.username", "auth.password"];
             if let Some(entry) = table.options.iter().find(|o| idle.contains(&o.key.as_str())) {
                 reader.fail(
-                    Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` does nothing without `auth.type`", entry.key))
-                        .at(entry.key_span.clone())
-                        .help("add `'auth.type' = 'sasl'`"),
+                    Diagnostic::new(
+                        Code::OPTION_VALUE,
+                        format!("option `{}` does nothing without `auth.type`", entry.key),
+                    )
+                    .at(entry.key_span.clone())
+                    .help("add `'auth.type' = 'sasl'`"),
                 );
             }
         }
@@ -334,12 +345,14 @@ fn refused(key: &str, value: &str) -> Option<(String, String)> {
     let reset = ["earliest", "latest", "error", "smallest", "largest", "beginning", "end", "none"];
     if key == "auto.offset.reset" {
         let help = "it must be one of `earliest`, `latest`, `error`".to_string();
-        return (!reset.contains(&value)).then(|| ("`auto.offset.reset` in `client_configs` has a value that it does not take".into(), help));
+        return (!reset.contains(&value))
+            .then(|| ("`auto.offset.reset` in `client_configs` has a value that it does not take".into(), help));
     }
     let mut one = ClientConfig::new();
     one.set(key, value);
     let Err(rdkafka::error::KafkaError::ClientConfig(result, ..)) = one.create_native_config() else { return None };
-    let reference = "the settings are those of librdkafka: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md";
+    let reference =
+        "the settings are those of librdkafka: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md";
     if format!("{result:?}").contains("UNKNOWN") {
         Some((format!("`client_configs`: librdkafka has no setting `{key}`"), reference.into()))
     } else {
@@ -363,8 +376,12 @@ impl SourceConfig {
         check_metadata(&mut reader);
         reader.finish()?;
         // Whatever is missing here was reported to the reader, so `finish` has failed.
-        let (Some(connection), Some(offset), Some(read_mode), Some(format)) = (connection, offset, read_mode, format) else {
-            return Err(vec![Diagnostic::new(Code::OPTION_VALUE, format!("the options of table `{}` cannot be read", table.name))]);
+        let (Some(connection), Some(offset), Some(read_mode), Some(format)) = (connection, offset, read_mode, format)
+        else {
+            return Err(vec![Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("the options of table `{}` cannot be read", table.name),
+            )]);
         };
         let start = match (offset.as_str(), connection.setting("auto.offset.reset")) {
             ("earliest", _) | ("group", Some("earliest" | "smallest" | "beginning")) => Start::Earliest,
@@ -431,10 +448,11 @@ fn check_metadata(reader: &mut OptionReader<'_>) {
         let ColumnKind::Metadata(name) = &column.kind else { continue };
         let error = match METADATA.iter().find(|(known, _)| known == name) {
             Some((_, data_type)) if same_type(data_type, &column.data_type) => continue,
-            Some((_, data_type)) => {
-                Diagnostic::new(Code::METADATA, format!("metadata `{name}` does not fit the type of column `{}`", column.name))
-                    .help(format!("declare the column as {}", sql_type(data_type)))
-            }
+            Some((_, data_type)) => Diagnostic::new(
+                Code::METADATA,
+                format!("metadata `{name}` does not fit the type of column `{}`", column.name),
+            )
+            .help(format!("declare the column as {}", sql_type(data_type))),
             None => {
                 let known = METADATA.iter().map(|(known, _)| *known);
                 let help = match nearest(name, known.clone()) {
@@ -491,17 +509,24 @@ impl SinkConfig {
         }
         for column in table.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Metadata(_))) {
             reader.fail(
-                Diagnostic::new(Code::METADATA, format!("column `{}` is metadata, and `{}` is a sink", column.name, table.name))
-                    .at(column.span.clone())
-                    .help("take the column out, or declare it as a plain column"),
+                Diagnostic::new(
+                    Code::METADATA,
+                    format!("column `{}` is metadata, and `{}` is a sink", column.name, table.name),
+                )
+                .at(column.span.clone())
+                .help("take the column out, or declare it as a plain column"),
             );
         }
         let key = column(&mut reader, "sink.key_field", "TEXT or BYTEA", |t| is_text(t) || is_bytes(t));
-        let timestamp = column(&mut reader, "sink.timestamp_field", "TIMESTAMP", |t| matches!(t, DataType::Timestamp(..)));
+        let timestamp =
+            column(&mut reader, "sink.timestamp_field", "TIMESTAMP", |t| matches!(t, DataType::Timestamp(..)));
         let format = Format::read(&mut reader, Direction::Sink);
         reader.finish()?;
         let (Some(connection), Some(format)) = (connection, format) else {
-            return Err(vec![Diagnostic::new(Code::OPTION_VALUE, format!("the options of table `{}` cannot be read", table.name))]);
+            return Err(vec![Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("the options of table `{}` cannot be read", table.name),
+            )]);
         };
         Ok(Self { connection, schema: table.data_schema(), format, key, timestamp })
     }
@@ -529,18 +554,28 @@ fn column(reader: &mut OptionReader<'_>, key: &str, wanted: &str, fits: impl Fn(
         Some(index) if fits(&columns[index].data_type) => Some(index),
         Some(index) => {
             reader.fail(
-                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{name}` cannot be `{key}`: its type is not {wanted}"))
-                    .at(span)
-                    .help(format!("declare `{}` as {wanted}, or name another column", columns[index].name)),
+                Diagnostic::new(
+                    Code::COLUMN_TYPE,
+                    format!("column `{name}` cannot be `{key}`: its type is not {wanted}"),
+                )
+                .at(span)
+                .help(format!("declare `{}` as {wanted}, or name another column", columns[index].name)),
             );
             None
         }
         None => {
-            let error = Diagnostic::new(Code::OPTION_VALUE, format!("table `{}` has no column `{name}` for `{key}`", table.name)).at(span);
+            let error = Diagnostic::new(
+                Code::OPTION_VALUE,
+                format!("table `{}` has no column `{name}` for `{key}`", table.name),
+            )
+            .at(span);
             let names = columns.iter().map(|c| c.name.as_str());
             reader.fail(match nearest(&name, names.clone()) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
-                None => error.help(format!("its columns are {}", names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
+                None => error.help(format!(
+                    "its columns are {}",
+                    names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                )),
             });
             None
         }

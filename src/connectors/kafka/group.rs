@@ -127,7 +127,8 @@ impl Group {
     }
 
     fn pause(&self, consumer: &BaseConsumer<Self>, partitions: &mut Partitions) {
-        let fetching = partitions.reading.iter_mut().filter_map(|(p, r)| (!std::mem::replace(&mut r.paused, true)).then_some(*p));
+        let fetching =
+            partitions.reading.iter_mut().filter_map(|(p, r)| (!std::mem::replace(&mut r.paused, true)).then_some(*p));
         if let Err(error) = consumer.pause(&self.list(fetching)) {
             tracing::warn!(target: "kafka", topic = %self.topic, "cannot pause: {error}");
         }
@@ -173,7 +174,8 @@ impl Group {
         let answered = loop {
             self.commit_failed.store(false, Ordering::Relaxed);
             let asked = self.commit(consumer, CommitMode::Async);
-            while !self.is_committed(&asked) && !self.commit_failed.load(Ordering::Relaxed) && Instant::now() < deadline {
+            while !self.is_committed(&asked) && !self.commit_failed.load(Ordering::Relaxed) && Instant::now() < deadline
+            {
                 // What comes now is the next reader's.
                 let _ = consumer.poll(Duration::from_millis(50));
             }
@@ -198,7 +200,8 @@ impl Group {
     }
 
     fn taken(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let taken: Vec<i32> = list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        let taken: Vec<i32> =
+            list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
         // Before the wait: what was polled and not passed on yet is the next owner's.
         self.partitions().reading.retain(|partition, _| !taken.contains(partition));
         let closing = self.closing.load(Ordering::Relaxed);
@@ -256,20 +259,18 @@ impl ConsumerContext for Group {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Err(error) => self.not_committed(&error, numbers(offsets)),
-            Ok(()) => {
-                self.events.up();
-                for element in offsets.elements() {
-                    let partition = element.partition();
-                    if let Err(error) = element.error() {
-                        self.not_committed(&error, [partition]);
-                    } else if let (Offset::Offset(offset), Some(reading)) =
-                        (element.offset(), self.partitions().reading.get_mut(&partition))
-                    {
-                        reading.committed = Some(offset);
-                    }
-                }
+        if let Err(error) = result {
+            return self.not_committed(&error, numbers(offsets));
+        }
+        self.events.up();
+        for element in offsets.elements() {
+            let partition = element.partition();
+            if let Err(error) = element.error() {
+                self.not_committed(&error, [partition]);
+            } else if let Offset::Offset(offset) = element.offset()
+                && let Some(reading) = self.partitions().reading.get_mut(&partition)
+            {
+                reading.committed = Some(offset);
             }
         }
     }

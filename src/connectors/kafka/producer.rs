@@ -28,7 +28,11 @@ static PRODUCERS: Mutex<Option<HashMap<Key, Weak<Producer>>>> = Mutex::new(None)
 ///
 /// # Errors
 /// When the settings do not fit together.
-pub fn shared(pipeline: &str, config: &ClientConfig, events: impl FnOnce() -> Events) -> Result<Arc<Producer>, KafkaError> {
+pub fn shared(
+    pipeline: &str,
+    config: &ClientConfig,
+    events: impl FnOnce() -> Events,
+) -> Result<Arc<Producer>, KafkaError> {
     let settings = config.config_map().into_iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     let key = (pipeline.to_string(), settings);
     let mut producers = PRODUCERS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,12 +81,23 @@ pub struct Outstanding {
 
 impl Outstanding {
     pub fn new(topic: String, table: String, failure: Arc<dyn Fn(ConnectorError) + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { topic, table, rows: AtomicUsize::new(0), changed: Notify::new(), failed: Mutex::new(None), failure })
+        Arc::new(Self {
+            topic,
+            table,
+            rows: AtomicUsize::new(0),
+            changed: Notify::new(),
+            failed: Mutex::new(None),
+            failure,
+        })
     }
 
     /// Opens a batch of so many rows.
     pub fn begin(self: &Arc<Self>, rows: usize, lineage: Lineage) -> Arc<BatchAck> {
-        Arc::new(BatchAck { missing: AtomicUsize::new(rows), lineage: Mutex::new(Some(lineage)), outstanding: Arc::clone(self) })
+        Arc::new(BatchAck {
+            missing: AtomicUsize::new(rows),
+            lineage: Mutex::new(Some(lineage)),
+            outstanding: Arc::clone(self),
+        })
     }
 
     /// A row is on its way. Before it is sent: its answer may come at once.
@@ -122,7 +137,9 @@ impl Outstanding {
     pub fn refusal(&self, error: &KafkaError, bytes: usize, last: Option<String>) -> ConnectorError {
         let (topic, table) = (&self.topic, &self.table);
         let code = error.rdkafka_error_code();
-        let failed = |why: String| ConnectorError::new(Code::SINK_FAILED, format!("cannot write to topic `{topic}` (table `{table}`): {why}"));
+        let failed = |why: String| {
+            ConnectorError::new(Code::SINK_FAILED, format!("cannot write to topic `{topic}` (table `{table}`): {why}"))
+        };
         match code {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
                 failed(format!("a row of {bytes} bytes is larger than the topic takes"))
@@ -133,11 +150,14 @@ impl Outstanding {
                 None => "no acknowledgement within `message.timeout.ms`".into(),
             })
             .help("check the brokers; rows that were not acknowledged will be read and written again"),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
-                failed("the topic does not exist any more".into()).help("create it again")
-            }
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => failed("the topic does not exist any more".into()).help("create it again"),
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
-                failed("the broker refuses it".into()).help("give the user of `auth.username` the right to write the topic")
+                failed("the broker refuses it".into())
+                    .help("give the user of `auth.username` the right to write the topic")
             }
             Some(code) => failed(code.to_string()),
             None => failed(error.to_string()),
@@ -178,7 +198,8 @@ impl BatchAck {
 
     fn refused(&self, error: &KafkaError, bytes: usize, last: impl FnOnce() -> Option<String>) {
         // A purge is the end of the process, or of the pipeline after another failure.
-        let purged = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+        let purged =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
         if !purged {
             self.outstanding.fail(self.outstanding.refusal(error, bytes, last()));
         }

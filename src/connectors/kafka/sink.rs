@@ -77,21 +77,39 @@ impl KafkaSink {
             encoder: Encoder::new(&config.format, Arc::clone(&config.schema)),
             key: config.key,
             timestamp: config.timestamp,
-            outstanding: Outstanding::new(connection.topic.clone(), connection.table.clone(), Arc::clone(&context.failure)),
+            outstanding: Outstanding::new(
+                connection.topic.clone(),
+                connection.table.clone(),
+                Arc::clone(&context.failure),
+            ),
         })
     }
 
-    fn column(&self, batch: &RecordBatch, index: Option<usize>, as_type: &DataType) -> Result<Option<ArrayRef>, ConnectorError> {
+    fn column(
+        &self,
+        batch: &RecordBatch,
+        index: Option<usize>,
+        as_type: &DataType,
+    ) -> Result<Option<ArrayRef>, ConnectorError> {
         let Some(index) = index else { return Ok(None) };
         cast(batch.column(index), as_type).map(Some).map_err(|error| self.error(&error))
     }
 
     fn error(&self, error: &dyn std::fmt::Display) -> ConnectorError {
-        ConnectorError::new(Code::SINK_FAILED, format!("a row for topic `{}` (table `{}`) cannot be encoded: {error}", self.topic, self.table))
+        ConnectorError::new(
+            Code::SINK_FAILED,
+            format!("a row for topic `{}` (table `{}`) cannot be encoded: {error}", self.topic, self.table),
+        )
     }
 
     /// Hands one row to the producer. A full queue is waited for here, as later rows must not overtake.
-    fn send(&self, payload: &[u8], key: Option<&[u8]>, timestamp: Option<i64>, batch: &Arc<BatchAck>) -> Result<(), ConnectorError> {
+    fn send(
+        &self,
+        payload: &[u8],
+        key: Option<&[u8]>,
+        timestamp: Option<i64>,
+        batch: &Arc<BatchAck>,
+    ) -> Result<(), ConnectorError> {
         let mut record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(batch)).payload(payload);
         record.key = key;
         record.timestamp = timestamp;
@@ -99,7 +117,9 @@ impl KafkaSink {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if self.outstanding.failed().is_none() => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if self.outstanding.failed().is_none() =>
+                {
                     record = back;
                     std::thread::sleep(QUEUE_FULL);
                 }
@@ -128,9 +148,9 @@ impl Sink for KafkaSink {
             return Ok(());
         }
         let keys = self.column(&batch, self.key, &DataType::Binary)?;
-        let keys = keys.as_ref().map(|keys| keys.as_binary::<i32>());
+        let keys = keys.as_ref().map(AsArray::as_binary::<i32>);
         let timestamps = self.column(&batch, self.timestamp, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
-        let timestamps = timestamps.as_ref().map(|t| t.as_primitive::<TimestampMillisecondType>());
+        let timestamps = timestamps.as_ref().map(AsArray::as_primitive::<TimestampMillisecondType>);
         let rows = self.encoder.encode(&batch).map_err(|error| self.error(&error))?;
         let acknowledgements = self.outstanding.begin(batch.num_rows(), lineage);
         for (row, payload) in rows.iter().enumerate() {

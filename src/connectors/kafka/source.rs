@@ -23,6 +23,8 @@ use crate::diag::Code;
 const IDLE: Duration = Duration::from_millis(100);
 /// How often offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// How often dropped messages are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What one micro-batch holds at most; one message may be larger.
 const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -71,6 +73,8 @@ struct Reader {
     rows: RowBuilder,
     context: OpenContext,
     last_commit: Instant,
+    /// How many dropped messages were reported, and when.
+    dropped: (u64, Option<Instant>),
 }
 
 /// A message, and the stretch of its partition that it belongs to.
@@ -112,6 +116,7 @@ impl KafkaSource {
             rows: RowBuilder::new(&config.format, &config.table),
             context,
             last_commit: Instant::now(),
+            dropped: (0, None),
         };
         Ok(Self { consumer, reader })
     }
@@ -192,13 +197,19 @@ impl Reader {
         self.pass_on(consumer, &mut gathered, output)
     }
 
-    fn pass_on(&mut self, consumer: &BaseConsumer<Group>, gathered: &mut Vec<Taken<'_>>, output: &mut dyn Output) -> Result<(), End> {
+    fn pass_on(
+        &mut self,
+        consumer: &BaseConsumer<Group>,
+        gathered: &mut Vec<Taken<'_>>,
+        output: &mut dyn Output,
+    ) -> Result<(), End> {
         gathered.retain(|taken| consumer.context().is_current(taken.message.partition(), taken.stretch));
         if gathered.is_empty() {
             return Ok(());
         }
         let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
         let (rows, bad) = self.rows.rows(&messages);
+        self.report_dropped();
         // What comes before a bad message is delivered and committed; it and what follows is not.
         let good = match &bad {
             Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
@@ -217,6 +228,15 @@ impl Reader {
         match bad {
             Some(bad) => Err(End::Failed(self.bad_data(&messages, &bad))),
             None => Ok(()),
+        }
+    }
+
+    /// Says how many bad messages `bad_data = 'drop'` has dropped: at once for the first, then now and then.
+    fn report_dropped(&mut self) {
+        let (total, (reported, last)) = (self.rows.dropped(), self.dropped);
+        if total > reported && last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            self.dropped = (total, Some(Instant::now()));
+            tracing::warn!(target: "kafka", topic = %self.topic, total, "messages that cannot be read are dropped");
         }
     }
 
@@ -247,14 +267,15 @@ impl Reader {
             return Err(self.error(Code::SOURCE_FAILED, format!("cannot be read any more: {}", reason())));
         }
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                Err(self.error(Code::BROKER, "may not be read: the broker refuses the topic or the consumer group")
-                    .help("give the user of `auth.username` the right to read the topic and to use the group"))
-            }
-            Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                Err(self.error(Code::SOURCE_FAILED, format!("has no message at the offset where the group goes on: {}", reason()))
-                    .help("`auto.offset.reset=error` asks for this; write `=earliest` to go on with what is there"))
-            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(self
+                .error(Code::BROKER, "may not be read: the broker refuses the topic or the consumer group")
+                .help("give the user of `auth.username` the right to read the topic and to use the group")),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(self
+                .error(
+                    Code::SOURCE_FAILED,
+                    format!("has no message at the offset where the group goes on: {}", reason()),
+                )
+                .help("`auto.offset.reset=error` asks for this; write `=earliest` to go on with what is there")),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(target: "kafka", topic = %self.topic, "the topic is gone; waiting until it exists again");
                 Ok(())
@@ -270,7 +291,8 @@ impl Reader {
 
     fn has_room(&self, more: usize) -> bool {
         let tracker = self.context.ledger.tracker();
-        tracker.rows_in_flight() + more <= self.context.limits.rows.max(1) && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
+        tracker.rows_in_flight() + more <= self.context.limits.rows.max(1)
+            && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
     }
 
     /// Waits until half of what may be in flight is through. A short wait is just that; in a longer one fetching stops
