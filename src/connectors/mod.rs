@@ -3,8 +3,14 @@
 //! A [`Connector`] reads a table's options (no I/O, all errors at once) into a spec; a spec is opened (I/O) into a
 //! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
 
+pub mod blackhole;
 pub mod kafka;
 pub mod options;
+pub mod registry;
+pub mod single_file;
+pub mod stdout;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,6 +80,16 @@ pub trait Output {
     /// # Errors
     /// [`Stopped`] when the pipeline has failed elsewhere: the source must end.
     fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped>;
+}
+
+/// What a table over a connector without sources is told when it is read.
+fn only_a_sink(table: &TableDef, connector: &str) -> Diagnostic {
+    Diagnostic::new(
+        Code::TABLE_DIRECTION,
+        format!("table `{}` cannot be read: `{connector}` can only be written", table.name),
+    )
+    .at(table.span.clone())
+    .help("read from another table, or give this one another connector")
 }
 
 /// The dataflow behind an output is gone.

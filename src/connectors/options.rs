@@ -53,7 +53,11 @@ pub struct OptionReader<'a> {
 
 impl<'a> OptionReader<'a> {
     /// Options of a table, of which only those in `docs` exist (`connector` and `type` always do).
-    pub fn new(table: &'a TableDef, environment: &'a Environment, docs: impl IntoIterator<Item = &'static OptionDoc>) -> Self {
+    pub fn new(
+        table: &'a TableDef,
+        environment: &'a Environment,
+        docs: impl IntoIterator<Item = &'static OptionDoc>,
+    ) -> Self {
         Self { table, environment, docs: docs.into_iter().collect(), errors: Vec::new() }
     }
 
@@ -81,7 +85,11 @@ impl<'a> OptionReader<'a> {
                         "write `${NAME}` or `${NAME:-default}`; a plain `$` is written `$$`".into()
                     }
                 };
-                self.fail(Diagnostic::new(Code::ENVIRONMENT, format!("option `{key}`: {error}")).at(value_span(entry)).help(help));
+                self.fail(
+                    Diagnostic::new(Code::ENVIRONMENT, format!("option `{key}`: {error}"))
+                        .at(value_span(entry))
+                        .help(help),
+                );
                 return None;
             }
         };
@@ -162,9 +170,12 @@ impl<'a> OptionReader<'a> {
                     }
                 };
                 self.errors.push(
-                    Diagnostic::new(Code::OPTION_UNKNOWN, format!("table `{}` has no option `{}`", self.table.name, entry.key))
-                        .at(entry.key_span.clone())
-                        .help(help),
+                    Diagnostic::new(
+                        Code::OPTION_UNKNOWN,
+                        format!("table `{}` has no option `{}`", self.table.name, entry.key),
+                    )
+                    .at(entry.key_span.clone())
+                    .help(help),
                 );
             }
         }

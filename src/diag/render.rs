@@ -27,7 +27,10 @@ pub fn to_text(diagnostics: &[Diagnostic], style: Style) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let mut error = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.0).elements(Vec::<annotate_snippets::Element<'_>>::new());
+    let mut error = Level::ERROR
+        .primary_title(&diagnostic.message)
+        .id(diagnostic.code.0)
+        .elements(Vec::<annotate_snippets::Element<'_>>::new());
     if let Some(span) = &diagnostic.span {
         error = error.element(
             Snippet::source(&span.source.text)
@@ -47,7 +50,11 @@ fn first_line(span: &Span) -> Range<usize> {
     let length = span.text().find('\n').unwrap_or(span.text().len());
     let end = span.range.start + length;
     let nothing_to_mark = length == 0 && span.source.text[end..].chars().next().is_some_and(|c| c != '\n');
-    span.range.start..if nothing_to_mark { end + span.source.text[end..].chars().next().map_or(0, char::len_utf8) } else { end }
+    span.range.start..if nothing_to_mark {
+        end + span.source.text[end..].chars().next().map_or(0, char::len_utf8)
+    } else {
+        end
+    }
 }
 
 /// All diagnostics as one JSON object: `{"errors":[{"code","message","file","line","column","help"}]}`.

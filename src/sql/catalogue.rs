@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 use super::definition::{Definition, InsertDef, Script, read};
 use super::name_of;
 use super::statement::{parse, to_span};
+use super::table::TableDef;
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// A folder with `pipelines/`, `sql/` and `udfs/`.
@@ -50,6 +51,27 @@ pub struct PipelineText {
     pub constants: Vec<InsertDef>,
     /// What it does.
     pub inserts: Vec<InsertDef>,
+}
+
+impl PipelineText {
+    /// Its tables over connectors.
+    pub fn tables(&self) -> impl Iterator<Item = &TableDef> {
+        self.definitions.iter().filter_map(|d| match d {
+            Definition::Table(table) => Some(table),
+            Definition::Memory(_) | Definition::View(_) => None,
+        })
+    }
+
+    /// The names of all tables and views that its views and INSERTs read.
+    #[must_use]
+    pub fn tables_read(&self) -> HashSet<String> {
+        let views = self.definitions.iter().filter_map(|d| match d {
+            Definition::View(view) => Some((&view.query, &view.span)),
+            Definition::Memory(_) | Definition::Table(_) => None,
+        });
+        let queries = views.chain(self.inserts.iter().map(|i| (&i.query, &i.span)));
+        queries.flat_map(|(query, at)| relations(query, at)).map(|(name, _)| name).collect()
+    }
 }
 
 /// Finds a pipeline by its name, or by the path of a `.sql` file, and reads it.

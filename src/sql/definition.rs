@@ -264,7 +264,7 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
             .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
     };
     let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
-    let key_span = to_span(source, key.span).unwrap_or_else(|| table.clone());
+    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, &key.value));
     let (value, value_span) = match value {
         Expr::Value(v) => {
             let text = match &v.value {
@@ -279,6 +279,16 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
     };
     let value_span = value_span.unwrap_or_else(|| key_span.clone());
     Ok(OptionEntry { key: key.value.clone(), key_span, value, value_span })
+}
+
+/// The parser does not tell where a key in quotes stands: it is the first such text after the table's name.
+fn quoted_key(source: &Arc<SourceText>, table: &Span, key: &str) -> Span {
+    let quoted = format!("'{key}'");
+    let from = table.range.end;
+    match source.text[from..].find(&quoted) {
+        Some(at) => Span::new(source, from + at..from + at + quoted.len()),
+        None => table.clone(),
+    }
 }
 
 fn read_view(source: &Arc<SourceText>, view: CreateView, statement: &Span) -> Result<ViewDef, Diagnostic> {

@@ -1,0 +1,45 @@
+-- Topic lead_scoring: the messages for the Lead Scoring Agent, each with the decision that sent it there. Written by
+-- route_messages, read by score_leads.
+
+CREATE TABLE lead_scoring (
+  value BYTEA,
+  topic TEXT METADATA FROM 'topic',
+  partition INT METADATA FROM 'partition',
+  offset_id BIGINT METADATA FROM 'offset_id',
+  published_ms BIGINT METADATA FROM 'timestamp'
+) WITH (
+  connector = 'kafka',
+  type = 'source',
+  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
+  topic = 'lead_scoring',
+  format = 'raw_bytes',
+  'source.group_id' = 'score_leads',
+  'source.offset' = 'group',
+  client_configs = 'auto.offset.reset=earliest'
+);
+
+CREATE TABLE lead_scoring_sink (
+  message_id TEXT,
+  workflow_id TEXT,
+  parent_id TEXT,
+  hop BIGINT,
+  sender TEXT,
+  created_at TEXT,
+  lead_data STRUCT<
+    name TEXT, email TEXT, job_title TEXT, company_name TEXT, company_website TEXT, project_description TEXT,
+    lead_source TEXT
+  >,
+  context TEXT,
+  decision STRUCT<
+    agent TEXT, status TEXT, confidence DOUBLE, error TEXT, attempts BIGINT, prompt_tokens BIGINT,
+    completion_tokens BIGINT, cost DOUBLE, latency_ms BIGINT, model TEXT, source TEXT
+  >
+) WITH (
+  connector = 'kafka',
+  type = 'sink',
+  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
+  topic = 'lead_scoring',
+  format = 'json',
+  'sink.key_field' = 'workflow_id',
+  'sink.commit_mode' = 'at_least_once'
+);

@@ -1,0 +1,49 @@
+-- Topic send_email: the messages for the Send Email Agent, each with the decision that sent it there. Written by
+-- route_messages, read by send_emails.
+--
+-- `emails` is the list of e-mails as JSON text, whatever its length: [{"to": …, "subject": …, "body": …, "send_at": …}].
+-- Who writes to this topic directly may as well put the list itself there.
+
+CREATE TABLE send_email (
+  value BYTEA,
+  topic TEXT METADATA FROM 'topic',
+  partition INT METADATA FROM 'partition',
+  offset_id BIGINT METADATA FROM 'offset_id',
+  published_ms BIGINT METADATA FROM 'timestamp'
+) WITH (
+  connector = 'kafka',
+  type = 'source',
+  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
+  topic = 'send_email',
+  format = 'raw_bytes',
+  'source.group_id' = 'send_emails',
+  'source.offset' = 'group',
+  client_configs = 'auto.offset.reset=earliest'
+);
+
+CREATE TABLE send_email_sink (
+  message_id TEXT,
+  workflow_id TEXT,
+  parent_id TEXT,
+  hop BIGINT,
+  sender TEXT,
+  created_at TEXT,
+  lead_data STRUCT<
+    name TEXT, email TEXT, job_title TEXT, company_name TEXT, company_website TEXT, project_description TEXT,
+    lead_source TEXT
+  >,
+  context TEXT,
+  emails TEXT,
+  decision STRUCT<
+    agent TEXT, status TEXT, confidence DOUBLE, error TEXT, attempts BIGINT, prompt_tokens BIGINT,
+    completion_tokens BIGINT, cost DOUBLE, latency_ms BIGINT, model TEXT, source TEXT
+  >
+) WITH (
+  connector = 'kafka',
+  type = 'sink',
+  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
+  topic = 'send_email',
+  format = 'json',
+  'sink.key_field' = 'workflow_id',
+  'sink.commit_mode' = 'at_least_once'
+);

@@ -1,0 +1,162 @@
+//! What happened to each lead, from rows of the topics: pure code.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::leads::Published;
+
+/// A row of a topic.
+pub struct Event {
+    /// The topic.
+    pub topic: String,
+    /// The row.
+    pub row: Value,
+}
+
+/// All workflows of the demo.
+pub struct Story {
+    workflows: Vec<Workflow>,
+    /// By the key of the change event or the workflow's id.
+    by_id: HashMap<String, usize>,
+    /// Leads that have no workflow yet, by their e-mail or name, in the order of publication.
+    waiting: Vec<usize>,
+    deciders: BTreeMap<String, usize>,
+}
+
+struct Workflow {
+    label: String,
+    id: Option<String>,
+    path: Vec<String>,
+    hops: i64,
+    outcome: Option<(String, String)>,
+}
+
+impl Story {
+    /// Nothing has happened to these leads.
+    #[must_use]
+    pub fn new(published: Vec<Published>) -> Self {
+        let mut by_id = HashMap::new();
+        let mut workflows = Vec::new();
+        for (i, lead) in published.into_iter().enumerate() {
+            by_id.insert(lead.place, i);
+            workflows.push(Workflow { label: lead.label, id: None, path: Vec::new(), hops: 0, outcome: None });
+        }
+        let waiting = (0..workflows.len()).collect();
+        Self { workflows, by_id, waiting, deciders: BTreeMap::new() }
+    }
+
+    /// Whether every workflow has reached its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.unfinished() == 0
+    }
+
+    /// How many have not.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.workflows.iter().filter(|w| w.outcome.is_none()).count()
+    }
+
+    /// Takes note of a row; gives the lines to show.
+    pub fn tell(&mut self, event: &Event) -> Vec<String> {
+        let row = &event.row;
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
+        let id = text("workflow_id");
+        if event.topic == "agent_messages" && row["sender"] == "copy_leads" {
+            self.begin(&id, row);
+        }
+        let Some(index) = self.by_id.get(&id).copied() else { return Vec::new() };
+        let workflow = &mut self.workflows[index];
+        if let Some(hop) = row["hop"].as_i64() {
+            workflow.hops = workflow.hops.max(hop);
+        }
+        match event.topic.as_str() {
+            "agent_predictions" => {
+                let source = text("source");
+                let model = text("model");
+                let decider = if source == "offline" || model.is_empty() { source } else { model };
+                *self.deciders.entry(decider.clone()).or_default() += 1;
+                let agent = row["agent"].as_str().unwrap_or("no answer");
+                let sure =
+                    row["confidence"].as_f64().map_or_else(String::new, |c| format!(", {:.0} % sure", c * 100.0));
+                if !matches!(agent, "NONE" | "no answer") {
+                    workflow.path.push(agent.to_string());
+                }
+                vec![format!(
+                    "{:<32} hop {:<2} → {agent}  ({decider}{sure})",
+                    workflow.label,
+                    row["hop"].as_i64().unwrap_or(0)
+                )]
+            }
+            "completed" | "unrouted" | "halted" | "dead_letters" if workflow.outcome.is_none() => {
+                let why =
+                    ["reason", "error", "status"].iter().map(|k| text(k)).find(|t| !t.is_empty()).unwrap_or_default();
+                // A decision that led to no agent's topic is no step of the path.
+                let shown =
+                    if event.topic == "completed" || why.is_empty() { String::new() } else { format!(": {why}") };
+                workflow.outcome = Some((event.topic.clone(), why));
+                vec![format!("{:<32} ■ {}{shown}", workflow.label, event.topic)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The first message of a workflow says which lead it is for.
+    fn begin(&mut self, id: &str, row: &Value) {
+        if self.by_id.contains_key(id) {
+            return;
+        }
+        let names = [row["lead_data"]["email"].as_str(), row["lead_data"]["name"].as_str()];
+        let found = self.waiting.iter().position(|i| {
+            let label = self.workflows[*i].label.trim();
+            names.iter().flatten().any(|n| n.trim() == label)
+        });
+        // A lead without e-mail and name is the first that waits without them.
+        let found = found.or_else(|| self.waiting.iter().position(|i| self.workflows[*i].label.starts_with("lead ")));
+        if let Some(at) = found {
+            let index = self.waiting.remove(at);
+            self.workflows[index].id = Some(id.to_string());
+            self.by_id.insert(id.to_string(), index);
+        }
+    }
+
+    /// One JSON object for each workflow, in the order of the file.
+    pub fn workflows(&self) -> impl Iterator<Item = Value> {
+        self.workflows.iter().map(|w| {
+            json!({
+                "workflow_id": w.id,
+                "outcome": w.outcome.as_ref().map(|(topic, _)| topic),
+                "path": w.path,
+                "hops": w.hops,
+                "lead": w.label,
+            })
+        })
+    }
+
+    /// The end of the story, for people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut out = String::from("\n");
+        let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+        for workflow in &self.workflows {
+            let outcome = workflow.outcome.as_ref().map_or("unfinished", |(topic, _)| topic);
+            *outcomes.entry(outcome).or_default() += 1;
+            let path: Vec<&str> = workflow.path.iter().map(|a| a.strip_suffix(" Agent").unwrap_or(a)).collect();
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{:<32} {:<13} {}", workflow.label, outcome, path.join(" → "));
+        }
+        let count = |counts: &BTreeMap<&str, usize>| {
+            counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
+        };
+        let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
+        let _ = writeln!(out, "\n{} leads: {}.", self.workflows.len(), count(&outcomes));
+        let _ = writeln!(out, "Decisions by: {}.", count(&deciders));
+        let _ = writeln!(
+            out,
+            "Nothing is kept: the broker lived in this process. For your own Kafka and model see README.md."
+        );
+        out
+    }
+}

@@ -1,0 +1,105 @@
+//! `baton docs`: the reference pages that are made from the program itself, so that they cannot say anything else than
+//! it does. CI checks that they are current.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+
+use super::output::{Failed, note};
+use crate::connectors::options::OptionDoc;
+use crate::connectors::registry;
+use crate::diag::all_codes;
+use crate::formats::FORMAT_OPTIONS;
+use crate::sql::types::to_sql;
+
+const MADE: &str = "<!-- Made by `baton docs`; edit the source that it is made from. -->\n";
+
+/// Writes the pages into `docs/`, or says which are not current.
+///
+/// # Errors
+/// Files that cannot be written; with `check`, pages that differ.
+pub fn run(root: &Path, check: bool, command: Command) -> Result<(), Failed> {
+    let pages: [(PathBuf, String); 3] = [
+        (root.join("docs/connectors.md"), connectors()),
+        (root.join("docs/errors.md"), errors()),
+        (root.join("docs/cli.md"), cli(command)),
+    ];
+    let mut stale = Vec::new();
+    for (path, text) in pages {
+        if check {
+            if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+                stale.push(crate::diag::display_path(&path));
+            }
+        } else {
+            std::fs::write(&path, text)?;
+            note(&format!("wrote {}", crate::diag::display_path(&path)));
+        }
+    }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::Other(format!("not current: {}; run `cargo run --release -- docs`", stale.join(", "))))
+}
+
+fn connectors() -> String {
+    let mut out = format!(
+        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`. Those that begin with `baton.` only Baton has.\n"
+    );
+    for connector in registry::all() {
+        let _ = write!(out, "\n## {}\n\n{}\n\n", connector.name(), connector.description());
+        table(&mut out, connector.options());
+        if !connector.metadata().is_empty() {
+            let _ = write!(out, "\nColumns `METADATA FROM '…'` of a source:\n\n| Name | Type |\n| --- | --- |\n");
+            for (name, data_type) in connector.metadata() {
+                let _ = writeln!(out, "| `{name}` | {} |", to_sql(data_type));
+            }
+        }
+    }
+    out.push_str("\n## Formats\n\nOptions of every table that holds messages.\n\n");
+    table(&mut out, FORMAT_OPTIONS);
+    out
+}
+
+fn table(out: &mut String, options: &[OptionDoc]) {
+    if options.is_empty() {
+        out.push_str("It has no options of its own.\n");
+        return;
+    }
+    out.push_str("| Option | What it is | Values | Default |\n| --- | --- | --- | --- |\n");
+    for option in options {
+        let choices: Vec<String> = option.choices.iter().map(|c| format!("`{c}`")).collect();
+        let default = option.default.map_or_else(String::new, |d| format!("`{d}`"));
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {default} |",
+            option.key,
+            option.description.replace('|', "\\|"),
+            choices.join(", ")
+        );
+    }
+}
+
+fn errors() -> String {
+    let mut out = format!(
+        "{MADE}\n# Errors\n\nAn error names its code, the file, the line and the column, and one edit to make.\n\n| Code | What it means |\n| --- | --- |\n"
+    );
+    for doc in all_codes() {
+        let _ = writeln!(out, "| {} | {} |", doc.code.0, doc.title);
+    }
+    out.push_str("\nExit codes: 0 ok, 1 a run failed, 2 wrong usage, 78 wrong SQL or configuration.\n");
+    out
+}
+
+fn cli(command: Command) -> String {
+    let mut out = format!("{MADE}\n# Command line\n");
+    // Help for the terminal folds lines at its width; this page has one of its own.
+    let mut command = command.term_width(100);
+    command.build();
+    for sub in command.get_subcommands_mut().filter(|s| !s.is_hide_set() && s.get_name() != "help") {
+        let help = sub.render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        let _ = write!(out, "\n## baton {}\n\n```\n{}\n```\n", sub.get_name(), lines.join("\n").trim_end());
+    }
+    out
+}

@@ -1,0 +1,197 @@
+//! The command line: what can be asked, and how answers, errors and exit codes reach a person or a script.
+
+mod demo;
+mod docs;
+mod output;
+mod prepare;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Environment;
+use crate::connectors::StopFlag;
+use crate::engine::{self, RunOptions, draw};
+use output::Failed;
+
+/// Event-driven orchestration of agents, written as SQL.
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines on stderr are written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "BATON_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run pipelines until they end or are stopped (SIGTERM finishes what is in flight).
+    Run {
+        /// Names of files in pipelines/ (without .sql), or paths of .sql files.
+        #[arg(required = true)]
+        pipelines: Vec<String>,
+        /// Create Kafka topics that are missing.
+        #[arg(long)]
+        create_topics: bool,
+        /// How long a stop waits for what is in flight.
+        #[arg(long, default_value = "30s", value_parser = parse_duration)]
+        drain_timeout: Duration,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Check a pipeline and draw its dataflow, without opening anything.
+    Plan {
+        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
+        pipeline: String,
+        /// A tree, a Mermaid flow chart, or nodes and edges.
+        #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+        format: PlanFormat,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Compile UDFs.
+    Build {
+        /// Names of UDFs [default: all].
+        names: Vec<String>,
+        /// The folder of their sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Show leads going through five agents, in one process that keeps nothing.
+    Demo {
+        /// A lead on each line, as a JSON object [default: demo/leads.jsonl of the project].
+        #[arg(long)]
+        leads: Option<PathBuf>,
+        /// A story for people, or one JSON object a workflow.
+        #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
+        format: DemoFormat,
+    },
+    /// Write the pages of docs/ that are made from the program.
+    #[command(hide = true)]
+    Docs {
+        /// Only say which are not current.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    Text,
+    Mermaid,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DemoFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::start_log(arguments.log_format == LogFormat::Json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("error: the runtime cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(dispatch(arguments.command));
+    // Threads of UDFs that never return must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => failed.report(),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failed> {
+    let environment = Environment::process();
+    match command {
+        Command::Run { pipelines, create_topics, drain_timeout, udfs } => {
+            let options = RunOptions { create_topics, drain_timeout };
+            run(&pipelines, udfs, &options, &environment).await
+        }
+        Command::Plan { pipeline, format, udfs } => {
+            let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
+            for pipeline in &compiled.pipelines {
+                match format {
+                    PlanFormat::Text => output::data(&draw::text(pipeline))?,
+                    PlanFormat::Mermaid => output::data(&draw::mermaid(pipeline))?,
+                    PlanFormat::Json => output::data(&format!("{:#}\n", draw::json(pipeline)))?,
+                }
+            }
+            Ok(())
+        }
+        Command::Build { names, udfs } => prepare::build(&names, udfs),
+        Command::Docs { check } => {
+            docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
+        }
+        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, &environment).await,
+    }
+}
+
+async fn run(
+    names: &[String],
+    udfs: Option<PathBuf>,
+    options: &RunOptions,
+    environment: &Environment,
+) -> Result<(), Failed> {
+    let compiled = prepare::compile(names, udfs, environment).await?;
+    compiled.load_udfs()?;
+    let stop = StopFlag::default();
+    signals::stop_on_signal(stop.clone())?;
+    let names: Vec<String> = compiled.pipelines.iter().map(|p| p.name.clone()).collect();
+    let started = || tracing::info!(pipelines = names.join(", "), "running");
+    engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)?;
+    tracing::info!("stopped; everything in flight is delivered and committed");
+    Ok(())
+}
+
+/// `500ms`, `30s`, `5m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u64 = text[..digits].parse().map_err(|_| format!("`{text}` is no duration; write 500ms, 30s or 5m"))?;
+    match &text[digits..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        _ => Err(format!("`{text}` is no duration; write 500ms, 30s or 5m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("30").is_err());
+        assert!(parse_duration("s").is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! stdout for data, stderr for everything else, and the exit codes: 0 ok, 1 a run failed, 2 usage, 78 wrong SQL or
+//! configuration.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::diag::{Diagnostic, Style, to_text};
+use crate::engine::run::PipelineFailure;
+
+/// Why a command ends with another code than 0.
+#[derive(Debug)]
+pub enum Failed {
+    /// Wrong SQL, options or settings: found before anything was read or written.
+    Wrong(Vec<Diagnostic>),
+    /// Pipelines that could not start or go on.
+    Run(Vec<PipelineFailure>),
+    /// Something else, in a sentence.
+    Other(String),
+}
+
+impl From<Vec<Diagnostic>> for Failed {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Wrong(diagnostics)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl Failed {
+    /// Tells it on stderr and gives the exit code.
+    #[must_use]
+    pub fn report(self) -> ExitCode {
+        let style = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            Style::Coloured
+        } else {
+            Style::Plain
+        };
+        match self {
+            Self::Wrong(diagnostics) => {
+                note(&to_text(&diagnostics, style));
+                ExitCode::from(78)
+            }
+            Self::Run(failures) => {
+                for failure in failures {
+                    note(&format!("pipeline `{}` failed:\n{}", failure.pipeline, to_text(&failure.reasons, style)));
+                }
+                ExitCode::from(1)
+            }
+            Self::Other(message) => {
+                note(&format!("error: {message}"));
+                ExitCode::from(1)
+            }
+        }
+    }
+}
+
+/// A line for people, on stderr.
+pub fn note(line: &str) {
+    // A closed stderr is nobody's reason to stop.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Data, on stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn data(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Sends log lines to stderr; `BATON_LOG` is a filter such as `info` or `baton=debug`.
+pub fn start_log(json: bool) {
+    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("warn,baton=info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_target(false).with_ansi(io::stderr().is_terminal()).init();
+    }
+}
+
+/// One line of progress that takes the place of the last on a terminal; elsewhere a line every few seconds.
+pub struct ProgressLine {
+    terminal: bool,
+    last: Option<Instant>,
+    open: bool,
+}
+
+impl ProgressLine {
+    /// Nothing shown yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { terminal: io::stderr().is_terminal(), last: None, open: false }
+    }
+
+    /// Shows a line.
+    pub fn show(&mut self, line: &str) {
+        if self.terminal {
+            let _ = write!(io::stderr().lock(), "\r\x1b[2K{line}");
+            self.open = true;
+        } else if self.last.is_none_or(|at| at.elapsed() > Duration::from_secs(5)) {
+            self.last = Some(Instant::now());
+            note(line);
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.open {
+            let _ = write!(io::stderr().lock(), "\r\x1b[2K");
+        }
+    }
+}

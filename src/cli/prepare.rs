@@ -1,0 +1,130 @@
+//! From names on the command line to pipelines that are ready to run, their UDFs compiled.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::output::{Failed, ProgressLine, data, note};
+use crate::config::Environment;
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::engine::{self, Pipeline};
+use crate::sql::catalogue::{self, PipelineText, Project};
+use crate::udf::{self, RowError, UdfSource};
+
+/// Pipelines that are right.
+pub struct Compiled {
+    /// Ready to run, but for their UDFs' libraries.
+    pub pipelines: Vec<Pipeline>,
+    udfs: PathBuf,
+}
+
+/// Reads and checks pipelines.
+///
+/// # Errors
+/// All that is wrong with all of them.
+pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
+    let cwd = std::env::current_dir()?;
+    let mut errors = Vec::new();
+    let mut texts: Vec<(PipelineText, Option<Project>)> = Vec::new();
+    for name in names {
+        match catalogue::load(name, &cwd) {
+            Ok(text) => texts.push(text),
+            Err(wrong) => extend(&mut errors, wrong),
+        }
+    }
+    let folder = udfs.unwrap_or_else(|| {
+        let project = texts.iter().find_map(|(_, p)| p.clone()).or_else(|| Project::find(&cwd));
+        project.map_or_else(|| cwd.join("udfs"), |p| p.udfs())
+    });
+    let known = match discover(&folder) {
+        Ok(known) => known,
+        Err(wrong) => {
+            extend(&mut errors, wrong);
+            Vec::new()
+        }
+    };
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    let mut pipelines = Vec::new();
+    for (text, _) in texts {
+        match engine::compile(text, &known, environment).await {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(wrong) => extend(&mut errors, wrong),
+        }
+    }
+    if errors.is_empty() { Ok(Compiled { pipelines, udfs: folder }) } else { Err(errors.into()) }
+}
+
+/// What two pipelines share is wrong once.
+fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
+    for error in more {
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+}
+
+fn discover(folder: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
+    if folder.is_dir() { udf::discover(folder) } else { Ok(Vec::new()) }
+}
+
+impl Compiled {
+    /// Compiles the UDFs that are called, where their sources have changed, and loads them.
+    ///
+    /// # Errors
+    /// The compiler's messages, at the author's own lines.
+    pub fn load_udfs(&self) -> Result<(), Failed> {
+        let mut needed: BTreeMap<&str, &UdfSource> = BTreeMap::new();
+        for (source, _) in self.pipelines.iter().flat_map(|p| &p.udfs) {
+            needed.insert(&source.name, source);
+        }
+        let sources: Vec<UdfSource> = needed.into_values().cloned().collect();
+        let mut line = ProgressLine::new();
+        let built = udf::build(&self.udfs, &sources, &mut |text: &str| line.show(text))?;
+        drop(line);
+        let on_error: udf::RowErrors = Arc::new(|error: &RowError| tracing::warn!("{error}; its result is NULL"));
+        for pipeline in &self.pipelines {
+            for (source, slot) in &pipeline.udfs {
+                if let Some(library) = built.iter().find(|b| b.source.name == source.name) {
+                    slot.fill(udf::load(library, Arc::clone(&on_error)).map_err(|e| vec![e])?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `baton build`.
+///
+/// # Errors
+/// Wrong sources, the compiler's messages, or names that do not exist.
+pub fn build(names: &[String], udfs: Option<PathBuf>) -> Result<(), Failed> {
+    let cwd = std::env::current_dir()?;
+    let folder = udfs.unwrap_or_else(|| Project::find(&cwd).map_or_else(|| cwd.join("udfs"), |p| p.udfs()));
+    let known = udf::discover(&folder)?;
+    let mut unknown = Vec::new();
+    for name in names {
+        if !known.iter().any(|u| &u.name == name) {
+            let help = match nearest(name, known.iter().map(|u| u.name.as_str())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    format!("the UDFs are {}", known.iter().map(|u| u.name.as_str()).collect::<Vec<_>>().join(", "))
+                }
+            };
+            unknown.push(Diagnostic::new(Code::FUNCTION_UNKNOWN, format!("there is no UDF `{name}`")).help(help));
+        }
+    }
+    if !unknown.is_empty() {
+        return Err(unknown.into());
+    }
+    let wanted: Vec<UdfSource> = known.into_iter().filter(|u| names.is_empty() || names.contains(&u.name)).collect();
+    let mut line = ProgressLine::new();
+    let built = udf::build(&folder, &wanted, &mut |text: &str| line.show(text))?;
+    drop(line);
+    for udf in &built {
+        data(&format!("{}\t{}\n", udf.source.name, crate::diag::display_path(&udf.library)))?;
+    }
+    note(&format!("{} UDFs are compiled", built.len()));
+    Ok(())
+}

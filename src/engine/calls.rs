@@ -1,0 +1,157 @@
+//! The task that calls an async UDF: row by row, as many in flight as the UDF allows, results passed on as soon as they
+//! are there.
+//!
+//! DataFusion's own operator for async functions waits for full batches and for one call after the other, which on an
+//! endless topic means for ever; hence this one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::compute::interleave_record_batch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use datafusion::physical_expr::PhysicalExpr;
+use tokio::sync::mpsc;
+
+use super::flow::{Flow, Rows};
+use super::graph::NodeId;
+use super::step::{evaluate, with_schema};
+use crate::connectors::Stopped;
+use crate::delivery::Lineage;
+use crate::udf::{Answers, AsyncUdf, CallArgs};
+
+/// What the task needs to know of its node.
+pub struct CallTask {
+    /// The node.
+    pub node: NodeId,
+    /// The UDF's arguments.
+    pub args: Vec<Arc<dyn PhysicalExpr>>,
+    /// What goes out: what came in, and the result.
+    pub schema: SchemaRef,
+    /// Rows to call it for.
+    pub queue: mpsc::UnboundedReceiver<Rows>,
+    /// The UDF.
+    pub udf: AsyncUdf,
+}
+
+/// A batch whose rows are not all answered.
+struct Input {
+    batch: RecordBatch,
+    lineage: Lineage,
+    unanswered: usize,
+}
+
+/// Rows that wait for their turn.
+struct Waiting {
+    first_id: u64,
+    args: CallArgs,
+    next_row: usize,
+}
+
+/// Runs until the dataflow ends or fails.
+pub async fn run(mut task: CallTask, flow: Arc<Flow>) {
+    let mut state = State { inputs: BTreeMap::new(), waiting: VecDeque::new(), next_id: 0 };
+    loop {
+        tokio::select! {
+            biased;
+            answers = task.udf.answers.next() => {
+                let Some(answers) = answers else { return };
+                if state.pass_on(&task, &flow, answers).is_err() {
+                    return;
+                }
+            }
+            rows = task.queue.recv() => {
+                let Some(rows) = rows else { return };
+                if state.take(&task, &flow, rows).is_err() {
+                    return;
+                }
+            }
+            slot = task.udf.calls.reserve(), if !state.waiting.is_empty() => {
+                let mut slot = Some(slot);
+                while let Some(free) = slot.take() {
+                    match state.next_row() {
+                        Some((id, args, row)) => free.submit(id, &args, row),
+                        None => break,
+                    }
+                    slot = if state.waiting.is_empty() { None } else { task.udf.calls.try_reserve() };
+                }
+            }
+        }
+    }
+}
+
+struct State {
+    /// By the id of their first row; the ids of a batch follow each other.
+    inputs: BTreeMap<u64, Input>,
+    waiting: VecDeque<Waiting>,
+    next_id: u64,
+}
+
+impl State {
+    fn take(&mut self, task: &CallTask, flow: &Flow, (batch, lineage): Rows) -> Result<(), Stopped> {
+        let rows = batch.num_rows();
+        if rows == 0 {
+            lineage.deliver();
+            return Ok(());
+        }
+        let failed = |e: DataFusionError| flow.row_failed(&flow.nodes[task.node], &e);
+        let columns = evaluate(&task.args, &batch).map_err(failed)?;
+        let args = task.udf.calls.prepare(&columns, rows).map_err(|e| failed(e.into()))?;
+        let first_id = self.next_id;
+        self.next_id += rows as u64;
+        self.inputs.insert(first_id, Input { batch, lineage, unanswered: rows });
+        self.waiting.push_back(Waiting { first_id, args, next_row: 0 });
+        Ok(())
+    }
+
+    fn next_row(&mut self) -> Option<(u64, CallArgs, usize)> {
+        let front = self.waiting.front_mut()?;
+        let row = front.next_row;
+        let call = (front.first_id + row as u64, front.args.clone(), row);
+        front.next_row += 1;
+        if front.next_row == front.args.rows() {
+            self.waiting.pop_front();
+        }
+        Some(call)
+    }
+
+    /// Puts answers beside their rows, in the order in which they came, and passes them on.
+    fn pass_on(&mut self, task: &CallTask, flow: &Flow, answers: Answers) -> Result<(), Stopped> {
+        for (_, error) in &answers.errors {
+            tracing::warn!(view = %flow.nodes[task.node].label, "{error}; its result is NULL");
+        }
+        let mut batches: Vec<(u64, RecordBatch)> = Vec::new();
+        let mut places = Vec::with_capacity(answers.ids.len());
+        for id in &answers.ids {
+            let Some((first_id, input)) = self.inputs.range_mut(..=*id).next_back() else { continue };
+            let at = batches.iter().rposition(|(f, _)| f == first_id).unwrap_or_else(|| {
+                batches.push((*first_id, input.batch.clone()));
+                batches.len() - 1
+            });
+            places.push((at, usize::try_from(id - first_id).unwrap_or(usize::MAX)));
+            input.unanswered -= 1;
+        }
+        let mut lineages = Vec::with_capacity(batches.len());
+        for (first_id, _) in &batches {
+            let done = self.inputs.get(first_id).is_some_and(|i| i.unanswered == 0);
+            if done {
+                lineages.extend(self.inputs.remove(first_id).map(|i| i.lineage));
+            } else {
+                lineages.extend(self.inputs.get(first_id).map(|i| i.lineage.clone()));
+            }
+        }
+        let lineage = Lineage::merge(lineages);
+        let batches: Vec<&RecordBatch> = batches.iter().map(|(_, batch)| batch).collect();
+        let joined = interleave_record_batch(&batches, &places).map_err(DataFusionError::from);
+        let joined = joined.and_then(|rows| {
+            let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+            columns.push(Arc::clone(&answers.values));
+            with_schema(&task.schema, columns, places.len())
+        });
+        match joined {
+            Ok(batch) => flow.emit(task.node, batch, lineage),
+            Err(error) => Err(flow.row_failed(&flow.nodes[task.node], &error)),
+        }
+    }
+}

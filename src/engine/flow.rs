@@ -1,0 +1,179 @@
+//! The running dataflow: who has a batch passes it to the next node, in the same thread, until it reaches an async UDF
+//! or a sink.
+//!
+//! **Invariant**: every path that a batch takes ends in `Lineage::deliver` or in a lineage that is dropped and so holds
+//! back the commit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use tokio::sync::{Notify, mpsc};
+
+use super::graph::NodeId;
+use super::step::{Step, with_schema};
+use crate::connectors::{ConnectorError, Output, Sink, Stopped};
+use crate::delivery::Lineage;
+use crate::diag::{Code, Diagnostic, Span};
+use crate::sql::errors::in_sql_words;
+
+/// The first reason for which a pipeline cannot go on.
+#[derive(Debug, Default)]
+pub struct Failure {
+    reason: Mutex<Option<Diagnostic>>,
+    happened: Notify,
+}
+
+impl Failure {
+    /// Records a reason; the first wins.
+    pub fn set(&self, reason: Diagnostic) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.happened.notify_waiters();
+    }
+
+    /// The reason, when there is one.
+    #[must_use]
+    pub fn get(&self) -> Option<Diagnostic> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a reason.
+    pub async fn wait(&self) -> Diagnostic {
+        loop {
+            let happened = self.happened.notified();
+            if let Some(reason) = self.get() {
+                return reason;
+            }
+            happened.await;
+        }
+    }
+}
+
+/// A batch and what it came of.
+pub type Rows = (RecordBatch, Lineage);
+
+/// A node that runs.
+pub struct FlowNode {
+    /// What it does.
+    pub kind: FlowKind,
+    /// Who gets its rows.
+    pub outputs: Vec<NodeId>,
+    /// For messages.
+    pub label: String,
+    /// For messages.
+    pub span: Span,
+}
+
+/// What a running node does.
+pub enum FlowKind {
+    /// Rows come from its source's thread.
+    Source,
+    /// Computes.
+    Stage(Vec<Step>),
+    /// Hands rows to the task that calls a UDF. It is bounded by what the sources may have in flight.
+    Call(mpsc::UnboundedSender<Rows>),
+    /// Writes.
+    Sink(Arc<dyn Sink>, SchemaRef),
+}
+
+/// The dataflow while it runs.
+pub struct Flow {
+    /// Its nodes, as in the graph.
+    pub nodes: Vec<FlowNode>,
+    /// Why it has stopped.
+    pub failure: Arc<Failure>,
+}
+
+impl Flow {
+    /// Passes rows to all outputs of a node.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the pipeline has failed; the reason is in [`Flow::failure`].
+    pub fn emit(&self, from: NodeId, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped> {
+        let outputs = &self.nodes[from].outputs;
+        let Some((last, others)) = outputs.split_last() else {
+            lineage.deliver();
+            return Ok(());
+        };
+        if batch.num_rows() == 0 {
+            lineage.deliver();
+            return Ok(());
+        }
+        for output in others {
+            self.push(*output, batch.clone(), lineage.clone())?;
+        }
+        self.push(*last, batch, lineage)
+    }
+
+    fn push(&self, to: NodeId, mut batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped> {
+        let node = &self.nodes[to];
+        match &node.kind {
+            FlowKind::Source => self.emit(to, batch, lineage),
+            FlowKind::Stage(steps) => {
+                for step in steps {
+                    if batch.num_rows() == 0 {
+                        break;
+                    }
+                    batch = step.apply(batch).map_err(|e| self.row_failed(node, &e))?;
+                }
+                self.emit(to, batch, lineage)
+            }
+            FlowKind::Call(queue) => queue.send((batch, lineage)).map_err(|_| Stopped),
+            FlowKind::Sink(sink, schema) => {
+                let rows = batch.num_rows();
+                let batch =
+                    with_schema(schema, batch.columns().to_vec(), rows).map_err(|e| self.row_failed(node, &e))?;
+                sink.write(batch, lineage).map_err(|e| self.sink_failed(node, e))
+            }
+        }
+    }
+
+    /// Ends the pipeline because rows could not be computed, as Arroyo does.
+    pub fn row_failed(&self, node: &FlowNode, error: &DataFusionError) -> Stopped {
+        let text = error.strip_backtrace();
+        let mut rest = text.as_str();
+        for prefix in [
+            "Execution error: ",
+            "Arrow error: ",
+            "External error: ",
+            "Cast error: ",
+            "Compute error: ",
+            "Invalid argument error: ",
+        ] {
+            rest = rest.strip_prefix(prefix).unwrap_or(rest);
+        }
+        let reason = Diagnostic::new(
+            Code::ROW_FAILED,
+            format!("a row of `{}` cannot be computed: {}", node.label, in_sql_words(rest)),
+        )
+        .at(node.span.clone())
+        .help(
+            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here and will read them again",
+        );
+        self.failure.set(reason);
+        Stopped
+    }
+
+    fn sink_failed(&self, node: &FlowNode, error: ConnectorError) -> Stopped {
+        self.failure.set(Diagnostic::from(error).at(node.span.clone()));
+        Stopped
+    }
+}
+
+/// Where a source's thread puts its rows.
+pub struct SourceOutput {
+    /// The dataflow.
+    pub flow: Arc<Flow>,
+    /// The source's node.
+    pub node: NodeId,
+}
+
+impl Output for SourceOutput {
+    fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped> {
+        if self.flow.failure.get().is_some() {
+            return Err(Stopped);
+        }
+        self.flow.emit(self.node, batch, lineage)
+    }
+}

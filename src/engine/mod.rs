@@ -1,0 +1,16 @@
+//! The embedded engine: plans become one dataflow, which runs until its sources end or a stop is asked for.
+//!
+//! [`graph`] cuts logical plans at async UDFs and shares what several readers use; [`step`] computes micro-batches;
+//! [`flow`] carries batches and their lineage from sources through steps and [`calls`] to sinks; [`run`] opens, starts,
+//! supervises and stops. Reading and writing the world is for `connectors`, telling people for `cli`.
+
+pub mod calls;
+pub mod draw;
+pub mod flow;
+pub mod graph;
+pub mod pipeline;
+pub mod run;
+pub mod step;
+
+pub use pipeline::{Pipeline, compile};
+pub use run::{RunOptions, run};

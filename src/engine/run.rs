@@ -1,0 +1,242 @@
+//! Running pipelines: open what they read and write, start their threads and tasks, stop all of them cleanly when one
+//! fails or a stop is asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::calls::{self, CallTask};
+use super::flow::{Failure, Flow, FlowKind, FlowNode, SourceOutput};
+use super::graph::{NodeId, NodeKind};
+use super::pipeline::Pipeline;
+use crate::connectors::{ConnectorError, OpenContext, Sink, Source, StopFlag};
+use crate::delivery::Ledger;
+use crate::diag::{Code, Diagnostic};
+use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf};
+
+/// How pipelines run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Create Kafka topics that are missing.
+    pub create_topics: bool,
+    /// How long a stop waits for what is in flight.
+    pub drain_timeout: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { create_topics: false, drain_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// A pipeline that failed, and why.
+#[derive(Debug)]
+pub struct PipelineFailure {
+    /// Its name.
+    pub pipeline: String,
+    /// Why: several reasons when several tables could not be opened.
+    pub reasons: Vec<Diagnostic>,
+}
+
+/// Runs pipelines until all have ended, `stop` is set, or one fails, which stops the others cleanly. `started` is
+/// called when all of them have everything open.
+///
+/// # Errors
+/// The pipelines that failed.
+pub async fn run(
+    pipelines: Vec<Pipeline>,
+    options: &RunOptions,
+    stop: &StopFlag,
+    started: impl FnOnce(),
+) -> Result<(), Vec<PipelineFailure>> {
+    let opened = join_all(pipelines.into_iter().map(|p| open(p, options, stop))).await;
+    let mut running = Vec::new();
+    let mut failures = Vec::new();
+    for result in opened {
+        match result {
+            Ok(pipeline) => running.push(pipeline),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    started();
+    let mut tasks = JoinSet::new();
+    for pipeline in running {
+        let name = pipeline.name.clone();
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            pipeline.run(&stop).await.map_err(|reason| PipelineFailure { pipeline: name, reasons: vec![reason] })
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        let failure = match ended {
+            Ok(Ok(())) => continue,
+            Ok(Err(failure)) => failure,
+            Err(error) => PipelineFailure {
+                pipeline: "baton".into(),
+                reasons: vec![Diagnostic::new(Code::SOURCE_FAILED, format!("a task of the engine died: {error}"))],
+            },
+        };
+        stop.set();
+        failures.push(failure);
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+/// A pipeline with everything open.
+struct Opened {
+    name: String,
+    flow: Arc<Flow>,
+    sources: Vec<(NodeId, Box<dyn Source>)>,
+    sinks: Vec<Arc<dyn Sink>>,
+    calls: Vec<CallTask>,
+    stop: StopFlag,
+}
+
+async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Result<Opened, PipelineFailure> {
+    let failure = Arc::new(Failure::default());
+    let context = OpenContext {
+        pipeline: pipeline.name.clone(),
+        stop: stop.clone(),
+        ledger: Ledger::new(),
+        limits: pipeline.limits(),
+        create_topics: options.create_topics,
+        drain_timeout: options.drain_timeout,
+        failure: {
+            let failure = Arc::clone(&failure);
+            Arc::new(move |error: ConnectorError| failure.set(error.into()))
+        },
+    };
+    let mut reasons = Vec::new();
+    let mut sinks: HashMap<String, Arc<dyn Sink>> = HashMap::new();
+    for (table, spec) in &pipeline.sinks {
+        match spec.open(&context).await {
+            Ok(sink) => drop(sinks.insert(table.clone(), sink)),
+            Err(error) => reasons.push(Diagnostic::from(error)),
+        }
+    }
+    let mut sources = Vec::new();
+    for (node, spec) in &pipeline.sources {
+        let own = OpenContext { ledger: Ledger::new(), ..context.clone() };
+        match spec.open(&own).await {
+            Ok(source) => sources.push((*node, source)),
+            Err(error) => reasons.push(Diagnostic::from(error).at(pipeline.graph.nodes[*node].span.clone())),
+        }
+    }
+    reasons.dedup_by(|a, b| a.message == b.message);
+    if !reasons.is_empty() {
+        return Err(PipelineFailure { pipeline: pipeline.name, reasons });
+    }
+    let mut calls = Vec::new();
+    let mut nodes = Vec::new();
+    for (id, node) in pipeline.graph.nodes.into_iter().enumerate() {
+        let kind = match node.kind {
+            NodeKind::Source => FlowKind::Source,
+            NodeKind::Stage(steps) => FlowKind::Stage(steps),
+            NodeKind::Call(call) => {
+                let Some(udf) = start_udf(&pipeline.udfs, &call.udf) else {
+                    let reason = Diagnostic::new(Code::UDF_LOAD, format!("`{}` is not loaded", call.udf)).at(node.span);
+                    return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
+                };
+                let (queue, rows) = mpsc::unbounded_channel();
+                calls.push(CallTask { node: id, args: call.args, schema: call.schema, queue: rows, udf });
+                FlowKind::Call(queue)
+            }
+            NodeKind::Sink => match (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
+                (Some(sink), Some(spec)) => FlowKind::Sink(Arc::clone(sink), spec.schema()),
+                _ => {
+                    let reason =
+                        Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
+                    return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
+                }
+            },
+        };
+        nodes.push(FlowNode { kind, outputs: node.outputs, label: node.label, span: node.span });
+    }
+    let flow = Arc::new(Flow { nodes, failure });
+    Ok(Opened { name: pipeline.name, flow, sources, sinks: sinks.into_values().collect(), calls, stop: stop.clone() })
+}
+
+fn start_udf(udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)], name: &str) -> Option<AsyncUdf> {
+    let (source, slot) = udfs.iter().find(|(u, _)| u.name == name)?;
+    match slot.get()? {
+        LoadedUdf::Async(library) => Some(library.start(source.async_options()?)),
+        LoadedUdf::Sync(_) => None,
+    }
+}
+
+impl Opened {
+    async fn run(self, stop: &StopFlag) -> Result<(), Diagnostic> {
+        let mut calls = JoinSet::new();
+        for task in self.calls {
+            calls.spawn(calls::run(task, Arc::clone(&self.flow)));
+        }
+        let mut ends = Vec::new();
+        for (node, source) in self.sources {
+            ends.push(start_source(&self.name, node, source, Arc::clone(&self.flow)));
+        }
+        let mut all_ended = std::pin::pin!(join_all(ends));
+        let ended = tokio::select! {
+            ended = &mut all_ended => ended,
+            _reason = self.flow.failure.wait() => {
+                // The sources see that nobody takes their rows, or the stop; each returns by itself.
+                self.stop.set();
+                all_ended.await
+            }
+        };
+        for error in ended.into_iter().filter_map(Result::err) {
+            self.flow.failure.set(error);
+        }
+        if self.flow.failure.get().is_some() {
+            stop.set();
+        }
+        // All that the sources gave out is delivered, or given up because the time is over.
+        calls.shutdown().await;
+        for sink in &self.sinks {
+            if let Err(error) = sink.flush().await {
+                self.flow.failure.set(error.into());
+            }
+        }
+        match self.flow.failure.get() {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn start_source(
+    pipeline: &str,
+    node: NodeId,
+    source: Box<dyn Source>,
+    flow: Arc<Flow>,
+) -> Result<(), Diagnostic> {
+    let (done, ended) = oneshot::channel();
+    let label = flow.nodes[node].label.clone();
+    let span = flow.nodes[node].span.clone();
+    let handle = tokio::runtime::Handle::current();
+    let started = std::thread::Builder::new().name(format!("source {pipeline}.{label}")).spawn({
+        let mut output = SourceOutput { flow, node };
+        move || {
+            let _tokio = handle.enter();
+            // Nobody waits any more when the engine is gone.
+            let _gone = done.send(source.run(&mut output));
+        }
+    });
+    if let Err(error) = started {
+        return Err(Diagnostic::new(
+            Code::SOURCE_FAILED,
+            format!("no thread can be started to read `{label}`: {error}"),
+        ));
+    }
+    match ended.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Diagnostic::from(error).at(span)),
+        Err(_) => Err(Diagnostic::new(Code::SOURCE_FAILED, format!("the thread that reads `{label}` died")).at(span)),
+    }
+}

@@ -1,0 +1,104 @@
+//! What a stage does to one micro-batch: filter, project, unnest. Planned once, run on every batch at once, so that a
+//! row that arrives alone waits for no other.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::common::{Result as DfResult, UnnestOptions};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+
+/// One thing done to a batch.
+#[derive(Debug)]
+pub enum Step {
+    /// Keeps the rows for which it is true.
+    Filter(Arc<dyn PhysicalExpr>),
+    /// Makes new columns.
+    Project {
+        /// One a column.
+        exprs: Vec<Arc<dyn PhysicalExpr>>,
+        /// What comes out.
+        schema: SchemaRef,
+    },
+    /// Takes the columns as they are under other names: the branches of a UNION ALL.
+    Rename(SchemaRef),
+    /// Makes a row of each element of arrays.
+    Unnest(Unnest),
+}
+
+/// `unnest(…)`, done by DataFusion's own operator on one batch after the other.
+#[derive(Debug)]
+pub struct Unnest {
+    /// What comes in.
+    pub input: SchemaRef,
+    /// Which columns are arrays to unnest.
+    pub lists: Vec<ListUnnest>,
+    /// Which columns are structs to take apart.
+    pub structs: Vec<usize>,
+    /// What comes out.
+    pub schema: SchemaRef,
+    /// Whether an empty array makes a row.
+    pub options: UnnestOptions,
+}
+
+impl Step {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When a row cannot be computed: a cast that fails, a division by zero.
+    pub fn apply(&self, batch: RecordBatch) -> DfResult<RecordBatch> {
+        match self {
+            Self::Filter(predicate) => {
+                let mask = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
+                Ok(filter_record_batch(&batch, as_boolean_array(&mask)?)?)
+            }
+            Self::Project { exprs, schema } => {
+                let columns = evaluate(exprs, &batch)?;
+                with_schema(schema, columns, batch.num_rows())
+            }
+            Self::Rename(schema) => with_schema(schema, batch.columns().to_vec(), batch.num_rows()),
+            Self::Unnest(unnest) => unnest.apply(batch),
+        }
+    }
+}
+
+/// One array for each expression.
+///
+/// # Errors
+/// As [`Step::apply`].
+pub fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> DfResult<Vec<ArrayRef>> {
+    exprs.iter().map(|e| e.evaluate(batch)?.into_array(batch.num_rows())).collect()
+}
+
+/// Columns under a schema; a NULL in a NOT NULL column is an error.
+///
+/// # Errors
+/// When they do not fit.
+pub fn with_schema(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> DfResult<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+impl Unnest {
+    fn apply(&self, batch: RecordBatch) -> DfResult<RecordBatch> {
+        let batch = with_schema(&self.input, batch.columns().to_vec(), batch.num_rows())?;
+        let input = MemorySourceConfig::try_new_exec(&[vec![batch]], Arc::clone(&self.input), None)?;
+        let exec = UnnestExec::new(
+            input,
+            self.lists.clone(),
+            self.structs.clone(),
+            Arc::clone(&self.schema),
+            self.options.clone(),
+        )?;
+        let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
+        // It only computes, so that it never really waits.
+        let batches = futures::executor::block_on(collect(exec, Arc::new(TaskContext::default())))?;
+        Ok(datafusion::arrow::compute::concat_batches(&self.schema, &batches)?)
+    }
+}

@@ -1,0 +1,100 @@
+//! Messages to columns, one row a message.
+
+use datafusion::arrow::array::ArrayRef;
+
+use super::json::{Bytes, JsonFormat, JsonReader, PlainText, RawBytes};
+use super::{Format, Kind};
+use crate::sql::table::TableDef;
+
+/// A message that gives no row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadData {
+    /// What is wrong with it, as a clause: ``column `score` is DOUBLE, which `"high"` is not``. Long values are cut.
+    pub message: String,
+}
+
+/// Makes columns of messages. A message that cannot be read leaves no trace in them.
+pub struct Decoder {
+    rows: Rows,
+    drop_bad: bool,
+    dropped: u64,
+}
+
+enum Rows {
+    Json(JsonReader),
+    Text(Bytes<PlainText>),
+    Bytes(Bytes<RawBytes>),
+    /// Columns that the format cannot fill. [`Format::read`] refuses such tables, so nobody gets here with one.
+    Misfit,
+}
+
+impl Decoder {
+    /// A decoder for a table whose format was read from it.
+    #[must_use]
+    pub fn new(format: &Format, table: &TableDef) -> Self {
+        let rows = match format.kind {
+            Kind::RawString | Kind::Json(JsonFormat { unstructured: true, .. }) => Rows::Text(Bytes::new()),
+            Kind::RawBytes => Rows::Bytes(Bytes::new()),
+            Kind::Json(_) => JsonReader::new(&table.data_schema()).map_or(Rows::Misfit, Rows::Json),
+        };
+        Self { rows, drop_bad: format.drop_bad, dropped: 0 }
+    }
+
+    /// Appends the row of a message and says whether there is one. There is none when the message is empty (as with
+    /// Arroyo, whatever the format: an empty line, a tombstone), or bad and `bad_data = 'drop'`.
+    ///
+    /// # Errors
+    /// The message is bad and `bad_data = 'fail'`.
+    pub fn push(&mut self, payload: &[u8]) -> Result<bool, BadData> {
+        if payload.is_empty() {
+            return Ok(false);
+        }
+        let full = || "the rows of one batch hold more than 2 GB of text".to_string();
+        let result = match &mut self.rows {
+            Rows::Json(reader) => reader.push(payload),
+            Rows::Text(column) => {
+                if column.push(String::from_utf8_lossy(payload).as_bytes()) {
+                    Ok(())
+                } else {
+                    Err(full())
+                }
+            }
+            Rows::Bytes(column) => {
+                if column.push(payload) {
+                    Ok(())
+                } else {
+                    Err(full())
+                }
+            }
+            Rows::Misfit => Err("the columns of the table do not fit its format".to_string()),
+        };
+        match result {
+            Ok(()) => Ok(true),
+            Err(_) if self.drop_bad => {
+                self.dropped += 1;
+                Ok(false)
+            }
+            Err(message) => Err(BadData { message }),
+        }
+    }
+
+    /// The data columns of all rows since the last call, in the table's order.
+    ///
+    /// # Errors
+    /// None today: what is bad is found when it is pushed.
+    pub fn finish(&mut self) -> Result<Vec<ArrayRef>, BadData> {
+        Ok(match &mut self.rows {
+            Rows::Json(reader) => reader.finish(),
+            Rows::Text(column) => vec![column.take()],
+            Rows::Bytes(column) => vec![column.take()],
+            Rows::Misfit => Vec::new(),
+        })
+    }
+
+    /// How many bad messages were dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

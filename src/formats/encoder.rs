@@ -1,0 +1,183 @@
+//! Rows to messages, one message a row.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StructArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::record_batch::RecordBatch;
+use serde_json::Value;
+
+use super::json::{JsonWriter, kafka_schema};
+use super::{Format, Kind};
+
+/// Why rows cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EncodeError {
+    /// What is wrong, in a sentence.
+    pub message: String,
+}
+
+impl From<ArrowError> for EncodeError {
+    fn from(error: ArrowError) -> Self {
+        Self { message: error.to_string() }
+    }
+}
+
+/// The messages of a batch.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct EncodedRows {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl EncodedRows {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A message.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(row)?;
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.bytes.get(start..end)
+    }
+
+    /// All messages, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|row| self.get(row).unwrap_or_default())
+    }
+
+    /// All messages in one piece, a line break after each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(self.bytes.len() + self.len());
+        for row in self.iter() {
+            lines.extend_from_slice(row);
+            lines.push(b'\n');
+        }
+        lines
+    }
+
+    fn end(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+}
+
+/// Makes messages of rows.
+///
+/// The schema that it is made with gives the names of the columns. Whether a text column is JSON (and so written as
+/// JSON, not as a string) is said by the batch: as with Arroyo it goes with the value, from the source column that it
+/// comes from, and not with how the sink declares it.
+#[derive(Debug)]
+pub struct Encoder {
+    schema: SchemaRef,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Json(JsonWriter),
+    JsonWithSchema(JsonWriter, Vec<u8>),
+    Raw(DataType),
+}
+
+impl Encoder {
+    /// An encoder for rows of a table.
+    #[must_use]
+    pub fn new(format: &Format, schema: SchemaRef) -> Self {
+        let form = match &format.kind {
+            Kind::Json(json) => {
+                let writer = JsonWriter::new(*json);
+                match json.include_schema.then(|| kafka_schema(schema.fields())) {
+                    Some(connect) => {
+                        Form::JsonWithSchema(writer, connect.unwrap_or(Value::Null).to_string().into_bytes())
+                    }
+                    None => Form::Json(writer),
+                }
+            }
+            Kind::RawString => Form::Raw(DataType::Utf8),
+            Kind::RawBytes => Form::Raw(DataType::Binary),
+        };
+        Self { schema, form }
+    }
+
+    /// The messages of a batch that has the columns of the schema, in its order.
+    ///
+    /// # Errors
+    /// The batch has other columns, or one of a type that the format has nothing for.
+    pub fn encode(&self, batch: &RecordBatch) -> Result<EncodedRows, EncodeError> {
+        if batch.num_columns() != self.schema.fields().len() {
+            let (given, wanted) = (batch.num_columns(), self.schema.fields().len());
+            return Err(EncodeError { message: format!("rows have {given} columns, the table has {wanted}") });
+        }
+        let mut rows = EncodedRows::default();
+        rows.ends.reserve(batch.num_rows());
+        match &self.form {
+            Form::Json(writer) => {
+                let ends = &mut rows.ends;
+                writer.write(&self.named(batch)?, &mut rows.bytes, |out| ends.push(out.len()))?;
+            }
+            Form::JsonWithSchema(writer, connect) => {
+                let mut ends = Vec::with_capacity(batch.num_rows());
+                let mut payloads = Vec::new();
+                writer.write(&self.named(batch)?, &mut payloads, |out| ends.push(out.len()))?;
+                let mut start = 0;
+                for end in ends {
+                    for part in [br#"{"schema":"#.as_slice(), connect, br#","payload":"#, &payloads[start..end], b"}"] {
+                        rows.bytes.extend_from_slice(part);
+                    }
+                    rows.end();
+                    start = end;
+                }
+            }
+            Form::Raw(data_type) => {
+                let Ok(index) = self.schema.index_of("value") else {
+                    return Err(EncodeError {
+                        message: "a raw format writes the column `value`, which is not there".into(),
+                    });
+                };
+                raw(&cast(batch.column(index), data_type)?, &mut rows);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn named(&self, batch: &RecordBatch) -> Result<StructArray, ArrowError> {
+        let given = batch.schema();
+        let fields: Fields = given
+            .fields()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(given, named)| {
+                let field = Field::new(named.name(), given.data_type().clone(), true);
+                Arc::new(field.with_metadata(given.metadata().clone()))
+            })
+            .collect();
+        StructArray::try_new_with_length(fields, batch.columns().to_vec(), None, batch.num_rows())
+    }
+}
+
+/// NULL is an empty message.
+fn raw(column: &ArrayRef, rows: &mut EncodedRows) {
+    for row in 0..column.len() {
+        if column.is_valid(row) {
+            match column.data_type() {
+                DataType::Binary => rows.bytes.extend_from_slice(column.as_binary::<i32>().value(row)),
+                _ => rows.bytes.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
+            }
+        }
+        rows.end();
+    }
+}

@@ -1,0 +1,180 @@
+//! Messages to rows and rows to messages: `format`, `bad_data` and the options of each format.
+//!
+//! A [`Format`] is read from a table's options; a [`Decoder`] makes columns of messages, an [`Encoder`] messages of rows.
+//! Where messages come from and go to is for `connectors`.
+
+mod decoder;
+mod encoder;
+mod json;
+#[cfg(test)]
+mod tests;
+pub mod types;
+
+use crate::connectors::options::{OptionDoc, OptionReader, option};
+use crate::diag::{Code, Diagnostic};
+use crate::sql::table::{ColumnDef, ColumnKind};
+pub use decoder::{BadData, Decoder};
+pub use encoder::{EncodeError, EncodedRows, Encoder};
+pub(crate) use json::text::parse as parse_json;
+use json::{DecimalEncoding, JsonFormat, TimestampFormat};
+use types::sql_type;
+
+/// The options that every connector with a format has besides its own.
+pub static FORMAT_OPTIONS: &[OptionDoc] = &[
+    option("format", "How a message holds a row: `json` (an object, its keys are the columns), `raw_string` or `raw_bytes` (the whole message is the column `value`).")
+        .choices(&["json", "raw_string", "raw_bytes"]),
+    option("bad_data", "What to do with a message that cannot be read: `fail` ends the pipeline, `drop` counts it and goes on.")
+        .default("fail")
+        .choices(&["fail", "drop"]),
+    option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
+        .default("false")
+        .choices(&["true", "false"]),
+    option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`).")
+        .default("RFC3339")
+        .choices(&["RFC3339", "rfc3339", "unix_millis", "UnixMillis"]),
+    option("json.decimal_encoding", "How a sink writes DECIMAL: as a `number`, as a `string` with all digits, or as `bytes` in base64.")
+        .default("number")
+        .choices(&["number", "string", "bytes"]),
+    option("json.include_schema", "A sink writes `{\"schema\": …, \"payload\": …}`, as Kafka Connect reads it.")
+        .default("false")
+        .choices(&["true", "false"]),
+    option("json.confluent_schema_registry", "Messages begin with the id of a registered schema; the embedded engine has no schema registry yet.")
+        .default("false")
+        .choices(&["false"]),
+    option("json.compression", "Compression of files; the embedded engine has none yet.")
+        .default("uncompressed")
+        .choices(&["uncompressed"]),
+];
+
+/// The formats that Arroyo has and the embedded engine does not.
+const ELSEWHERE: &[&str] = &["avro", "protobuf", "parquet", "debezium_json"];
+
+/// Which way the rows of a table go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Messages become rows.
+    Source,
+    /// Rows become messages.
+    Sink,
+}
+
+/// How a table's messages hold its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    kind: Kind,
+    drop_bad: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Json(JsonFormat),
+    RawString,
+    RawBytes,
+}
+
+impl Format {
+    /// Reads the format of a table and checks that the table's columns fit it; what is wrong goes to the reader.
+    pub fn read(options: &mut OptionReader<'_>, direction: Direction) -> Option<Self> {
+        let table = options.table();
+        if let Some(entry) = table.option("format")
+            && ELSEWHERE.contains(&entry.value.as_str())
+        {
+            options.fail(
+                Diagnostic::new(
+                    Code::UNSUPPORTED,
+                    format!("format `{}` is not in the embedded engine yet", entry.value),
+                )
+                .at(entry.value_span.clone())
+                .help("use `json`, `raw_string` or `raw_bytes`, or run this pipeline on Arroyo"),
+            );
+            return None;
+        }
+        let drop_bad = options.optional("bad_data").as_deref() == Some("drop");
+        let unstructured = options.optional("json.unstructured").as_deref() == Some("true");
+        let include_schema = options.optional("json.include_schema").as_deref() == Some("true");
+        let timestamps = match options.optional("json.timestamp_format").as_deref() {
+            Some("unix_millis" | "UnixMillis") => TimestampFormat::UnixMillis,
+            _ => TimestampFormat::Rfc3339,
+        };
+        let decimals = match options.optional("json.decimal_encoding").as_deref() {
+            Some("string") => DecimalEncoding::Text,
+            Some("bytes") => DecimalEncoding::Bytes,
+            _ => DecimalEncoding::Number,
+        };
+        // They have one value each: reading them reports any other.
+        options.optional("json.confluent_schema_registry");
+        options.optional("json.compression");
+        let kind = match options.required("format")?.as_str() {
+            "json" => Kind::Json(JsonFormat { unstructured, include_schema, timestamps, decimals }),
+            "raw_string" => Kind::RawString,
+            "raw_bytes" => Kind::RawBytes,
+            _ => return None,
+        };
+        let format = Self { kind, drop_bad };
+        format.check_columns(options, direction);
+        Some(format)
+    }
+
+    fn check_columns(&self, options: &mut OptionReader<'_>, direction: Direction) {
+        let table = options.table();
+        let columns: Vec<&ColumnDef> = table.columns.iter().filter(|c| c.kind == ColumnKind::Data).collect();
+        let only = match self.kind {
+            Kind::RawString => Some(("`raw_string`", "value TEXT")),
+            Kind::RawBytes => Some(("`raw_bytes`", "value BYTEA")),
+            Kind::Json(JsonFormat { unstructured: true, .. }) => Some(("`json.unstructured`", "value JSON")),
+            Kind::Json(_) => None,
+        };
+        if let Some((what, wanted)) = only {
+            let fits = |c: &ColumnDef| c.name == "value" && format!("value {}", type_name(c)) == wanted;
+            // A raw sink writes `value` alone; other columns may serve as the message's key or timestamp.
+            let raw_sink = direction == Direction::Sink && matches!(self.kind, Kind::RawString | Kind::RawBytes);
+            let right = match columns.as_slice() {
+                [one] => fits(one),
+                several => raw_sink && several.iter().any(|c| fits(c)),
+            };
+            if !right {
+                let misfit = columns.iter().find(|c| !fits(c)).map_or(&table.span, |c| &c.span);
+                let besides = if direction == Direction::Source {
+                    "; metadata and generated columns may stand beside it"
+                } else if raw_sink {
+                    "; columns for `sink.key_field` and `sink.timestamp_field` may stand beside it"
+                } else {
+                    ""
+                };
+                options.fail(
+                    Diagnostic::new(Code::FORMAT_COLUMNS, format!("{what} needs exactly one column, `{wanted}`"))
+                        .at(misfit.clone())
+                        .help(format!("declare `{wanted}` and nothing else{besides}")),
+                );
+            }
+        } else if direction == Direction::Source {
+            for column in columns.iter().filter(|c| !json::readable(&c.field())) {
+                let name = type_name(column);
+                options.fail(
+                    Diagnostic::new(
+                        Code::FORMAT_COLUMNS,
+                        format!("column `{}` cannot be {name}: JSON has no such value", column.name),
+                    )
+                    .at(column.span.clone())
+                    .help(if name == "BYTEA" {
+                        "declare it TEXT and use `decode(column, 'base64')`".to_string()
+                    } else {
+                        "declare it JSON, or TEXT and cast it".to_string()
+                    }),
+                );
+            }
+        } else if matches!(self.kind, Kind::Json(JsonFormat { include_schema: true, .. }))
+            && json::kafka_schema(table.data_schema().fields()).is_none()
+        {
+            options.fail(
+                Diagnostic::new(Code::FORMAT_COLUMNS, "`json.include_schema` has no name for a column's type")
+                    .at(table.span.clone())
+                    .help("use plain types, lists and structs, or leave `json.include_schema` out"),
+            );
+        }
+    }
+}
+
+fn type_name(column: &ColumnDef) -> String {
+    if column.json { "JSON".into() } else { sql_type(&column.data_type) }
+}

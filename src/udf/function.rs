@@ -1,0 +1,131 @@
+//! A UDF as the planner knows it, before it is compiled: its name, what it takes, what it returns.
+//!
+//! A sync one runs the library that is put into its slot later. An async one is taken out of the plan by the engine,
+//! which calls it itself.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{internal_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as PlanSignature, Volatility,
+};
+
+use super::host::{LoadedSlot, LoadedUdf};
+use super::source::UdfSource;
+use super::types::sql_type_name;
+
+/// A UDF in a plan.
+#[derive(Debug)]
+pub struct HostedUdf {
+    source: Arc<UdfSource>,
+    slot: Arc<LoadedSlot>,
+    signature: PlanSignature,
+}
+
+impl PartialEq for HostedUdf {
+    fn eq(&self, other: &Self) -> bool {
+        self.source.name == other.source.name && Arc::ptr_eq(&self.slot, &other.slot)
+    }
+}
+
+impl Eq for HostedUdf {}
+
+impl Hash for HostedUdf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.name.hash(state);
+    }
+}
+
+/// What the planner needs to know of a UDF; `slot` gets its library once it is compiled.
+#[must_use]
+pub fn scalar_udf(source: &UdfSource, slot: Arc<LoadedSlot>) -> ScalarUDF {
+    // A UDF may read a clock or ask a model: its value is never worked out ahead or shared between two calls.
+    let signature = PlanSignature::user_defined(Volatility::Volatile);
+    ScalarUDF::new_from_impl(HostedUdf { source: Arc::new(source.clone()), slot, signature })
+}
+
+/// The UDF behind a function of a plan, when it is one of ours.
+#[must_use]
+pub fn hosted(function: &ScalarUDF) -> Option<&HostedUdf> {
+    function.inner().downcast_ref()
+}
+
+impl HostedUdf {
+    /// What its source file declares.
+    #[must_use]
+    pub fn source(&self) -> &Arc<UdfSource> {
+        &self.source
+    }
+
+    /// Where its library is, or will be.
+    #[must_use]
+    pub fn slot(&self) -> &Arc<LoadedSlot> {
+        &self.slot
+    }
+}
+
+impl ScalarUDFImpl for HostedUdf {
+    fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    fn signature(&self) -> &PlanSignature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.source.signature.returns.data_type.clone())
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let (name, args) = (&self.source.name, &self.source.signature.args);
+        if given.len() != args.len() {
+            let plural = if args.len() == 1 { "argument" } else { "arguments" };
+            return plan_err!("`{name}` takes {} {plural}, {} given", args.len(), given.len());
+        }
+        for (i, (given, arg)) in given.iter().zip(args).enumerate() {
+            if !fits(given, &arg.data_type) {
+                let (is, takes) = (sql_type_name(given), sql_type_name(&arg.data_type));
+                return plan_err!("argument {} of `{name}` is {is}, it takes {takes}", i + 1);
+            }
+        }
+        Ok(args.iter().map(|a| a.data_type.clone()).collect())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        match self.slot.get() {
+            Some(LoadedUdf::Sync(udf)) => {
+                let columns = args.args.into_iter().map(|a| a.into_array(rows)).collect::<Result<Vec<_>>>()?;
+                Ok(ColumnarValue::Array(udf.call(&columns, rows)?))
+            }
+            Some(LoadedUdf::Async(_)) => internal_err!("the async UDF `{}` was left in a plan", self.source.name),
+            None => internal_err!("the UDF `{}` was called before it was loaded", self.source.name),
+        }
+    }
+}
+
+/// Whether a value is cast without asking: only where nothing can be lost and no row can fail, as in Arroyo.
+fn fits(given: &DataType, takes: &DataType) -> bool {
+    use DataType as T;
+    match (given, takes) {
+        (T::Null, _) => true,
+        (T::Dictionary(_, value), _) => fits(value, takes),
+        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
+        (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
+        (T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..), T::Float32 | T::Float64) => true,
+        (given, T::Float64) if given.is_integer() => true,
+        (given, T::Float32) if given.is_integer() => true,
+        (T::Float16 | T::Float32, T::Float64) | (T::Float16, T::Float32) => true,
+        (T::Int8, T::Int16 | T::Int32 | T::Int64) => true,
+        (T::Int16, T::Int32 | T::Int64) => true,
+        (T::Int32, T::Int64) => true,
+        (T::UInt8, T::UInt16 | T::UInt32 | T::UInt64 | T::Int16 | T::Int32 | T::Int64) => true,
+        (T::UInt16, T::UInt32 | T::UInt64 | T::Int32 | T::Int64) => true,
+        (T::UInt32, T::UInt64 | T::Int64) => true,
+        (given, takes) => given == takes,
+    }
+}

@@ -1,0 +1,262 @@
+//! The C interface of `arroyo-udf-plugin 0.2.0`, made safe: what is laid out as in the plugin, who frees what, and
+//! what may be called when. What a failed call means is for the modules above.
+//!
+//! Arrays cross as the Arrow C data interface (`c_data`), so the two sides may use different versions of arrow; each
+//! frees what it made through the `release` of the structure. Only the vector that holds the structures is freed by
+//! the side that receives it, so both must use the system's allocator: Baton sets no other, and neither may a UDF.
+//!
+//! A panic of user code never crosses: the plugin catches it in sync calls, and in async ones it ends the UDF's own
+//! thread. It is printed to standard error by the UDF's own copy of the standard library, past Baton's log.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_ffi::FfiFuture;
+use datafusion::arrow::array::{Array, ArrayData, ArrayRef, AsArray, Int8Array, UInt64Array};
+use datafusion::arrow::datatypes::UInt64Type;
+use datafusion::arrow::error::ArrowError;
+use libloading::Library;
+
+use super::c_data::{Exchanged, Signals, Watch, copy, lend};
+
+/// Why a library cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(#[from] libloading::Error);
+
+/// The plugin's vector of arrays.
+#[repr(C)]
+struct FfiArrays {
+    ptr: *mut Exchanged,
+    len: usize,
+    capacity: usize,
+    error: bool,
+}
+
+// SAFETY: it is an owned vector of structures that are themselves `Send`.
+unsafe impl Send for FfiArrays {}
+
+impl FfiArrays {
+    /// Gives arrays away: whoever takes the result frees them. `watch` goes with the first.
+    fn give(arrays: Vec<ArrayData>, mut watch: Option<Watch>) -> Result<Self, ArrowError> {
+        let vec = arrays.into_iter().map(|array| lend(array, watch.take())).collect::<Result<Vec<_>, _>>()?;
+        let (len, capacity) = (vec.len(), vec.capacity());
+        Ok(Self { ptr: vec.leak().as_mut_ptr(), len, capacity, error: false })
+    }
+
+    /// Takes arrays that the plugin gave.
+    ///
+    /// # Safety
+    /// `self` came from the plugin, which made it from a vector, and was not taken before.
+    unsafe fn take(self) -> Result<Vec<ArrayRef>, ArrowError> {
+        // SAFETY: by contract these are the parts of a vector; both sides use the system's allocator.
+        let vec = unsafe { Vec::from_raw_parts(self.ptr, self.len, self.capacity) };
+        // SAFETY: by contract each was made by arrow's own export.
+        vec.iter().map(|lent| unsafe { copy(lent) }).collect()
+    }
+}
+
+#[repr(C)]
+#[expect(dead_code, reason = "the plugin makes the values")]
+enum RunResult {
+    Ok(Exchanged),
+    Err,
+}
+
+#[repr(C)]
+#[expect(dead_code, reason = "the plugin makes the values")]
+enum DrainResult {
+    Data(FfiArrays),
+    None,
+    Error,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Handle(*mut c_void);
+
+// SAFETY: the plugin declares its handle `Send` and `Sync`: behind it are a channel's sender and a mutex.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+type Run = unsafe extern "C-unwind" fn(FfiArrays) -> RunResult;
+type Start = unsafe extern "C-unwind" fn(bool, u64, u32) -> Handle;
+type Send_ = unsafe extern "C-unwind" fn(Handle, u64, FfiArrays) -> FfiFuture<bool>;
+type Drain = unsafe extern "C-unwind" fn(Handle) -> DrainResult;
+type Stop = unsafe extern "C-unwind" fn(Handle);
+
+/// Opens a library for the rest of the process's life.
+fn open(path: &Path) -> Result<&'static Library, LoadError> {
+    // SAFETY: opening runs the library's initialisers. It is a UDF that the user wrote to be run in this process.
+    let library = unsafe { Library::new(path) }?;
+    Ok(Box::leak(Box::new(library)))
+}
+
+/// The library of a sync UDF.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SyncLibrary {
+    run: Run,
+}
+
+impl SyncLibrary {
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let library = open(path)?;
+        // SAFETY: the macro of the plugin, whose version is pinned, generates a function of this type and name.
+        let run = unsafe { *library.get::<Run>(b"__run\0")? };
+        Ok(Self { run })
+    }
+
+    /// Calls the function on all rows of `args`, of which there is at least one and each of its declared type;
+    /// `None` when it panicked.
+    pub fn run(self, args: Vec<ArrayData>) -> Result<Option<ArrayRef>, ArrowError> {
+        let args = FfiArrays::give(args, None)?;
+        // SAFETY: the arrays are given away here and used nowhere else. The plugin catches panics of user code.
+        match unsafe { (self.run)(args) } {
+            // SAFETY: made by arrow's own export in the plugin.
+            RunResult::Ok(lent) => Ok(Some(unsafe { copy(&lent) }?)),
+            RunResult::Err => Ok(None),
+        }
+    }
+}
+
+/// The library of an async UDF.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AsyncLibrary {
+    start: Start,
+    send: Send_,
+    drain: Drain,
+    stop: Stop,
+}
+
+impl AsyncLibrary {
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let library = open(path)?;
+        // SAFETY: the macro of the plugin, whose version is pinned, generates functions of these types and names.
+        unsafe {
+            Ok(Self {
+                start: *library.get::<Start>(b"__start\0")?,
+                send: *library.get::<Send_>(b"__send\0")?,
+                drain: *library.get::<Drain>(b"__drain_results\0")?,
+                stop: *library.get::<Stop>(b"__stop_runtime\0")?,
+            })
+        }
+    }
+}
+
+/// One runtime of an async UDF: a thread of the plugin's that runs calls, and a mutex with their results.
+///
+/// Dropping it drops the plugin's end of the channel. A living thread then ends by itself, a dead one is forgotten, a
+/// blocked one is left behind and ends should it ever come back.
+pub(super) struct Runtime {
+    inner: Arc<Inner>,
+    signals: Arc<Signals>,
+}
+
+struct Inner {
+    library: AsyncLibrary,
+    handle: Handle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from `__start` and is stopped once. What borrows it on the plugin's side are the
+        // futures of `__send`, and each of them holds this value; the thread has a share of the results of its own.
+        unsafe { (self.library.stop)(self.handle) };
+    }
+}
+
+/// What a look at the results found.
+pub(super) enum Drained {
+    /// Numbers of calls, and their results.
+    Rows(UInt64Array, ArrayRef),
+    /// Nothing new.
+    Nothing,
+    /// A call ran into its time-out, which ends the thread.
+    TimedOut,
+}
+
+impl Runtime {
+    pub fn start(library: AsyncLibrary, ordered: bool, timeout: Duration, allowed_in_flight: u32) -> Self {
+        let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+        // SAFETY: it takes plain values.
+        let handle = unsafe { (library.start)(ordered, micros, allowed_in_flight) };
+        Self { inner: Arc::new(Inner { library, handle }), signals: Arc::default() }
+    }
+
+    pub fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    /// Gives a call to the thread: arrays of one row, of their declared types.
+    pub fn send(&self, id: u64, mut args: Vec<ArrayData>) -> Result<Sent, ArrowError> {
+        if args.is_empty() {
+            // A function without arguments: what it is given beyond them is held as long, and never looked at.
+            args.push(Int8Array::from(vec![0]).into_data());
+        }
+        let args = FfiArrays::give(args, Some(Watch::new(&self.signals)))?;
+        // SAFETY: the handle is not stopped, since `inner` is there, and the future below keeps it so. The arrays are
+        // given away here: the future makes an owned vector of them at its first poll, which follows at once, since
+        // a future that is dropped before it would leak them.
+        let mut future = unsafe { (self.inner.library.send)(self.inner.handle, id, args) };
+        Ok(match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(true) => Sent::Arrived,
+            Poll::Ready(false) => Sent::Dead,
+            Poll::Pending => Sent::Waiting(Sending { future, _runtime: Arc::clone(&self.inner) }),
+        })
+    }
+
+    /// Takes the results that are there.
+    pub fn drain(&mut self) -> Result<Drained, ArrowError> {
+        // SAFETY: the handle is not stopped. `&mut` keeps a second look out, which the plugin does not expect.
+        match unsafe { (self.inner.library.drain)(self.inner.handle) } {
+            DrainResult::None => Ok(Drained::Nothing),
+            DrainResult::Error => Ok(Drained::TimedOut),
+            DrainResult::Data(arrays) => {
+                // SAFETY: they come from the plugin, once.
+                let mut arrays = unsafe { arrays.take() }?.into_iter();
+                match (arrays.next(), arrays.next()) {
+                    (Some(ids), Some(values)) if ids.len() == values.len() => {
+                        match ids.as_primitive_opt::<UInt64Type>() {
+                            Some(ids) => Ok(Drained::Rows(ids.clone(), values)),
+                            None => {
+                                Err(ArrowError::CDataInterface("a UDF's results are numbered by no numbers".into()))
+                            }
+                        }
+                    }
+                    _ => Err(ArrowError::CDataInterface("a UDF's results lack their numbers".into())),
+                }
+            }
+        }
+    }
+}
+
+/// What became of a call that was given to the thread.
+pub(super) enum Sent {
+    /// The thread has it.
+    Arrived,
+    /// The thread is dead.
+    Dead,
+    /// The thread has not come to take it yet.
+    Waiting(Sending),
+}
+
+/// A call on its way to the thread: `true` when it arrived, `false` when the thread is dead.
+///
+/// Dropped while it waits, the call was never made.
+pub(super) struct Sending {
+    future: FfiFuture<bool>,
+    _runtime: Arc<Inner>,
+}
+
+impl Future for Sending {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        Pin::new(&mut self.future).poll(context)
+    }
+}

@@ -1,0 +1,389 @@
+//! Calls of an async UDF: many in flight, each answered exactly once, whatever the UDF does.
+//!
+//! When the UDF's runtime dies, nobody knows which call did it. So every call that was in flight is made once more,
+//! alone in a runtime of its own, while later calls wait; the one that kills again is answered with an error, and the
+//! others go on. No call is made a third time. A thread that a call blocks for ever cannot be ended, it stays behind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, UInt64Array, new_null_array};
+use datafusion::arrow::compute::concat;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::RowError;
+use super::abi::{self, Sending, Sent};
+use super::args::CallArgs;
+use super::isolation::{AT_ONCE, call_alone};
+use super::session::{Death, GRACE, Session};
+use crate::udf::source::{AsyncOptions, UdfSource};
+
+/// The opened library of an async UDF; each [`AsyncLibrary::start`] gives it a thread of its own.
+#[derive(Clone)]
+pub struct AsyncLibrary {
+    source: Arc<UdfSource>,
+    library: abi::AsyncLibrary,
+}
+
+impl fmt::Debug for AsyncLibrary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AsyncLibrary({})", self.source.name)
+    }
+}
+
+/// A started async UDF: where calls go in, and where their answers come out.
+#[derive(Debug)]
+pub struct AsyncUdf {
+    /// Where calls go in. When it is dropped, the calls in flight are still answered.
+    pub calls: AsyncCalls,
+    /// Where answers come out. When it is dropped, the calls in flight are given up.
+    pub answers: AsyncAnswers,
+}
+
+/// Answers that came together: in the order of the calls when the UDF is ordered.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    /// The ids of the calls.
+    pub ids: Vec<u64>,
+    /// Their results, of the declared type; NULL where a call failed.
+    pub values: ArrayRef,
+    /// The calls that failed: the index in `ids`, and why.
+    pub errors: Vec<(usize, RowError)>,
+}
+
+struct Call {
+    id: u64,
+    args: CallArgs,
+    row: usize,
+}
+
+impl AsyncLibrary {
+    pub(super) fn new(source: Arc<UdfSource>, library: abi::AsyncLibrary) -> Self {
+        Self { source, library }
+    }
+
+    /// The source it was compiled from.
+    #[must_use]
+    pub fn source(&self) -> &Arc<UdfSource> {
+        &self.source
+    }
+
+    /// Starts a thread of the UDF's own. Must be called inside a Tokio runtime, which carries the answers.
+    #[must_use]
+    pub fn start(&self, options: AsyncOptions) -> AsyncUdf {
+        let (calls, requests) = mpsc::unbounded_channel();
+        let (out, answers) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(options.allowed_in_flight as usize));
+        let driver = Driver { source: Arc::clone(&self.source), library: self.library, options, requests, out };
+        tokio::spawn(driver.run());
+        AsyncUdf {
+            calls: AsyncCalls { source: Arc::clone(&self.source), calls, room: Arc::clone(&room) },
+            answers: AsyncAnswers { answers, room },
+        }
+    }
+}
+
+/// Where calls go in.
+#[derive(Debug, Clone)]
+pub struct AsyncCalls {
+    source: Arc<UdfSource>,
+    calls: mpsc::UnboundedSender<Call>,
+    room: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.id)
+    }
+}
+
+impl AsyncCalls {
+    /// Makes arguments ready: `args` are columns of `rows` rows, cast here to their declared types.
+    ///
+    /// # Errors
+    /// When a column cannot be cast.
+    pub fn prepare(&self, args: &[ArrayRef], rows: usize) -> Result<CallArgs, ArrowError> {
+        CallArgs::for_async(&self.source.signature, args, rows)
+    }
+
+    /// Waits for room for one more call. As many calls as the UDF allows have room, from here until their answers are
+    /// taken: whoever waits here must go on taking answers meanwhile. May be dropped and asked again.
+    pub async fn reserve(&self) -> Slot {
+        match Arc::clone(&self.room).acquire_owned().await {
+            Ok(permit) => Slot { calls: self.calls.clone(), permit },
+            // Nothing closes the semaphore.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Room for one more call, if there is some now.
+    #[must_use]
+    pub fn try_reserve(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        Some(Slot { calls: self.calls.clone(), permit })
+    }
+
+    /// Waits for room and makes one call.
+    pub async fn submit(&self, id: u64, args: &CallArgs, row: usize) {
+        self.reserve().await.submit(id, args, row);
+    }
+}
+
+/// Room for one call.
+#[derive(Debug)]
+pub struct Slot {
+    calls: mpsc::UnboundedSender<Call>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// Calls the UDF with row `row` of `args`; `id` comes back with the answer.
+    ///
+    /// # Panics
+    /// When `args` has no such row.
+    pub fn submit(self, id: u64, args: &CallArgs, row: usize) {
+        assert!(row < args.rows(), "row {row} of arguments for {} calls", args.rows());
+        if self.calls.send(Call { id, args: args.clone(), row }).is_ok() {
+            self.permit.forget();
+        }
+    }
+}
+
+/// Where answers come out.
+#[derive(Debug)]
+pub struct AsyncAnswers {
+    answers: mpsc::UnboundedReceiver<Answers>,
+    room: Arc<Semaphore>,
+}
+
+impl AsyncAnswers {
+    /// The next answers; `None` when all [`AsyncCalls`] are dropped and every call is answered. May be dropped and
+    /// asked again.
+    pub async fn next(&mut self) -> Option<Answers> {
+        let answers = self.answers.recv().await?;
+        self.room.add_permits(answers.ids.len());
+        Some(answers)
+    }
+}
+
+struct Driver {
+    source: Arc<UdfSource>,
+    library: abi::AsyncLibrary,
+    options: AsyncOptions,
+    requests: mpsc::UnboundedReceiver<Call>,
+    out: mpsc::UnboundedSender<Answers>,
+}
+
+/// The calls of one runtime.
+#[derive(Default)]
+struct InFlight {
+    /// By number, which is the order in which they were made.
+    calls: BTreeMap<u64, Call>,
+    last: u64,
+    /// One that the thread has not taken yet.
+    waiting: Option<(Sending, Call)>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        // A call that a dead thread had not taken yet, which is made first by the next one.
+        let mut first = None;
+        loop {
+            let mut session = Session::start(self.library, self.options);
+            let mut in_flight = InFlight::default();
+            let Err(death) = self.serve(&mut session, &mut in_flight, first.take()).await else { return };
+            if let Some((numbers, values)) = session.last_look() {
+                self.answer(&mut in_flight, &numbers, values);
+            }
+            drop(session);
+            first = in_flight.waiting.take().map(|(_, call)| call);
+            tracing::warn!(
+                udf = self.source.name,
+                calls = in_flight.calls.len(),
+                death = death.describe(),
+                "a UDF's thread ended; each call that was in flight is made once more, alone"
+            );
+            if !self.repeat_alone(in_flight.calls.into_values().collect()).await {
+                return;
+            }
+        }
+    }
+
+    /// Makes calls until there are no more (`Ok`) or the thread is dead.
+    async fn serve(
+        &mut self,
+        session: &mut Session,
+        in_flight: &mut InFlight,
+        first: Option<Call>,
+    ) -> Result<(), Death> {
+        let mut open = true;
+        if let Some(call) = first {
+            self.make(session, in_flight, call)?;
+        }
+        while open || !in_flight.calls.is_empty() || in_flight.waiting.is_some() {
+            let busy = !in_flight.calls.is_empty();
+            let waiting = in_flight.waiting.is_some();
+            tokio::select! {
+                biased;
+                () = session.time_to_look(), if busy => {
+                    if let Some((numbers, values)) = session.look()? {
+                        self.answer(in_flight, &numbers, values);
+                    }
+                }
+                arrived = arrival(&mut in_flight.waiting), if waiting => {
+                    // On death it stays where it is: the dead thread never had it.
+                    if !arrived {
+                        return Err(Death::Panicked);
+                    }
+                    if let Some((_, call)) = in_flight.waiting.take() {
+                        in_flight.add(call);
+                        session.sent();
+                    }
+                }
+                call = self.requests.recv(), if open && !waiting => match call {
+                    Some(call) => self.make(session, in_flight, call)?,
+                    None => open = false,
+                },
+                () = self.out.closed() => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, session: &mut Session, in_flight: &mut InFlight, call: Call) -> Result<(), Death> {
+        match session.send(in_flight.last + 1, call.args.row(call.row)) {
+            Ok(Sent::Arrived) => {
+                in_flight.add(call);
+                session.sent();
+            }
+            Ok(Sent::Waiting(sending)) => in_flight.waiting = Some((sending, call)),
+            Ok(Sent::Dead) => {
+                // To be found among those that are made once more.
+                in_flight.add(call);
+                return Err(Death::Panicked);
+            }
+            Err(error) => {
+                let error = self.error(format!("cannot be given its arguments: {error}"));
+                self.emit(vec![call.id], new_null_array(self.returns(), 1), vec![(0, error)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes results on; a result without a call is none.
+    fn answer(&self, in_flight: &mut InFlight, numbers: &UInt64Array, values: ArrayRef) {
+        let ids: Vec<u64> =
+            numbers.values().iter().filter_map(|number| in_flight.calls.remove(number)).map(|call| call.id).collect();
+        if ids.len() == numbers.len() && values.data_type() == self.returns() {
+            self.emit(ids, values, Vec::new());
+        } else {
+            let error = self.error("was compiled from another source than was read".into());
+            let errors = (0..ids.len()).map(|i| (i, error.clone())).collect();
+            let nulls = new_null_array(self.returns(), ids.len());
+            self.emit(ids, nulls, errors);
+        }
+    }
+
+    /// Makes each call once more by itself and answers it; false when nobody wants answers any more.
+    async fn repeat_alone(&self, calls: Vec<Call>) -> bool {
+        let (library, options) = (self.library, self.options);
+        let at_once = AT_ONCE.min(options.allowed_in_flight as usize);
+        let repeated = futures::stream::iter(calls).map(move |call| async move {
+            let args = call.args.row(call.row);
+            (call.id, call_alone(library, options, args).await)
+        });
+        let mut answered = if options.ordered {
+            repeated.buffered(at_once).boxed()
+        } else {
+            repeated.buffer_unordered(at_once).boxed()
+        };
+        loop {
+            tokio::select! {
+                () = self.out.closed() => return false,
+                next = answered.next() => match next {
+                    Some((id, Ok(value))) if value.data_type() == self.returns() => self.emit(vec![id], value, Vec::new()),
+                    Some((id, result)) => {
+                        let error = self.error(match result {
+                            Ok(_) => "was compiled from another source than was read".into(),
+                            Err(death) => death.message(options),
+                        });
+                        self.emit(vec![id], new_null_array(self.returns(), 1), vec![(0, error)]);
+                    }
+                    None => return true,
+                },
+            }
+        }
+    }
+
+    fn returns(&self) -> &DataType {
+        &self.source.signature.returns.data_type
+    }
+
+    fn error(&self, message: String) -> RowError {
+        RowError { udf: self.source.name.as_str().into(), message }
+    }
+
+    fn emit(&self, ids: Vec<u64>, values: ArrayRef, errors: Vec<(usize, RowError)>) {
+        // Nobody there any more: `serve` and `repeat_alone` see it as well, and end.
+        let _ = self.out.send(Answers { ids, values, errors });
+    }
+}
+
+impl InFlight {
+    fn add(&mut self, call: Call) {
+        self.last += 1;
+        self.calls.insert(self.last, call);
+    }
+}
+
+async fn arrival(waiting: &mut Option<(Sending, Call)>) -> bool {
+    match waiting {
+        Some((sending, _)) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Death {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::TimedOut => "time-out",
+            Self::Panicked => "panic",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// Why the call that died alone has no result, to be read after the UDF's name.
+    fn message(self, options: AsyncOptions) -> String {
+        match self {
+            Self::Panicked => "panicked on this row".into(),
+            Self::TimedOut => format!("did not answer within {:?}", options.timeout),
+            Self::Blocked => {
+                format!("did not answer within {:?} and blocks its thread", options.timeout + GRACE)
+            }
+        }
+    }
+}
+
+impl Answers {
+    /// Answers of several takes as one; `None` of none.
+    ///
+    /// # Errors
+    /// When they are not of one UDF.
+    pub fn concat(parts: &[Self]) -> Result<Option<Self>, ArrowError> {
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let values = concat(&parts.iter().map(|p| p.values.as_ref() as &dyn Array).collect::<Vec<_>>())?;
+        let mut ids = Vec::new();
+        let mut errors = Vec::new();
+        for part in parts {
+            errors.extend(part.errors.iter().map(|(i, e)| (ids.len() + i, e.clone())));
+            ids.extend_from_slice(&part.ids);
+        }
+        Ok(Some(Self { ids, values, errors }))
+    }
+}

@@ -1,0 +1,102 @@
+//! Calls compiled UDFs: opens their libraries, passes rows over Arroyo's C interface, outlives their deaths.
+//!
+//! `abi` and `c_data` are the interface and the only unsafe code; `sync` and `calls` say what a batch or a row becomes when a
+//! UDF panics, hangs or is blocked. A library is never unloaded: its threads and what its statics hold may outlive
+//! every call.
+
+#[allow(unsafe_code, reason = "the C interface of a UDF's library; nothing outside this module is unsafe")]
+mod abi;
+mod args;
+#[allow(unsafe_code, reason = "the Arrow C data interface is made of raw pointers")]
+mod c_data;
+mod calls;
+mod isolation;
+mod session;
+mod sync;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+pub use args::CallArgs;
+pub use calls::{Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, Slot};
+pub use sync::SyncUdf;
+
+use super::build::BuiltUdf;
+use super::source::UdfKind;
+use crate::diag::{Code, Diagnostic, display_path};
+
+/// What went wrong in one row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{udf}` {message}")]
+pub struct RowError {
+    /// The UDF's name.
+    pub udf: Arc<str>,
+    /// What it did, to be read after its name: "panicked on this row".
+    pub message: String,
+}
+
+/// Told of each row whose result became NULL because its call failed.
+pub type RowErrors = Arc<dyn Fn(&RowError) + Send + Sync>;
+
+/// A UDF that can be called.
+#[derive(Debug)]
+pub enum LoadedUdf {
+    /// Called by `DataFusion`, batch by batch.
+    Sync(SyncUdf),
+    /// Called by the engine, row by row.
+    Async(AsyncLibrary),
+}
+
+/// Where a function that is planned before it is compiled finds its library later.
+#[derive(Default)]
+pub struct LoadedSlot(OnceLock<LoadedUdf>);
+
+impl LoadedSlot {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Puts the library in; a second one is not taken.
+    pub fn fill(&self, udf: LoadedUdf) {
+        let _ = self.0.set(udf);
+    }
+
+    /// The library, once it is there.
+    #[must_use]
+    pub fn get(&self) -> Option<&LoadedUdf> {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for LoadedSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.get().is_some() { "LoadedSlot(filled)" } else { "LoadedSlot(empty)" })
+    }
+}
+
+/// Opens a compiled UDF; `errors` is told of the rows that a sync one dies on.
+///
+/// # Errors
+/// [`Code::UDF_LOAD`] when the library cannot be opened or lacks the functions that the macro makes.
+pub fn load(built: &BuiltUdf, errors: RowErrors) -> Result<LoadedUdf, Diagnostic> {
+    let source = &built.source;
+    let failed = |error: abi::LoadError| {
+        let shown = display_path(&built.library);
+        Diagnostic::new(Code::UDF_LOAD, format!("`{}` cannot be loaded from `{shown}`: {error}", source.name))
+            .at(source.name_span.clone())
+            .help("delete that file, and Baton compiles it again")
+    };
+    let source = Arc::new(source.clone());
+    Ok(match source.kind {
+        UdfKind::Sync => {
+            let library = abi::SyncLibrary::open(&built.library).map_err(failed)?;
+            LoadedUdf::Sync(SyncUdf::new(source, library, errors))
+        }
+        UdfKind::Async(_) => {
+            let library = abi::AsyncLibrary::open(&built.library).map_err(failed)?;
+            LoadedUdf::Async(AsyncLibrary::new(source, library))
+        }
+    })
+}

@@ -1,0 +1,377 @@
+//! A UDF's source file as Arroyo takes it: one `#[udf]` function, its types, its options, its dependencies comment.
+//!
+//! Whether the Rust text itself is right is the compiler's business (`build`).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proc_macro2::LineColumn;
+use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned;
+use syn::{Attribute, FnArg, GenericParam, Item, ItemFn, LitInt, LitStr, Meta, ReturnType};
+
+use super::dependencies;
+use super::types::{self, Position, UdfType};
+use crate::diag::{Code, Diagnostic, SourceText, Span, display_path, nearest};
+
+/// A UDF as its source file declares it.
+#[derive(Debug, Clone)]
+pub struct UdfSource {
+    /// The function's name, which is its name in SQL.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What was in it.
+    pub text: Arc<SourceText>,
+    /// Where the name stands.
+    pub name_span: Span,
+    /// What it takes and returns.
+    pub signature: Signature,
+    /// Sync, or async with its options.
+    pub kind: UdfKind,
+    /// The crates that its comment names, as in a Cargo.toml.
+    pub dependencies: toml::Table,
+    /// Where the comment stands, from `[dependencies]` on.
+    pub dependencies_span: Option<Span>,
+}
+
+/// What a UDF takes and returns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// In order.
+    pub args: Vec<UdfType>,
+    /// The result.
+    pub returns: UdfType,
+}
+
+/// How a UDF is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UdfKind {
+    /// A plain function, called on whole batches.
+    Sync,
+    /// An `async fn`: many calls are in flight at once.
+    Async(AsyncOptions),
+}
+
+/// The options of `#[udf(…)]`, with Arroyo's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AsyncOptions {
+    /// Whether answers come in the order of the calls.
+    pub ordered: bool,
+    /// How many calls may run at once.
+    pub allowed_in_flight: u32,
+    /// How long one call may take; a call that takes longer kills the UDF's thread.
+    pub timeout: Duration,
+}
+
+impl Default for AsyncOptions {
+    fn default() -> Self {
+        Self { ordered: false, allowed_in_flight: 1000, timeout: Duration::from_secs(5) }
+    }
+}
+
+impl UdfSource {
+    /// The options, of an async UDF.
+    #[must_use]
+    pub fn async_options(&self) -> Option<AsyncOptions> {
+        match self.kind {
+            UdfKind::Sync => None,
+            UdfKind::Async(options) => Some(options),
+        }
+    }
+}
+
+/// Reads every `*.rs` directly in a folder, in the order of their names.
+///
+/// # Errors
+/// Every mistake of every file; [`Code::FILE`] when the folder or a file cannot be read.
+pub fn discover(dir: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
+    let unreadable = |error: &std::io::Error| {
+        let shown = display_path(dir);
+        vec![Diagnostic::new(Code::FILE, format!("cannot read the folder `{shown}`: {error}")).help("check the path")]
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| unreadable(&e))? {
+        let path = entry.map_err(|e| unreadable(&e))?.path();
+        if path.extension().is_some_and(|e| e == "rs") && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut errors = Vec::new();
+    let mut sources: Vec<UdfSource> = Vec::new();
+    let mut names: HashMap<String, usize> = HashMap::new();
+    for path in paths {
+        let source = SourceText::read(&path).map_err(|e| vec![e]).and_then(|text| parse(&path, &text));
+        match source {
+            Err(more) => errors.extend(more),
+            // SQL does not tell `Score` from `score` unless it is quoted, and some file systems never do.
+            Ok(source) => match names.get(&source.name.to_lowercase()) {
+                Some(&first) => errors.push(
+                    Diagnostic::new(Code::UDF_SOURCE, format!("`{}` is defined twice", source.name))
+                        .at(source.name_span.clone())
+                        .help(format!("rename one: the other is in {}", sources[first].name_span.place())),
+                ),
+                None => {
+                    names.insert(source.name.to_lowercase(), sources.len());
+                    sources.push(source);
+                }
+            },
+        }
+    }
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
+}
+
+/// Reads one source file.
+///
+/// # Errors
+/// Every mistake in it, at its place.
+pub fn parse(path: &Path, text: &Arc<SourceText>) -> Result<UdfSource, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let dependencies = dependencies::read(text, &mut errors);
+    let file = match syn::parse_file(&text.text) {
+        Ok(file) => file,
+        Err(error) => {
+            errors.extend(error.into_iter().map(|e| {
+                Diagnostic::new(Code::UDF_SOURCE, format!("this is not Rust: {e}"))
+                    .at(span_of(text, e.span()))
+                    .help("correct the syntax here")
+            }));
+            return Err(errors);
+        }
+    };
+    let mut functions = Vec::new();
+    for item in &file.items {
+        match item {
+            Item::Fn(function) => {
+                if let Some(attribute) = function.attrs.iter().find(|a| is_udf(a)) {
+                    functions.push((function, attribute));
+                }
+            }
+            Item::Mod(module) if module.content.is_none() => errors.push(
+                Diagnostic::new(Code::UDF_SOURCE, format!("a UDF is one file, `{}` would be another", module.ident))
+                    .at(span_of(text, module.span()))
+                    .help(format!("put its text here: `mod {} {{ … }}`, or make it a `path` dependency", module.ident)),
+            ),
+            _ => {}
+        }
+    }
+    if let Some((function, _)) = functions.get(1) {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, "a UDF's file has one `#[udf]` function, this is the second")
+                .at(span_of(text, function.sig.ident.span()))
+                .help("move it to a file of its own"),
+        );
+    }
+    let Some((function, attribute)) = functions.first() else {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, "no function is marked `#[udf]`")
+                .at(Span::new(text, 0..0))
+                .help("write `use arroyo_udf_plugin::udf;`, and `#[udf]` above the function that SQL calls"),
+        );
+        return Err(errors);
+    };
+    let options = options(text, function, attribute, &mut errors);
+    let signature = signature(text, function, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(UdfSource {
+        name: function.sig.ident.unraw().to_string(),
+        path: path.to_path_buf(),
+        text: Arc::clone(text),
+        name_span: span_of(text, function.sig.ident.span()),
+        signature,
+        kind: if function.sig.asyncness.is_some() { UdfKind::Async(options) } else { UdfKind::Sync },
+        dependencies: dependencies.table,
+        dependencies_span: dependencies.span,
+    })
+}
+
+fn is_udf(attribute: &Attribute) -> bool {
+    attribute.path().segments.last().is_some_and(|s| s.ident == "udf")
+}
+
+fn options(
+    text: &Arc<SourceText>,
+    function: &ItemFn,
+    attribute: &Attribute,
+    errors: &mut Vec<Diagnostic>,
+) -> AsyncOptions {
+    let mut options = AsyncOptions::default();
+    if matches!(attribute.meta, Meta::Path(_)) {
+        return options;
+    }
+    let whole = span_of(text, attribute.span());
+    if !attribute.path().is_ident("udf") {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, "options are read from `#[udf(…)]` only, without a path before it")
+                .at(whole)
+                .help("write `use arroyo_udf_plugin::udf;` above, and `#[udf(…)]` here"),
+        );
+        return options;
+    }
+    if function.sig.asyncness.is_none() {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, "options are for async functions, this one is not")
+                .at(whole)
+                .help("write `#[udf]`, or make it an `async fn`"),
+        );
+        return options;
+    }
+    let read = attribute.parse_nested_meta(|meta| {
+        option(&meta, &mut options).unwrap_or_else(|wrong| {
+            errors
+                .push(Diagnostic::new(Code::UDF_SOURCE, wrong.message).at(span_of(text, wrong.span)).help(wrong.help));
+        });
+        Ok(())
+    });
+    if let Err(error) = read {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, format!("the options of `#[udf(…)]` cannot be read: {error}"))
+                .at(span_of(text, error.span()))
+                .help("write, for example, `#[udf(ordered, allowed_in_flight = 100, timeout = \"10s\")]`"),
+        );
+    }
+    options
+}
+
+struct WrongOption {
+    span: proc_macro2::Span,
+    message: String,
+    help: String,
+}
+
+fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), WrongOption> {
+    const NAMES: [&str; 4] = ["ordered", "unordered", "allowed_in_flight", "timeout"];
+    let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+    let value = |expected: &str, error: &syn::Error| WrongOption {
+        span: error.span(),
+        message: format!("`{name}` takes {expected}"),
+        help: format!("write `{name} = {}`", if name == "timeout" { "\"10s\"" } else { "100" }),
+    };
+    match name.as_str() {
+        "ordered" => options.ordered = true,
+        "unordered" => options.ordered = false,
+        "allowed_in_flight" => {
+            let expected = "a whole number from 1 to 1000000";
+            let literal: LitInt = meta.value().and_then(|v| v.parse()).map_err(|e| value(expected, &e))?;
+            options.allowed_in_flight = literal
+                .base10_parse::<u32>()
+                .ok()
+                .filter(|n| (1..=1_000_000).contains(n))
+                .ok_or_else(|| value(expected, &syn::Error::new(literal.span(), "")))?;
+        }
+        "timeout" => {
+            let expected = "a time above zero: a whole number and `ms`, `s`, `m` or `h`";
+            let literal: LitStr = meta.value().and_then(|v| v.parse()).map_err(|e| value(expected, &e))?;
+            options.timeout =
+                duration(&literal.value()).ok_or_else(|| value(expected, &syn::Error::new(literal.span(), "")))?;
+        }
+        _ => {
+            // Its value has to be read over, or everything after it is an error as well.
+            if let Ok(rest) = meta.value() {
+                let _ = rest.parse::<syn::Expr>();
+            }
+            return Err(WrongOption {
+                span: meta.path.span(),
+                message: format!("`{name}` is no option of `#[udf]`"),
+                help: nearest(&name, NAMES).map_or_else(
+                    || "the options are `ordered`, `unordered`, `allowed_in_flight = N` and `timeout = \"10s\"`".into(),
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A time as Arroyo writes it, above zero.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let n: u64 = text[..digits].parse().ok()?;
+    let seconds = |each: u64| n.checked_mul(each).map(Duration::from_secs);
+    match text[digits..].trim_start() {
+        "ns" | "nanos" => Some(Duration::from_nanos(n)),
+        "µs" | "micros" => Some(Duration::from_micros(n)),
+        "ms" | "millis" => Some(Duration::from_millis(n)),
+        "s" | "secs" | "seconds" => seconds(1),
+        "m" | "mins" | "minutes" => seconds(60),
+        "h" | "hrs" | "hours" => seconds(3600),
+        _ => None,
+    }
+    // The UDF counts in whole microseconds of 64 bits.
+    .filter(|d| (1..=u128::from(u64::MAX)).contains(&d.as_micros()))
+}
+
+fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnostic>) -> Signature {
+    let name = &function.sig.ident;
+    let is_async = function.sig.asyncness.is_some();
+    if let Some(parameter) = function.sig.generics.params.iter().find(|p| !matches!(p, GenericParam::Lifetime(_))) {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, format!("`{name}` cannot be generic: SQL calls it with fixed types"))
+                .at(span_of(text, parameter.span()))
+                .help("name the types of its arguments"),
+        );
+    }
+    let mut read = |ty: &syn::Type, position: Position| {
+        let span = span_of(text, ty.span());
+        types::read(ty, position).map_err(|wrong| {
+            let verb = if position == Position::Argument { "take" } else { "return" };
+            let which = if position == Position::AsyncResult { "an async UDF" } else { "a UDF" };
+            errors.push(
+                Diagnostic::new(Code::UDF_TYPE, format!("{which} cannot {verb} `{}`", span.text()))
+                    .at(span.clone())
+                    .help(wrong.help),
+            );
+        })
+    };
+    let unknown = UdfType { data_type: datafusion::arrow::datatypes::DataType::Null, nullable: true };
+    let mut args = Vec::new();
+    let mut receiver = None;
+    for argument in &function.sig.inputs {
+        match argument {
+            FnArg::Typed(argument) => {
+                args.push(read(&argument.ty, Position::Argument).unwrap_or_else(|()| unknown.clone()))
+            }
+            FnArg::Receiver(this) => receiver = Some(this.span()),
+        }
+    }
+    let position = if is_async { Position::AsyncResult } else { Position::Result };
+    let returns = match &function.sig.output {
+        ReturnType::Type(_, ty) => read(ty, position).unwrap_or_else(|()| unknown.clone()),
+        ReturnType::Default => {
+            errors.push(
+                Diagnostic::new(Code::UDF_SOURCE, format!("`{name}` returns nothing"))
+                    .at(span_of(text, name.span()))
+                    .help("say what it returns, for example `-> String`"),
+            );
+            unknown
+        }
+    };
+    if let Some(span) = receiver {
+        errors.push(
+            Diagnostic::new(Code::UDF_SOURCE, format!("`{name}` takes `self`, but SQL has no object to call it on"))
+                .at(span_of(text, span))
+                .help("remove `self`"),
+        );
+    } else if args.is_empty() && !is_async {
+        errors.push(
+            Diagnostic::new(
+                Code::UDF_SOURCE,
+                format!("`{name}` takes no argument, so it would not know for how many rows"),
+            )
+            .at(span_of(text, name.span()))
+            .help("give it an argument, or make it an `async fn`"),
+        );
+    }
+    Signature { args, returns }
+}
+
+fn span_of(text: &Arc<SourceText>, span: proc_macro2::Span) -> Span {
+    let offset = |at: LineColumn| text.offset(at.line, at.column + 1);
+    Span::new(text, offset(span.start())..offset(span.end()))
+}

@@ -1,0 +1,130 @@
+//! The agents that a message can go to, as the `agents` argument of `llm_classify` lists them.
+//!
+//! What is made of them is prepared once for each text of the argument: the model's part in `prompt`, the text method's
+//! in `offline`.
+
+use crate::offline::TextMethod;
+use crate::prompt;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+/// The name that stands for no agent.
+pub(crate) const NONE: &str = "NONE";
+
+/// One agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) input: String,
+}
+
+/// All agents of one call, at least one, no two of one name.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    agents: Vec<Agent>,
+    listing: String,
+    text_method: OnceLock<TextMethod>,
+}
+
+impl Catalogue {
+    /// Reads the JSON array `[{"name", "description", "input"}, …]`; other keys are for others.
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self, String> {
+        const SHAPE: &str = r#"write them like [{"name": "…", "description": "…", "input": "…"}]"#;
+        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+            return Err(format!("the agents are NULL or blank: {SHAPE}"));
+        };
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| format!("the agents are not JSON ({error}): {SHAPE}"))?;
+        let Value::Array(items) = value else {
+            return Err(format!("the agents are JSON, but no array: {SHAPE}"));
+        };
+        if items.is_empty() {
+            return Err(format!("the list of agents is empty: {SHAPE}"));
+        }
+        let mut seen = HashSet::new();
+        let mut agents = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let agent = Agent::read(item).map_err(|why| format!("agent {} {why}: {SHAPE}", index + 1))?;
+            // Names that differ in case alone could not be told apart in an answer.
+            if !seen.insert(agent.name.to_lowercase()) {
+                return Err(format!("two agents are called `{}`: give each a name of its own", agent.name));
+            }
+            agents.push(agent);
+        }
+        let listing = prompt::listing(&agents);
+        Ok(Self { agents, listing, text_method: OnceLock::new() })
+    }
+
+    /// The names that an answer can have, in their order; [`NONE`] is not among them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.agents.iter().map(|agent| agent.name.as_str())
+    }
+
+    /// The agents as a prompt lists them.
+    pub(crate) fn listing(&self) -> &str {
+        &self.listing
+    }
+
+    /// The text method over these agents.
+    pub(crate) fn text_method(&self) -> &TextMethod {
+        self.text_method.get_or_init(|| TextMethod::new(&self.agents))
+    }
+}
+
+impl Agent {
+    fn read(item: &Value) -> Result<Self, String> {
+        let Value::Object(fields) = item else { return Err("is no object".to_owned()) };
+        let text = |key: &str| match fields.get(key) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.trim().to_owned(),
+            Some(other) => other.to_string(),
+        };
+        let name = text("name");
+        if name.is_empty() {
+            return Err("has no name".to_owned());
+        }
+        if name.chars().any(char::is_control) {
+            return Err("has a line break or another control character in its name".to_owned());
+        }
+        if name.eq_ignore_ascii_case(NONE) {
+            return Err(format!("is called {NONE}, which stands for no agent"));
+        }
+        Ok(Self { name, description: text("description"), input: text("input") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_and_ignores_what_it_does_not_know() {
+        let agents = Catalogue::parse(Some(
+            r#"[{"name":" A ","description":"d","input":{"type":"object"},"topic":"a"},{"name":"B"}]"#,
+        ))
+        .unwrap();
+        assert_eq!(agents.names().collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(agents.agents[0].input, r#"{"type":"object"}"#);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message) in [
+            (None, "the agents are NULL or blank"),
+            (Some(" "), "the agents are NULL or blank"),
+            (Some("x"), "the agents are not JSON ("),
+            (Some("{}"), "the agents are JSON, but no array"),
+            (Some("[]"), "the list of agents is empty"),
+            (Some(r#"["A"]"#), "agent 1 is no object"),
+            (Some(r#"[{"name":"A"},{"description":"x"}]"#), "agent 2 has no name"),
+            (Some(r#"[{"name":"A"},{"name":"a"}]"#), "two agents are called `a`"),
+            (Some(r#"[{"name":"none"}]"#), "agent 1 is called NONE, which stands for no agent"),
+            (Some("[{\"name\":\"a\\nb\"}]"), "agent 1 has a line break"),
+        ] {
+            let error = Catalogue::parse(text).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `llm_classify`: which one of the defined agents takes a text next, or none.
+//!
+//! An answer is one of the defined names or it is no answer: a model that keeps naming something else makes a row
+//! `invalid`, never a route.
+
+use crate::agents::{Catalogue, NONE};
+use crate::llm::{Call, Llm};
+use crate::openai::{AskError, Question, ask};
+use crate::options::{Function, Options};
+use crate::prompt;
+use crate::result::{Classification, Failure, Status, excerpt};
+use crate::settings::{Endpoint, Settings};
+use serde_json::{Value, json};
+
+impl Llm {
+    /// Which of `agents` takes `text` next.
+    pub async fn classify(&self, text: Option<&str>, agents: Option<&str>, options: Option<&str>) -> Classification {
+        let mut call = Call::start();
+        let outcome = self.classify_row(text, agents, options, &mut call).await;
+        let facts = call.finish();
+        match outcome {
+            Ok((agent, confidence)) => {
+                Classification { agent: Some(agent), status: Status::Ok, confidence, error: None, facts }
+            }
+            Err(Failure { status, message }) => {
+                Classification { agent: None, status, confidence: None, error: Some(message), facts }
+            }
+        }
+    }
+
+    async fn classify_row(
+        &self,
+        text: Option<&str>,
+        agents: Option<&str>,
+        options: Option<&str>,
+        call: &mut Call,
+    ) -> Result<(String, Option<f64>), Failure> {
+        let settings = self.settings()?;
+        let options = self.options(options, Function::Classify)?;
+        let Ok(options) = &*options else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = call.endpoint(settings, options)?;
+        let catalogue = self.catalogues.get_or_make(agents.unwrap_or_default(), |text| Catalogue::parse(Some(text)));
+        let catalogue = catalogue.as_ref().as_ref().map_err(|error| Failure::config(error.clone()))?;
+        let text = match text {
+            None => return Err(Failure::bad_input("the text is NULL")),
+            Some(text) if text.trim().is_empty() => return Err(Failure::bad_input("the text is blank")),
+            Some(text) => text,
+        };
+        match endpoint {
+            None => {
+                let choice = catalogue.text_method().choose(text, options.max_input_chars);
+                Ok((choice.agent.unwrap_or(NONE).to_owned(), Some(choice.confidence)))
+            }
+            Some(endpoint) => self.ask_for_agent(text, catalogue, settings, options, &endpoint, call).await,
+        }
+    }
+
+    async fn ask_for_agent(
+        &self,
+        text: &str,
+        catalogue: &Catalogue,
+        settings: &Settings,
+        options: &Options,
+        endpoint: &Endpoint,
+        call: &mut Call,
+    ) -> Result<(String, Option<f64>), Failure> {
+        let schema = answer_schema(catalogue);
+        let mut question = Question {
+            system: prompt::classify_system(options.prompt.as_deref().unwrap_or(prompt::CLASSIFY), catalogue.listing()),
+            user: prompt::enclosed("message", text, options.max_input_chars),
+            again: None,
+            schema: Some(&schema),
+            temperature: Some(options.temperature.unwrap_or(0.0)),
+            max_tokens: options.max_tokens,
+        };
+        let mut row = Call::row(settings, options);
+        let mut asked_again = false;
+        loop {
+            let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
+            call.facts.attempts = row.attempts;
+            let why = match asked {
+                Ok(reply) => {
+                    call.spent(&reply.spent);
+                    match read_agent(&reply.text, catalogue) {
+                        // A name that is whole is an answer, whatever else the server says about its end.
+                        Ok(agent) => return Ok((agent, None)),
+                        Err(why) => {
+                            let why = reply.broken_off.map_or(why, str::to_owned);
+                            let said = excerpt(&reply.text, 500);
+                            if !said.is_empty() {
+                                question.again = Some((said, prompt::classify_again(&why, catalogue.names())));
+                            }
+                            why
+                        }
+                    }
+                }
+                Err(AskError::Unreadable(why)) => why,
+                Err(AskError::Final(failure)) => return Err(failure),
+            };
+            if asked_again {
+                return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
+            }
+            asked_again = true;
+        }
+    }
+}
+
+/// The form of the answer: an object with one of the names. It lies in the strict subset.
+fn answer_schema(catalogue: &Catalogue) -> Value {
+    let names: Vec<&str> = catalogue.names().chain([NONE]).collect();
+    json!({
+        "type": "object",
+        "properties": { "agent": { "type": "string", "enum": names } },
+        "required": ["agent"],
+        "additionalProperties": false,
+    })
+}
+
+/// The name that an answer gives: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
+fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
+    let answer = unwrapped(answer);
+    if answer.is_empty() {
+        return Err("the model's answer is empty".to_owned());
+    }
+    let given = match serde_json::from_str::<Value>(answer) {
+        Ok(Value::Object(fields)) => match fields.get("agent") {
+            Some(Value::String(name)) => name.trim().to_owned(),
+            _ => return Err(format!("the model's answer has no text at \"agent\": {}", excerpt(answer, 200))),
+        },
+        Ok(Value::String(name)) => name.trim().to_owned(),
+        _ => unquoted(answer).to_owned(),
+    };
+    let names = || catalogue.names().chain([NONE]);
+    // Names are unique without regard to case, so that such a match is unique as well.
+    names()
+        .find(|name| *name == given)
+        .or_else(|| names().find(|name| name.to_lowercase() == given.to_lowercase()))
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the model named an agent that is not defined: {}", excerpt(&given, 200)))
+}
+
+/// An answer without the thoughts that some servers leave before it, and without a Markdown fence around it.
+pub(crate) fn unwrapped(answer: &str) -> &str {
+    let mut answer = answer.trim();
+    if let Some((_, rest)) = answer.strip_prefix("<think>").and_then(|thoughts| thoughts.split_once("</think>")) {
+        answer = rest.trim();
+    }
+    if let Some(inside) = answer.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) {
+        // What follows the opening fence on its line is the language.
+        answer = inside.split_once('\n').map_or(inside, |(_, body)| body).trim();
+    }
+    answer
+}
+
+fn unquoted(text: &str) -> &str {
+    for quote in ['"', '\'', '`'] {
+        if let Some(inside) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            return inside.trim();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::parse(Some(r#"[{"name":"Send Email Agent"},{"name":"Lead Scoring Agent"}]"#)).unwrap()
+    }
+
+    #[test]
+    fn names_are_read_in_every_accepted_form() {
+        for answer in [
+            r#"{"agent":"Send Email Agent"}"#,
+            " { \"agent\" : \" Send Email Agent \" , \"why\": 1 }\n",
+            "Send Email Agent",
+            "\"Send Email Agent\"",
+            "'Send Email Agent'",
+            "`Send Email Agent`",
+            "send email agent",
+            "```json\n{\"agent\": \"Send Email Agent\"}\n```",
+            "```\nSend Email Agent\n```",
+            "<think>It is a mail.</think>\n{\"agent\": \"Send Email Agent\"}",
+        ] {
+            assert_eq!(read_agent(answer, &catalogue()).as_deref(), Ok("Send Email Agent"), "{answer}");
+        }
+        assert_eq!(read_agent("none", &catalogue()).as_deref(), Ok("NONE"));
+    }
+
+    #[test]
+    fn what_is_no_defined_name_is_no_answer() {
+        for answer in [
+            "",
+            "Send Emails Agent",
+            "The Send Email Agent",
+            "Send Email Agent, Lead Scoring Agent",
+            r#"{"agent":null}"#,
+            r#"{"agent":["Send Email Agent"]}"#,
+            r#"{"name":"Send Email Agent"}"#,
+            "[\"Send Email Agent\"]",
+            "{\"agent\": \"Send Email",
+            "<think>Send Email Agent",
+        ] {
+            assert!(read_agent(answer, &catalogue()).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_schema_is_strict_and_has_none() {
+        let schema = answer_schema(&catalogue());
+        assert!(crate::strict::is_strict(&schema));
+        assert_eq!(schema["properties"]["agent"]["enum"], json!(["Send Email Agent", "Lead Scoring Agent", "NONE"]));
+    }
+}

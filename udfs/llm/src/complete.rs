@@ -1,0 +1,148 @@
+//! `llm_complete`: what a model answers to a prompt about an input, held to a JSON Schema where the options name one.
+//!
+//! Offline there is no model: the caller's fallback is the answer and is marked so. The failure of a model never falls
+//! back on it.
+
+use crate::classify::unwrapped;
+use crate::contract::Contract;
+use crate::llm::{Call, Llm};
+use crate::openai::{AskError, Question, Reply, ask};
+use crate::options::{Function, Options};
+use crate::prompt;
+use crate::result::{Completion, Failure, Status, excerpt};
+use crate::settings::{Endpoint, Settings};
+use crate::strict::is_strict;
+
+impl Llm {
+    /// What the model answers to `prompt` about `input`; offline, `fallback`.
+    pub async fn complete(
+        &self,
+        prompt: Option<&str>,
+        input: Option<&str>,
+        fallback: Option<&str>,
+        options: Option<&str>,
+    ) -> Completion {
+        let mut call = Call::start();
+        let outcome = self.complete_row(prompt, input, fallback, options, &mut call).await;
+        let facts = call.finish();
+        match outcome {
+            Ok(text) => Completion { text: Some(text), status: Status::Ok, confidence: None, error: None, facts },
+            Err(Failure { status, message }) => {
+                Completion { text: None, status, confidence: None, error: Some(message), facts }
+            }
+        }
+    }
+
+    async fn complete_row(
+        &self,
+        prompt: Option<&str>,
+        input: Option<&str>,
+        fallback: Option<&str>,
+        options: Option<&str>,
+        call: &mut Call,
+    ) -> Result<String, Failure> {
+        let settings = self.settings()?;
+        let options = self.options(options, Function::Complete)?;
+        let Ok(options) = &*options else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = call.endpoint(settings, options)?;
+        let Some(prompt) = prompt.filter(|prompt| !prompt.trim().is_empty()) else {
+            return Err(Failure::config("the prompt is NULL or blank: say in it what the model is to do"));
+        };
+        let Some(input) = input else { return Err(Failure::bad_input("the input is NULL")) };
+        match endpoint {
+            None => offline_answer(fallback, options.schema.as_ref()),
+            Some(endpoint) => self.ask_for_text(prompt, input, settings, options, &endpoint, call).await,
+        }
+    }
+
+    async fn ask_for_text(
+        &self,
+        prompt: &str,
+        input: &str,
+        settings: &Settings,
+        options: &Options,
+        endpoint: &Endpoint,
+        call: &mut Call,
+    ) -> Result<String, Failure> {
+        let contract = options.schema.as_ref();
+        let strict = contract.map(Contract::schema).filter(|schema| is_strict(schema));
+        let mut row = Call::row(settings, options);
+        let mut again = None;
+        let mut asked_again = false;
+        loop {
+            // The schema goes into the prompt unless the server is believed to hold the model to it.
+            let dialect = self.dialects.of(endpoint);
+            let enforced = strict.is_some() && dialect.response_format && dialect.enforces;
+            let in_prompt = contract.map(Contract::schema).filter(|_| !enforced);
+            let question = Question {
+                system: prompt::complete_system(prompt, in_prompt),
+                user: prompt::enclosed("input", input, options.max_input_chars),
+                again: again.take(),
+                schema: strict,
+                temperature: options.temperature,
+                max_tokens: options.max_tokens,
+            };
+            let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
+            call.facts.attempts = row.attempts;
+            let why = match asked {
+                Ok(reply) => {
+                    call.spent(&reply.spent);
+                    match check(&reply, contract) {
+                        Ok(text) => return Ok(text),
+                        Err(why) => {
+                            if enforced && reply.broken_off.is_none() {
+                                self.dialects.ignores_schema(endpoint);
+                            }
+                            let said = excerpt(&reply.text, 2000);
+                            if let (Some(contract), false) = (contract, said.is_empty()) {
+                                again = Some((said, prompt::complete_again(&why, contract.schema())));
+                            }
+                            why
+                        }
+                    }
+                }
+                Err(AskError::Unreadable(why)) => why,
+                Err(AskError::Final(failure)) => return Err(failure),
+            };
+            if asked_again {
+                return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
+            }
+            asked_again = true;
+        }
+    }
+}
+
+fn offline_answer(fallback: Option<&str>, contract: Option<&Contract>) -> Result<String, Failure> {
+    let Some(fallback) = fallback else {
+        return Err(Failure::config(
+            "offline, llm_complete answers with its fallback argument, which is NULL: give it an expression over the \
+             row's own fields, or set a model (BATON_LLM_BASE_URL or BATON_LLM_API_KEY)",
+        ));
+    };
+    match contract.map(|contract| keeps(fallback, contract, "the fallback")) {
+        Some(Err(why)) => Err(Failure::new(Status::Invalid, why)),
+        _ => Ok(fallback.to_owned()),
+    }
+}
+
+/// The text of a reply when it is whole, and keeps its contract where there is one.
+fn check(reply: &Reply, contract: Option<&Contract>) -> Result<String, String> {
+    if let Some(why) = reply.broken_off {
+        return Err(why.to_owned());
+    }
+    if reply.text.trim().is_empty() {
+        return Err("the model's answer is empty".to_owned());
+    }
+    let Some(contract) = contract else { return Ok(reply.text.clone()) };
+    let text = unwrapped(&reply.text);
+    keeps(text, contract, "the model's answer").map(|()| text.to_owned())
+}
+
+fn keeps(text: &str, contract: &Contract, whose: &str) -> Result<(), String> {
+    let value =
+        serde_json::from_str(text).map_err(|error| format!("{whose} is not JSON ({error}): {}", excerpt(text, 100)))?;
+    match contract.violations(&value) {
+        None => Ok(()),
+        Some(violations) => Err(format!("{whose} does not keep the schema: {violations}")),
+    }
+}

@@ -1,0 +1,65 @@
+//! What Baton's SQL functions ask of language models and of agents that are HTTP services, as plain Rust.
+//!
+//! Every call is bounded in time, in size and in number, and every failure is a value in the row: nothing here panics on
+//! what a message, a server or a setting holds, because a panic in a UDF ends the job that runs it. The UDFs beside this
+//! crate (`udfs/*.rs`) only pass their arguments on; what a function gives back is in [`result`], what can be set is in
+//! [`settings`] and [`options`].
+//!
+//! It knows nothing of arrow, of SQL or of the engines.
+
+mod agents;
+mod cache;
+mod classify;
+mod complete;
+mod contract;
+mod deadline;
+mod http_call;
+mod llm;
+mod offline;
+mod openai;
+pub mod options;
+pub mod prompt;
+pub mod result;
+mod secret;
+pub mod settings;
+mod strict;
+mod transport;
+mod words;
+
+pub use contract::contract_error;
+pub use http_call::{HttpAnswer, HttpCaller, HttpSettings};
+pub use llm::Llm;
+pub use result::{Classification, Completion, Source, Status};
+pub use secret::Secret;
+pub use settings::{Settings, Summary, check_settings};
+
+use std::sync::OnceLock;
+
+/// The models as the environment of this process sets them; one for each library that holds this crate.
+fn shared_llm() -> &'static Llm {
+    static SHARED: OnceLock<Llm> = OnceLock::new();
+    SHARED.get_or_init(|| Llm::from_lookup(|name| std::env::var(name).ok()))
+}
+
+/// SQL's `llm_classify`: which of `agents` takes `text` next. The answer is the JSON text of a [`Classification`].
+pub async fn classify(text: Option<&str>, agents: Option<&str>, options: Option<&str>) -> String {
+    result::to_json(&shared_llm().classify(text, agents, options).await)
+}
+
+/// SQL's `llm_complete`: what the model answers to `prompt` about `input`. The answer is the JSON text of a
+/// [`Completion`].
+pub async fn complete(
+    prompt: Option<&str>,
+    input: Option<&str>,
+    fallback: Option<&str>,
+    options: Option<&str>,
+) -> String {
+    result::to_json(&shared_llm().complete(prompt, input, fallback, options).await)
+}
+
+/// SQL's `http_call`: what the service at `url` answers to `body`. The answer is the JSON text of an [`HttpAnswer`].
+pub async fn http_call(url: Option<&str>, body: Option<&str>, options: Option<&str>) -> String {
+    static SHARED: OnceLock<HttpCaller> = OnceLock::new();
+    let caller = SHARED.get_or_init(|| HttpCaller::from_lookup(|name| std::env::var(name).ok()));
+    result::to_json(&caller.call(url, body, options).await)
+}

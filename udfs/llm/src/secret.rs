@@ -1,0 +1,56 @@
+//! Values that must never be shown: they print as `***`, and can be taken out of a text that a server sent.
+
+use std::fmt;
+
+/// A key or another secret. `Debug` and `Display` show nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value` from being shown.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `text` with every secret in it replaced. Servers like to quote the key that they refuse.
+pub(crate) fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        let value = secret.reveal().trim();
+        if !value.is_empty() {
+            text = text.replace(value, "***");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_never_shown() {
+        let key = Secret::new("sk-canary");
+        assert_eq!(format!("{key:?} {key}"), "*** ***");
+        assert_eq!(redact("bad key sk-canary!", [&key]), "bad key ***!");
+        assert_eq!(redact("unchanged", [&Secret::new("")]), "unchanged");
+    }
+}

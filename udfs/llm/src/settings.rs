@@ -1,0 +1,441 @@
+//! The settings of a process: `BATON_LLM_…` in the environment, read once, every mistake named.
+//!
+//! | Setting | Default | Range |
+//! | --- | --- | --- |
+//! | `BATON_LLM_PROVIDER` | what a key or URL implies, else `offline` | `openai`, `anthropic`, `offline` |
+//! | `BATON_LLM_BASE_URL` | the provider's own | `http` or `https`, up to and with `/v1` |
+//! | `BATON_LLM_MODEL` | `gpt-4.1-mini` at OpenAI itself, else none | any |
+//! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` | any |
+//! | `BATON_LLM_API_KEY_FILE` | none | a file with the key in it |
+//! | `BATON_LLM_TIMEOUT` | `30s`, one HTTP call | `10ms` to `9m` |
+//! | `BATON_LLM_DEADLINE` | `2m`, one row with all its calls and waits | `10ms` to `9m` |
+//! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
+//! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
+//! | `BATON_LLM_CA_FILE` | none | a PEM file whose certificates are trusted too |
+//!
+//! What differs by call is in [`crate::options`].
+
+use crate::deadline::LONGEST;
+use crate::secret::Secret;
+use reqwest::Url;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+const OPENAI_MODEL: &str = "gpt-4.1-mini";
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Any server that speaks OpenAI's chat completions.
+    OpenAi,
+    /// Anthropic's messages API.
+    Anthropic,
+    /// Nobody: a text method, and the fallback argument.
+    Offline,
+}
+
+impl Provider {
+    /// All names, for messages.
+    pub const NAMES: &'static str = "openai, anthropic, offline";
+
+    /// The provider called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "openai" => Some(Self::OpenAi),
+            "anthropic" => Some(Self::Anthropic),
+            "offline" => Some(Self::Offline),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// How long to wait before another try: a random time up to `base` doubled by every try, never above `cap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The bound of the first wait.
+    pub base: Duration,
+    /// The bound of every wait.
+    pub cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { base: Duration::from_millis(500), cap: Duration::from_secs(20) }
+    }
+}
+
+/// What the environment sets.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who answers, unless a call's options say otherwise.
+    pub provider: Provider,
+    /// Where an OpenAI-compatible server is; `None` is OpenAI itself.
+    pub base_url: Option<Url>,
+    /// Which model is asked, unless a call's options say otherwise.
+    pub model: Option<String>,
+    /// `BATON_LLM_API_KEY` or what its file holds.
+    pub api_key: Option<Secret>,
+    /// `OPENAI_API_KEY`.
+    pub openai_key: Option<Secret>,
+    /// One HTTP call.
+    pub timeout: Duration,
+    /// One row: all calls and waits, but for the wait for a slot.
+    pub deadline: Duration,
+    /// HTTP calls at a time.
+    pub concurrency: usize,
+    /// Tries after the first.
+    pub retries: u32,
+    /// Certificates that are trusted too.
+    pub ca_file: Option<PathBuf>,
+    /// Waits between tries. Not a setting of the environment.
+    pub backoff: Backoff,
+    /// The largest answer that is read, in bytes. Not a setting of the environment.
+    pub max_body: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Offline,
+            base_url: None,
+            model: None,
+            api_key: None,
+            openai_key: None,
+            timeout: Duration::from_secs(30),
+            deadline: Duration::from_secs(120),
+            concurrency: 64,
+            retries: 2,
+            ca_file: None,
+            backoff: Backoff::default(),
+            max_body: 10_000_000,
+        }
+    }
+}
+
+/// What the settings come to, without any secret: for a start message or a check before the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Who answers.
+    pub provider: Provider,
+    /// Where, without credentials and query; `None` offline.
+    pub base_url: Option<String>,
+    /// Which model; `None` offline.
+    pub model: Option<String>,
+    /// Whether a key is sent.
+    pub has_key: bool,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.base_url, &self.model) {
+            (Some(url), Some(model)) => {
+                let key = if self.has_key { "with a key" } else { "without a key" };
+                write!(f, "{model} at {url} ({}, {key})", self.provider)
+            }
+            _ => f.write_str("offline (no model is asked)"),
+        }
+    }
+}
+
+/// Whether the settings that `lookup` gives are good, and what they come to; else one sentence for each mistake.
+///
+/// # Errors
+/// Every mistake, with the setting's name, its value (never of a key) and the edit to make.
+pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary, Vec<String>> {
+    let settings = Settings::from_lookup(lookup)?;
+    if settings.provider == Provider::Offline {
+        return Ok(Summary { provider: Provider::Offline, base_url: None, model: None, has_key: false });
+    }
+    let endpoint = settings.endpoint(settings.provider, None).map_err(|message| vec![message])?;
+    if let Some(path) = &settings.ca_file {
+        crate::transport::read_certificates("BATON_LLM_CA_FILE", path).map_err(|message| vec![message])?;
+    }
+    Ok(Summary {
+        provider: settings.provider,
+        base_url: Some(shown(&endpoint.base)),
+        model: Some(endpoint.model),
+        has_key: endpoint.key.is_some(),
+    })
+}
+
+/// Where to ask and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) base: Url,
+    pub(crate) model: String,
+    pub(crate) key: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads all settings through `lookup`.
+    ///
+    /// # Errors
+    /// One sentence for each mistake.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let mut errors = Vec::new();
+        let defaults = Self::default();
+
+        let base_url = get("BATON_LLM_BASE_URL").and_then(|value| keep(parse_url(&value), &mut errors));
+        let mut api_key = get("BATON_LLM_API_KEY").map(Secret::new);
+        if let (None, Some(path)) = (&api_key, get("BATON_LLM_API_KEY_FILE")) {
+            api_key = keep(read_key(&path), &mut errors);
+        }
+        let openai_key = get("OPENAI_API_KEY").map(Secret::new);
+        for (name, key) in [("BATON_LLM_API_KEY", &api_key), ("OPENAI_API_KEY", &openai_key)] {
+            if key.as_ref().is_some_and(|key| !key.reveal().bytes().all(|byte| (0x21..0x7f).contains(&byte))) {
+                errors.push(format!(
+                    "{name} holds a character that no key has (a space, a line break, an accent): set the bare key"
+                ));
+            }
+        }
+        let provider = match get("BATON_LLM_PROVIDER") {
+            Some(name) => keep(
+                Provider::from_name(&name)
+                    .ok_or_else(|| format!("BATON_LLM_PROVIDER is `{name}`: set one of {}", Provider::NAMES)),
+                &mut errors,
+            )
+            .unwrap_or(Provider::Offline),
+            None => implied_provider(
+                base_url.as_ref(),
+                api_key.as_ref(),
+                openai_key.is_some(),
+                get("ANTHROPIC_API_KEY").is_some(),
+            ),
+        };
+        let mut duration = |name: &str, default: Duration| {
+            get(name)
+                .and_then(|value| {
+                    keep(parse_duration(&value).map_err(|why| format!("{name} is `{value}`: {why}")), &mut errors)
+                })
+                .unwrap_or(default)
+        };
+        let timeout = duration("BATON_LLM_TIMEOUT", defaults.timeout);
+        let deadline = duration("BATON_LLM_DEADLINE", defaults.deadline);
+        let mut number = |name: &str, range: std::ops::RangeInclusive<u32>, default: u32| {
+            get(name).and_then(|value| keep(parse_number(name, &value, range), &mut errors)).unwrap_or(default)
+        };
+        let concurrency = number("BATON_LLM_CONCURRENCY", 1..=10_000, 64) as usize;
+        let retries = number("BATON_LLM_RETRIES", 0..=10, defaults.retries);
+
+        let settings = Self {
+            provider,
+            base_url,
+            model: get("BATON_LLM_MODEL"),
+            api_key,
+            openai_key,
+            timeout,
+            deadline,
+            concurrency,
+            retries,
+            ca_file: get("BATON_LLM_CA_FILE").map(PathBuf::from),
+            ..defaults
+        };
+        if errors.is_empty() { Ok(settings) } else { Err(errors) }
+    }
+
+    /// Where `provider` is asked, for `model` when a call names one. The error says which setting is missing.
+    pub(crate) fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
+        if provider == Provider::Anthropic {
+            return Err("the provider `anthropic` is not in this build: set BATON_LLM_PROVIDER to openai with \
+                        BATON_LLM_BASE_URL at an OpenAI-compatible endpoint, or to offline"
+                .to_owned());
+        }
+        let key = self.api_key.clone().or_else(|| self.openai_key.clone());
+        let (base, at_openai) = match &self.base_url {
+            Some(url) => (url.clone(), url.host_str() == Some("api.openai.com")),
+            None if key.is_some() => (parse_url(OPENAI_URL)?, true),
+            None => {
+                return Err(
+                    "the provider is openai, but there is neither a URL nor a key: set BATON_LLM_BASE_URL (for \
+                            Ollama http://localhost:11434/v1), or BATON_LLM_API_KEY for OpenAI itself"
+                        .to_owned(),
+                );
+            }
+        };
+        let model = model.or(self.model.as_deref()).or(if at_openai { Some(OPENAI_MODEL) } else { None });
+        let Some(model) = model else {
+            return Err(format!("no model is named for {}: set BATON_LLM_MODEL", shown(&base)));
+        };
+        Ok(Endpoint { base, model: model.to_owned(), key })
+    }
+}
+
+fn implied_provider(url: Option<&Url>, key: Option<&Secret>, openai_key: bool, anthropic_key: bool) -> Provider {
+    if let Some(url) = url {
+        return if url.host_str() == Some("api.anthropic.com") { Provider::Anthropic } else { Provider::OpenAi };
+    }
+    match key {
+        Some(key) if key.reveal().starts_with("sk-ant-") => Provider::Anthropic,
+        Some(_) => Provider::OpenAi,
+        None if openai_key => Provider::OpenAi,
+        None if anthropic_key => Provider::Anthropic,
+        None => Provider::Offline,
+    }
+}
+
+fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
+    result.map_err(|message| errors.push(message)).ok()
+}
+
+/// A URL as it may be shown: without user, password, query and fragment.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn parse_url(value: &str) -> Result<Url, String> {
+    // The value may hold a password, so it is shown only as far as it is known to be none.
+    let wrong = |why: &str| format!("BATON_LLM_BASE_URL {why}: set it like https://api.openai.com/v1");
+    let url = Url::parse(value).map_err(|error| wrong(&format!("is no URL ({error})")))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(wrong(&format!("is `{}`, which is neither http nor https", shown(&url)))),
+    }
+}
+
+fn read_key(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("BATON_LLM_API_KEY_FILE is `{path}`, which cannot be read: {error}"))?;
+    match text.trim() {
+        "" => Err(format!("BATON_LLM_API_KEY_FILE is `{path}`, which is empty: write the key into it")),
+        key => Ok(Secret::new(key)),
+    }
+}
+
+pub(crate) fn parse_number(name: &str, value: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("{name} is `{value}`: set a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// A time such as `500ms`, `10s` or `2m`, from 10 ms to 9 minutes.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = match text[digits..].trim_start() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err("set a whole number with its unit, such as 500ms, 10s or 2m".to_owned()),
+    };
+    text[..digits]
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .map(Duration::from_millis)
+        .filter(|duration| (Duration::from_millis(10)..=LONGEST).contains(duration))
+        .ok_or_else(|| "set a time from 10ms to 9m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn nothing_set_is_offline() {
+        let summary = check_settings(lookup(&[])).unwrap();
+        assert_eq!(summary.to_string(), "offline (no model is asked)");
+    }
+
+    #[test]
+    fn a_url_without_a_key_works() {
+        let summary = check_settings(lookup(&[
+            ("BATON_LLM_BASE_URL", "http://localhost:11434/v1/"),
+            ("BATON_LLM_MODEL", "llama3.2"),
+        ]))
+        .unwrap();
+        assert_eq!(summary.to_string(), "llama3.2 at http://localhost:11434/v1 (openai, without a key)");
+    }
+
+    #[test]
+    fn a_key_implies_its_provider() {
+        let summary = check_settings(lookup(&[("OPENAI_API_KEY", "sk-canary")])).unwrap();
+        assert_eq!(summary.to_string(), "gpt-4.1-mini at https://api.openai.com/v1 (openai, with a key)");
+        for pairs in [
+            &[("ANTHROPIC_API_KEY", "sk-ant-canary")][..],
+            &[("BATON_LLM_API_KEY", "sk-ant-canary")],
+            &[("BATON_LLM_PROVIDER", "anthropic")],
+        ] {
+            let errors = check_settings(lookup(pairs)).unwrap_err();
+            assert_eq!(errors.len(), 1);
+            assert!(errors[0].contains("`anthropic` is not in this build"), "{errors:?}");
+            assert!(!errors[0].contains("canary"));
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let errors = check_settings(lookup(&[
+            ("BATON_LLM_PROVIDER", "opnai"),
+            ("BATON_LLM_BASE_URL", "localhost:8000/v1"),
+            ("BATON_LLM_TIMEOUT", "10"),
+            ("BATON_LLM_DEADLINE", "10m"),
+            ("BATON_LLM_CONCURRENCY", "0"),
+            ("BATON_LLM_RETRIES", "many"),
+            ("BATON_LLM_API_KEY", "sk canary"),
+        ]))
+        .unwrap_err();
+        assert_eq!(
+            errors,
+            [
+                "BATON_LLM_BASE_URL is `localhost:8000/v1`, which is neither http nor https: set it like \
+                 https://api.openai.com/v1",
+                "BATON_LLM_API_KEY holds a character that no key has (a space, a line break, an accent): set the bare \
+                 key",
+                "BATON_LLM_PROVIDER is `opnai`: set one of openai, anthropic, offline",
+                "BATON_LLM_TIMEOUT is `10`: set a whole number with its unit, such as 500ms, 10s or 2m",
+                "BATON_LLM_DEADLINE is `10m`: set a time from 10ms to 9m",
+                "BATON_LLM_CONCURRENCY is `0`: set a whole number from 1 to 10000",
+                "BATON_LLM_RETRIES is `many`: set a whole number from 0 to 10",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let errors = check_settings(lookup(&[("BATON_LLM_BASE_URL", "http://u:canary@h/v1?k=canary")])).unwrap_err();
+        assert_eq!(errors, ["no model is named for http://h/v1: set BATON_LLM_MODEL"]);
+        let errors = check_settings(lookup(&[("BATON_LLM_PROVIDER", "openai")])).unwrap_err();
+        assert!(errors[0].contains("set BATON_LLM_BASE_URL"), "{errors:?}");
+        let errors = check_settings(lookup(&[("BATON_LLM_API_KEY_FILE", "/nowhere/key")])).unwrap_err();
+        assert!(errors[0].starts_with("BATON_LLM_API_KEY_FILE is `/nowhere/key`, which cannot be read"));
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "-1s", "1.5s", "1h", "99999999999999999999s", "1ms", "10m", "ä"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_not_in_debug_output() {
+        let settings = Settings::from_lookup(lookup(&[("OPENAI_API_KEY", "canary")])).unwrap();
+        assert!(!format!("{settings:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,376 @@
+//! HTTP with bounds: a time for each call, a slot to make it in, a few tries with waits between them, and a largest
+//! answer.
+//!
+//! What is sent and what an answer means is the business of `openai` and `http_call`.
+
+use crate::deadline::RowClock;
+use crate::result::{Failure, Status, excerpt};
+use crate::secret::{Secret, redact};
+use crate::settings::Backoff;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Certificate, Client, Method, StatusCode, Url, redirect};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::runtime;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+/// How many runtimes keep a client. One pipeline has one for each UDF; those of stopped ones go first.
+const MOST_CLIENTS: usize = 32;
+
+/// How long a connection may take to come about; a call's own time-out is mostly longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request that can be sent more than once.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// Scheme, host and port: all of a URL that is shown, because a path or a query may hold a secret.
+    pub(crate) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+/// What a server answered, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    retry_after: Option<Duration>,
+}
+
+/// A row's way through its HTTP calls: its clock, and what it has used of its tries.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) clock: RowClock,
+    pub(crate) attempts: u32,
+    pub(crate) retries_left: u32,
+    pub(crate) call_timeout: Duration,
+}
+
+/// A row's failure, with the server's last answer where there was one.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) answer: Option<Answer>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, answer: None }
+    }
+}
+
+/// What all calls of one library share.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    slots: Semaphore,
+    concurrency: usize,
+    /// A client's connections are tasks on the runtime that made them, and die with it. A host may stop a UDF's runtime
+    /// and start another in the same library, so each runtime has a client of its own.
+    clients: Mutex<Vec<(runtime::Id, Client)>>,
+    ca_setting: &'static str,
+    ca_file: Option<PathBuf>,
+    backoff: Backoff,
+    max_body: usize,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        concurrency: usize,
+        ca_setting: &'static str,
+        ca_file: Option<PathBuf>,
+        backoff: Backoff,
+        max_body: usize,
+    ) -> Self {
+        Self {
+            slots: Semaphore::new(concurrency),
+            concurrency,
+            clients: Mutex::default(),
+            ca_setting,
+            ca_file,
+            backoff,
+            max_body,
+        }
+    }
+
+    /// Sends `request` until it is answered with something that a further try would not better: a success, or a refusal.
+    /// Everything else is tried again while `row` has tries and time.
+    pub(crate) async fn send(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failed> {
+        let mut tries = 0;
+        loop {
+            let (failure, answer) = match self.send_once(request, row).await {
+                Ok(answer) => match retryable(answer.status) {
+                    None => return Ok(answer),
+                    Some(status) => (Failure::new(status, describe_answer(request, &answer, secrets)), Some(answer)),
+                },
+                Err(failure) if matches!(failure.status, Status::Timeout | Status::Unavailable) => (failure, None),
+                Err(failure) => return Err(failure.into()),
+            };
+            let asked = answer.as_ref().and_then(|answer| answer.retry_after);
+            let wait = self.wait(tries, asked);
+            let give_up = if row.retries_left == 0 || failure.message.starts_with(NO_SLOT) {
+                Some(String::new())
+            } else if wait >= row.clock.work_left() {
+                Some(match asked {
+                    Some(asked) => {
+                        format!(" (it asks to wait {} s, which is past the row's deadline)", asked.as_secs())
+                    }
+                    None => " (the row's deadline leaves no time for another try)".to_owned(),
+                })
+            } else {
+                None
+            };
+            if let Some(why) = give_up {
+                let message = redact(&failure.message, secrets.iter().copied()) + &why;
+                return Err(Failed { failure: Failure::new(failure.status, message), answer });
+            }
+            row.retries_left -= 1;
+            tries += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Full jitter, so that rows which failed together do not come back together; `Retry-After` is kept, with a little on
+    /// top for the same reason.
+    fn wait(&self, tries: u32, asked: Option<Duration>) -> Duration {
+        let bound = self.backoff.base.saturating_mul(1 << tries.min(16)).min(self.backoff.cap);
+        match asked {
+            Some(asked) => asked + self.backoff.base.mul_f64(fastrand::f64()),
+            None => bound.mul_f64(fastrand::f64()),
+        }
+    }
+
+    async fn send_once(&self, request: &Request, row: &mut Row) -> Result<Answer, Failure> {
+        let client = self.client()?;
+        let _slot = self.slot(&mut row.clock).await?;
+        let time = row.call_timeout.min(row.clock.work_left());
+        if time.is_zero() {
+            return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
+        }
+        row.attempts += 1;
+        timeout(time, self.exchange(&client, request)).await.unwrap_or_else(|_| {
+            let message = format!("no answer from {} within {} ms", request.origin(), time.as_millis());
+            Err(Failure::new(Status::Timeout, message))
+        })
+    }
+
+    /// One of the library's slots. The wait is not the call's time; it has a bound of its own.
+    async fn slot(&self, clock: &mut RowClock) -> Result<SemaphorePermit<'_>, Failure> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        let started = Instant::now();
+        let slot = timeout(clock.queue_left(), self.slots.acquire()).await;
+        clock.waited(started.elapsed());
+        match slot {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => {
+                let message = format!("{NO_SLOT} of {} for {} s", self.concurrency, started.elapsed().as_secs());
+                Err(Failure::new(Status::Timeout, message))
+            }
+        }
+    }
+
+    async fn exchange(&self, client: &Client, request: &Request) -> Result<Answer, Failure> {
+        let lost = |error: reqwest::Error, what: &str| {
+            Failure::new(Status::Unavailable, format!("{what} {}: {}", request.origin(), cause(error)))
+        };
+        let sent = client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(request.body.clone())
+            .send()
+            .await;
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Err(lost(error, "cannot connect to")),
+            Err(error) if error.is_builder() => {
+                return Err(Failure::config(format!("the request cannot be made: {}", cause(error))));
+            }
+            Err(error) => return Err(lost(error, "the connection was lost to")),
+        };
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| read_retry_after(value.to_str().ok()?));
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= self.max_body => body.extend_from_slice(&chunk),
+                Ok(Some(_)) => {
+                    let message = format!(
+                        "the answer of {} is larger than {} bytes: it was cut off",
+                        request.origin(),
+                        self.max_body
+                    );
+                    return Err(Failure::new(Status::Invalid, message));
+                }
+                Ok(None) => return Ok(Answer { status, body, retry_after }),
+                Err(error) => return Err(lost(error, "the answer broke off from")),
+            }
+        }
+    }
+
+    /// The client of the runtime that this is called on.
+    fn client(&self) -> Result<Client, Failure> {
+        let runtime = runtime::Handle::try_current()
+            .map_err(|error| Failure::new(Status::Unavailable, format!("no runtime for HTTP calls: {error}")))?
+            .id();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = clients.iter().find(|(id, _)| *id == runtime) {
+            return Ok(client.clone());
+        }
+        let client = self.build_client().map_err(Failure::config)?;
+        if clients.len() >= MOST_CLIENTS {
+            clients.remove(0);
+        }
+        clients.push((runtime, client.clone()));
+        Ok(client)
+    }
+
+    fn build_client(&self) -> Result<Client, String> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("baton/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .redirect(redirect::Policy::custom(redirect));
+        if let Some(path) = &self.ca_file {
+            for certificate in read_certificates(self.ca_setting, path)? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        builder.build().map_err(|error| format!("no HTTP client can be made: {}", cause(error)))
+    }
+}
+
+const NO_SLOT: &str = "waited for a free slot";
+
+/// Only a redirect that repeats the request as it is, at the same place, is followed: another would turn it into a GET,
+/// or take its headers, in which there may be secrets, to somebody else or out of TLS.
+fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let repeats = matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let same_place = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if repeats && same_place && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+}
+
+/// The status of a row whose last answer was this, when a further try may better it.
+fn retryable(status: StatusCode) -> Option<Status> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(Status::RateLimited),
+        StatusCode::REQUEST_TIMEOUT => Some(Status::Unavailable),
+        status if status.is_server_error() => Some(Status::Unavailable),
+        _ => None,
+    }
+}
+
+/// `Retry-After` in both forms: seconds, or a date. A date that is over is no wait.
+fn read_retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds.min(86_400 * 365)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// The PEM certificates in the file that a setting names.
+pub(crate) fn read_certificates(setting: &str, path: &Path) -> Result<Vec<Certificate>, String> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| format!("{setting} is `{shown}`, which cannot be read: {error}"))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(format!("{setting} is `{shown}`, which holds no certificate in PEM form")),
+    }
+}
+
+/// An answer that is no success, in a sentence, without what is secret.
+pub(crate) fn describe_answer(request: &Request, answer: &Answer, secrets: &[&Secret]) -> String {
+    let said = said(&answer.body);
+    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+    let reason = answer.status.canonical_reason().map_or(String::new(), |reason| format!(" {reason}"));
+    redact(&format!("{} answers {}{reason}{said}", request.origin(), answer.status.as_u16()), secrets.iter().copied())
+}
+
+/// What a server says in the body of an error: its message where it is in one of the usual forms, else how it begins.
+pub(crate) fn said(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(16_384)]);
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
+        let messages = [value.pointer("/error/message"), value.get("error"), value.get("message"), value.get("detail")];
+        if let Some(message) = messages.into_iter().flatten().find_map(serde_json::Value::as_str) {
+            return excerpt(message, 300);
+        }
+    }
+    if text.trim_start().get(..1) == Some("<") {
+        return "an HTML page".to_owned();
+    }
+    excerpt(&text, 200)
+}
+
+/// The innermost cause of an error, which is what says something ("Connection refused"), without the URL.
+fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut innermost: &dyn Error = &error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    excerpt(&innermost.to_string(), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        assert_eq!(read_retry_after(" 7 "), Some(Duration::from_secs(7)));
+        let soon = SystemTime::now() + Duration::from_secs(100);
+        let wait = read_retry_after(&httpdate::fmt_http_date(soon)).unwrap();
+        assert!((95..=100).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(read_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(read_retry_after("soon"), None);
+        assert_eq!(read_retry_after("-1"), None);
+    }
+
+    #[test]
+    fn waits_grow_and_stay_below_the_cap() {
+        let backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
+        let transport = Transport::new(1, "X", None, backoff, 1);
+        for tries in 0..40 {
+            let bound = Duration::from_millis(100 << tries.min(10)).min(Duration::from_secs(1));
+            let waits: Vec<Duration> = (0..50).map(|_| transport.wait(tries, None)).collect();
+            assert!(waits.iter().all(|wait| *wait <= bound));
+            assert!(waits.iter().any(|wait| *wait != waits[0]));
+        }
+        let asked = Duration::from_secs(5);
+        assert!((asked..=asked + backoff.base).contains(&transport.wait(0, Some(asked))));
+    }
+
+    #[test]
+    fn what_a_server_says_is_found() {
+        assert_eq!(said(br#"{"error":{"message":"no such model"}}"#), "no such model");
+        assert_eq!(said(br#"{"error":"no such model"}"#), "no such model");
+        assert_eq!(said(b" <html><body>x"), "an HTML page");
+        assert_eq!(said(b"plain\nwords"), "plain words");
+        assert_eq!(said(&[0xff, 0xfe]), "\u{fffd}\u{fffd}");
+        assert_eq!(said(b""), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_slot_ends_by_itself() {
+        let transport = Transport::new(1, "X", None, Backoff::default(), 1);
+        let _taken = transport.slots.acquire().await.unwrap();
+        let mut clock = RowClock::start(Duration::from_secs(120));
+        let started = Instant::now();
+        let failure = transport.slot(&mut clock).await.unwrap_err();
+        assert_eq!(failure.status, Status::Timeout);
+        assert_eq!(failure.message, "waited for a free slot of 1 for 450 s");
+        assert!(started.elapsed() + clock.work_left() <= crate::deadline::WHOLE + Duration::from_secs(1));
+    }
+}
