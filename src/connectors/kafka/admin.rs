@@ -15,7 +15,7 @@ use crate::connectors::ConnectorError;
 use crate::diag::Code;
 
 /// One request; short, so that reasons are looked at in between.
-const REQUEST: Duration = Duration::from_millis(1000);
+const REQUEST: Duration = Duration::from_secs(1);
 /// How long a topic that was created may take to appear.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -116,7 +116,9 @@ fn reach<C: HasEvents>(client: &BaseConsumer<C>, connection: &Connection) -> Res
                 };
                 match topic.error() {
                     None if !topic.partitions().is_empty() => {
-                        return Ok(Some(topic.partitions().iter().map(|p| p.id()).collect()));
+                        return Ok(Some(
+                            topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect(),
+                        ));
                     }
                     Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => return Ok(None),
                     Some(error) if is_lasting(error.into()) => return Err(refused_topic(connection, error.into())),

@@ -60,6 +60,10 @@ pub const OPTIONS: &[OptionDoc] = &[
     option("auth.mechanism", "With `sasl`: the mechanism.").choices(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
     option("auth.username", "With `sasl`: the user."),
     option("auth.password", "With `sasl`: the password. Take it from the environment: `${KAFKA_PASSWORD}`."),
+    option(
+        "connection_profile",
+        "A profile in a cluster of Arroyo. The embedded engine has none: write its settings into the table.",
+    ),
     option("auth.region", "With `aws_msk_iam`, which the embedded engine does not have."),
     option(
         "client_configs",

@@ -23,6 +23,8 @@ use crate::diag::Code;
 const IDLE: Duration = Duration::from_millis(100);
 /// How often offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// How often dropped messages are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What one micro-batch holds at most; one message may be larger.
 const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -71,6 +73,8 @@ struct Reader {
     rows: RowBuilder,
     context: OpenContext,
     last_commit: Instant,
+    /// How many dropped messages were reported, and when.
+    dropped: (u64, Option<Instant>),
 }
 
 /// A message, and the stretch of its partition that it belongs to.
@@ -112,6 +116,7 @@ impl KafkaSource {
             rows: RowBuilder::new(&config.format, &config.table),
             context,
             last_commit: Instant::now(),
+            dropped: (0, None),
         };
         Ok(Self { consumer, reader })
     }
@@ -204,6 +209,7 @@ impl Reader {
         }
         let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
         let (rows, bad) = self.rows.rows(&messages);
+        self.report_dropped();
         // What comes before a bad message is delivered and committed; it and what follows is not.
         let good = match &bad {
             Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
@@ -222,6 +228,15 @@ impl Reader {
         match bad {
             Some(bad) => Err(End::Failed(self.bad_data(&messages, &bad))),
             None => Ok(()),
+        }
+    }
+
+    /// Says how many bad messages `bad_data = 'drop'` has dropped: at once for the first, then now and then.
+    fn report_dropped(&mut self) {
+        let (total, (reported, last)) = (self.rows.dropped(), self.dropped);
+        if total > reported && last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            self.dropped = (total, Some(Instant::now()));
+            tracing::warn!(target: "kafka", topic = %self.topic, total, "messages that cannot be read are dropped");
         }
     }
 
