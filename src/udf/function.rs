@@ -108,13 +108,6 @@ impl ScalarUDFImpl for HostedUdf {
     }
 }
 
-/// What a UDF said of its arguments, out of the planner's error that wraps it.
-#[must_use]
-pub fn argument_error(planner: &str) -> Option<&str> {
-    let (_, said) = planner.split_once("user-defined coercion failed with: Error during planning: ")?;
-    Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
-}
-
 /// Whether a value is cast without asking: only where nothing can be lost and no row can fail, as in Arroyo.
 fn fits(given: &DataType, takes: &DataType) -> bool {
     use DataType as T;

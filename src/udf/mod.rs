@@ -12,7 +12,7 @@ mod source;
 mod types;
 
 pub use build::{BuiltUdf, Progress, build};
-pub use function::{HostedUdf, argument_error, hosted, scalar_udf};
+pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
     Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedSlot, LoadedUdf, RowError, RowErrors,
     Slot, SyncUdf, load,

@@ -1,6 +1,7 @@
 //! UDFs in `DataFusion` plans: what is cast without asking, what is refused in which words, and a query that runs.
 
-use baton::udf::{LoadedSlot, LoadedUdf, argument_error, hosted, scalar_udf};
+use baton::sql::errors::argument_error;
+use baton::udf::{LoadedSlot, LoadedUdf, hosted, scalar_udf};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 

@@ -1,6 +1,7 @@
 //! What happens before a row flows: the broker is reached, the topic is found or made, and the place where a consumer
 //! group begins is written to the group. All of it blocks and is bounded; none of it runs on an async thread.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -320,4 +321,28 @@ fn settle_once<C: HasEvents>(
         )) => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Where each partition ends now.
+///
+/// # Errors
+/// When the broker does not say.
+pub fn ends<C: HasEvents>(
+    client: &BaseConsumer<C>,
+    connection: &Connection,
+    partitions: &[i32],
+) -> Result<HashMap<i32, i64>, ConnectorError> {
+    let patience = connection.connect_timeout();
+    let end = |partition: &i32| {
+        let (_, end) = client.fetch_watermarks(&connection.topic, *partition, patience).map_err(|error| {
+            let (topic, table) = (&connection.topic, &connection.table);
+            let reason = connection.secrets.redact(&error.to_string());
+            ConnectorError::new(
+                Code::BROKER,
+                format!("cannot find out where topic `{topic}` (table `{table}`) ends: {reason}"),
+            )
+        })?;
+        Ok((*partition, end))
+    };
+    partitions.iter().map(end).collect()
 }

@@ -104,6 +104,11 @@ impl Group {
         }
     }
 
+    /// The partitions that are read now.
+    pub fn assigned(&self) -> Vec<i32> {
+        self.partitions().reading.keys().copied().collect()
+    }
+
     /// Whether a stretch is still being read.
     pub fn is_current(&self, partition: i32, stretch: u64) -> bool {
         self.partitions().reading.get(&partition).is_some_and(|reading| reading.stretch == stretch)

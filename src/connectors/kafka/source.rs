@@ -1,6 +1,7 @@
 //! A topic as a source: polls, gathers what is there into micro-batches, holds back when too much is in flight, and
 //! commits what is delivered.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,26 @@ struct Reader {
     last_commit: Instant,
     /// How many dropped messages were reported, and when.
     dropped: (u64, Option<Instant>),
+    bound: Option<Bound>,
+}
+
+/// How far a bounded source reads.
+struct Bound {
+    /// One past the last offset of each partition, as it was at the start.
+    ends: HashMap<i32, i64>,
+    /// Partitions that are read so far.
+    done: HashSet<i32>,
+}
+
+impl Bound {
+    /// Whether a message is part of what is to be read.
+    fn takes(&mut self, partition: i32, offset: i64) -> bool {
+        let end = self.ends.get(&partition).copied().unwrap_or(0);
+        if offset + 1 >= end {
+            self.done.insert(partition);
+        }
+        offset < end
+    }
 }
 
 /// A message, and the stretch of its partition that it belongs to.
@@ -87,6 +108,8 @@ struct Taken<'c> {
 enum End {
     /// A stop was asked for.
     Stop,
+    /// A bounded source has read what it had to.
+    Finished,
     /// The pipeline failed elsewhere.
     Stopped,
     Failed(ConnectorError),
@@ -110,6 +133,10 @@ impl KafkaSource {
             .map_err(|error| admin::bad_settings(connection, &error))?;
         let partitions = admin::ensure_topic(&consumer, connection, &context.pipeline, context.create_topics)?;
         admin::settle_start(&consumer, connection, &config.group(&context.pipeline), &partitions, config.start)?;
+        let bound = match config.bounded {
+            true => Some(Bound { ends: admin::ends(&consumer, connection, &partitions)?, done: HashSet::new() }),
+            false => None,
+        };
         let reader = Reader {
             table: connection.table.clone(),
             topic: connection.topic.clone(),
@@ -117,6 +144,7 @@ impl KafkaSource {
             context,
             last_commit: Instant::now(),
             dropped: (0, None),
+            bound,
         };
         Ok(Self { consumer, reader })
     }
@@ -130,12 +158,15 @@ impl Source for KafkaSource {
             return Err(reader.error(Code::SOURCE_FAILED, format!("cannot be subscribed to: {error}")));
         }
         let end = reader.read(&consumer, output);
+        if matches!(end, End::Finished) {
+            reader.finish(&consumer);
+        }
         // After a failure elsewhere nothing more will be delivered.
         let wait = if matches!(end, End::Stopped) { Duration::ZERO } else { reader.context.drain_timeout };
         reader.wind_down(&consumer, wait);
         leave(consumer, &topic);
         match end {
-            End::Stop | End::Stopped => Ok(()),
+            End::Stop | End::Finished | End::Stopped => Ok(()),
             End::Failed(error) => Err(error),
         }
     }
@@ -150,11 +181,31 @@ impl Reader {
             if let Err(end) = self.step(consumer, output, IDLE) {
                 return end;
             }
+            if self.is_read(consumer) {
+                return End::Finished;
+            }
             if !self.has_room(1)
                 && let Err(end) = self.hold_back(consumer, output)
             {
                 return end;
             }
+        }
+    }
+
+    /// Whether a bounded source has read what it had to, of the partitions that it shares in.
+    fn is_read(&self, consumer: &BaseConsumer<Group>) -> bool {
+        let Some(bound) = &self.bound else { return false };
+        let assigned = consumer.context().assigned();
+        !assigned.is_empty() && assigned.iter().all(|partition| bound.done.contains(partition))
+    }
+
+    /// Waits, however long it takes, for what a bounded source gave out; a stop ends the wait.
+    fn finish(&mut self, consumer: &BaseConsumer<Group>) {
+        consumer.context().hold(consumer);
+        let ledger = Arc::clone(&self.context.ledger);
+        while !self.context.stop.is_set() && !ledger.wait_until(IDLE, |tracker| tracker.rows_in_flight() == 0) {
+            while consumer.poll(Duration::ZERO).is_some() {}
+            self.commit_when_due(consumer);
         }
     }
 
@@ -168,12 +219,21 @@ impl Reader {
                 // Nothing more is there now, or a rebalance was answered.
                 None => break,
                 Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(bound) = &mut self.bound {
+                        bound.done.insert(partition);
+                    }
+                    continue;
+                }
                 Some(Err(error)) => {
                     self.pass_on(consumer, &mut gathered, output)?;
                     return self.trouble(consumer, &error).map_err(End::Failed);
                 }
             };
             let (partition, offset) = (message.partition(), message.offset());
+            if self.bound.as_mut().is_some_and(|bound| !bound.takes(partition, offset)) {
+                continue;
+            }
             let mut arrival = consumer.context().arrived(partition, offset);
             if arrival == Arrival::Back {
                 tracing::warn!(
