@@ -123,10 +123,10 @@ fn missing_and_unknown_options() {
     let table = table("value BYTEA", "type = 'source', topics = 'x', format = 'raw_bytes', 'sink.key_field' = 'value'");
     insta::assert_snapshot!(text(&Kafka.source(&table, &environment()).err().expect("errors")), @r#"
     error[T101]: option `sink.key_field` is for sinks, and `t` is a source
-     --> t.sql:1:14
+     --> t.sql:5:58
       |
-    1 | CREATE TABLE t (
-      |              ^
+    5 |     type = 'source', topics = 'x', format = 'raw_bytes', 'sink.key_field' = 'value'
+      |                                                          ^^^^^^^^^^^^^^^^
       |
     help: take it out
 
@@ -243,10 +243,10 @@ fn logins_that_are_refused() {
     "#);
     insta::assert_snapshot!(wrong_source("value BYTEA", "'auth.username' = 'a'"), @r#"
     error[T103]: option `auth.username` does nothing without `auth.type`
-     --> t.sql:1:14
+     --> t.sql:6:5
       |
-    1 | CREATE TABLE t (
-      |              ^
+    6 |     'auth.username' = 'a'
+      |     ^^^^^^^^^^^^^^^
       |
     help: add `'auth.type' = 'sasl'`
     "#);
@@ -323,10 +323,10 @@ fn sinks_that_are_refused() {
     "#);
     insta::assert_snapshot!(wrong_sink("'sink.key_field' = 'score', 'source.offset' = 'earliest'"), @r#"
     error[T101]: option `source.offset` is for sources, and `t` is a sink
-     --> t.sql:1:14
+     --> t.sql:6:33
       |
-    1 | CREATE TABLE t (
-      |              ^
+    6 |     'sink.key_field' = 'score', 'source.offset' = 'earliest'
+      |                                 ^^^^^^^^^^^^^^^
       |
     help: take it out
 
