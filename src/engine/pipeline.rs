@@ -37,8 +37,11 @@ impl Pipeline {
             NodeKind::Call(call) => self.udfs.iter().find(|(u, _)| u.name == call.udf)?.0.async_options(),
             _ => None,
         });
-        let most: u32 = calls.map(|o: AsyncOptions| o.allowed_in_flight).max().unwrap_or(0);
-        InFlightLimits { rows: (most as usize).max(4096) + 1024, bytes: 64 << 20 }
+        let rows = match calls.map(|o: AsyncOptions| o.allowed_in_flight).max() {
+            Some(most) => most as usize + 512,
+            None => 8192,
+        };
+        InFlightLimits { rows, bytes: 64 << 20 }
     }
 }
 

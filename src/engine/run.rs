@@ -148,14 +148,15 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
                 calls.push(CallTask { node: id, args: call.args, schema: call.schema, queue: rows, udf });
                 FlowKind::Call(queue)
             }
-            NodeKind::Sink => match (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
-                (Some(sink), Some(spec)) => FlowKind::Sink(Arc::clone(sink), spec.schema()),
-                _ => {
+            NodeKind::Sink => {
+                if let (Some(sink), Some(spec)) = (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
+                    FlowKind::Sink(Arc::clone(sink), spec.schema())
+                } else {
                     let reason =
                         Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
                     return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
                 }
-            },
+            }
         };
         nodes.push(FlowNode { kind, outputs: node.outputs, label: node.label, span: node.span });
     }

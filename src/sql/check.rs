@@ -68,6 +68,9 @@ fn exists(state: &SessionState, name: &str) -> bool {
     state.udf(name).is_ok() || state.udaf(name).is_ok() || state.udwf(name).is_ok() || name == "unnest"
 }
 
+/// The hint where another engine helps.
+const ARROYO: &str = "run the pipeline on Arroyo, which can";
+
 /// Refuses what the embedded engine cannot do over a stream, by name, with the engine that can.
 ///
 /// # Errors
@@ -80,7 +83,6 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             errors.push(error);
         }
     };
-    const ARROYO: &str = "run the pipeline on Arroyo, which can";
     let visited = plan.apply(|node| {
         match node {
             LogicalPlan::Projection(_)
@@ -106,7 +108,7 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "with a window, run the pipeline on Arroyo, which can",
             ),
             LogicalPlan::Window(_) => {
-                refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO)
+                refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO);
             }
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
@@ -115,10 +117,10 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "leave DISTINCT out; for UNION write UNION ALL",
             ),
             LogicalPlan::Sort(_) => {
-                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out")
+                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out");
             }
             LogicalPlan::Limit(_) => {
-                refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE")
+                refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE");
             }
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => refuse(
                 Code::REFUSED,
@@ -126,7 +128,7 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "add FROM with a table",
             ),
             LogicalPlan::RecursiveQuery(_) => {
-                refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out")
+                refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out");
             }
             _ => refuse(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query".into(), ARROYO),
         }

@@ -3,6 +3,7 @@
 //! A stream cannot be joined with them (Arroyo has no constant tables either). A subquery over nothing else is worked
 //! out by DataFusion and takes its place in the plan as a literal, which is also how `render` shows it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -99,9 +100,9 @@ impl Constants {
         .map_err(|e| failed(&e))?;
         let mut known: HashMap<Arc<LogicalPlan>, Vec<ScalarValue>> = HashMap::new();
         for subquery in wanted {
-            if !known.contains_key(&subquery) {
-                let values = evaluate(context, &subquery).await.map_err(|e| failed(&e))?;
-                known.insert(subquery, values);
+            if let Entry::Vacant(unknown) = known.entry(subquery) {
+                let values = evaluate(context, unknown.key()).await.map_err(|e| failed(&e))?;
+                unknown.insert(values);
             }
         }
         let folded = plan.transform_down(|node| {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError, TableReference};
 
 use super::statement::to_span;
 use crate::diag::{Code, Diagnostic, Span, nearest};
@@ -43,7 +43,7 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let tables: Vec<&str> =
-                valid_fields.iter().filter_map(|c| c.relation.as_ref().map(|r| r.table())).collect();
+                valid_fields.iter().filter_map(|c| c.relation.as_ref().map(TableReference::table)).collect();
             let from = match (&field.relation, tables.first()) {
                 (Some(relation), _) => format!(" in `{}`", relation.table()),
                 (None, Some(first)) if tables.iter().all(|t| t == first) => format!(" in `{first}`"),

@@ -386,7 +386,9 @@ impl Planner {
             Err(error) => {
                 let mut wrong = errors::to_diagnostics(&error, &table.span);
                 // Places in the text made above mean nothing to the author.
-                wrong.iter_mut().for_each(|d| d.span = Some(table.span.clone()));
+                for error in &mut wrong {
+                    error.span = Some(table.span.clone());
+                }
                 self.errors.extend(wrong);
                 return None;
             }
