@@ -110,7 +110,7 @@ impl<'a> OptionReader<'a> {
             self.fail(
                 Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `{key}`", self.table.name))
                     .at(self.table.span.clone())
-                    .help(format!("add `'{key}' = '…'` to its WITH clause: {description}")),
+                    .help(format!("add `'{key}' = '…'` to its WITH clause ({description})")),
             );
             return None;
         }

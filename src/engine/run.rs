@@ -118,7 +118,10 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     for (table, spec) in &pipeline.sinks {
         match spec.open(&context).await {
             Ok(sink) => drop(sinks.insert(table.clone(), sink)),
-            Err(error) => reasons.push(Diagnostic::from(error)),
+            Err(error) => {
+                let node = pipeline.graph.nodes.iter().find(|n| matches!(n.kind, NodeKind::Sink) && &n.label == table);
+                reasons.push(Diagnostic::from(error).at(node.map(|n| n.span.clone())));
+            }
         }
     }
     let mut sources = Vec::new();

@@ -9,7 +9,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::sql::sqlparser::ast::{self, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Query, Spanned, Visit, Visitor};
 
 use super::constants::Constants;
 use super::name_of;
@@ -36,6 +36,12 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     impl Visitor for Functions<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::Trim { .. } = expr {
+                // The parser knows `trim`, Arroyo does not.
+                let span = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
+                let error = Diagnostic::new(Code::FUNCTION_UNKNOWN, "there is no function `trim`").at(span);
+                self.found.errors.push(error.help("write `btrim`, `ltrim` or `rtrim`"));
+            }
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
             let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else {
                 return ControlFlow::Continue(());
@@ -47,7 +53,6 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
                 let known: Vec<String> = self.state.udfs().into_iter().collect();
                 let help = match nearest(&name, known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None if name == "trim" => "Arroyo has no `trim`; write `btrim`".to_string(),
                     None => format!("if it is a UDF, put its source into udfs/{name}.rs"),
                 };
                 self.found.errors.push(
@@ -110,6 +115,7 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             LogicalPlan::Window(_) => {
                 refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO);
             }
+            LogicalPlan::Join(join) if constants.is_scan(&join.left) || constants.is_scan(&join.right) => {}
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
                 Code::REFUSED,

@@ -204,6 +204,7 @@ impl Planner {
             }
             if let Err(errors) = self.constants.define(&self.context, memory, &rows).await {
                 self.errors.extend(errors);
+                self.broken.insert(memory.name.clone());
             }
         }
     }
@@ -261,7 +262,8 @@ impl Planner {
                     Code::INSERT_COLUMNS,
                     format!("the view names {} columns, its SELECT has {}", names.len(), columns.len()),
                 )
-                .at(at.clone()),
+                .at(at.clone())
+                .help("name each column of the SELECT, or leave the list out"),
             );
             return None;
         }
