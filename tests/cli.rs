@@ -5,3 +5,7 @@
 mod binary;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/wrong.rs"]
+mod wrong;
+#[path = "cli/files.rs"]
+mod files;
