@@ -3,6 +3,8 @@
 //!
 //! The model beside the tracker is the definition in its slowest form: it keeps every range for ever.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 
 use baton::delivery::{BatchId, OffsetRange, OffsetTracker};

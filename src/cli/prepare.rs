@@ -81,7 +81,8 @@ impl Compiled {
         }
         let sources: Vec<UdfSource> = needed.into_values().cloned().collect();
         let mut line = ProgressLine::new();
-        let built = udf::build(&self.udfs, &sources, &mut |text: &str| line.show(text))?;
+        let built =
+            tokio::task::block_in_place(|| udf::build(&self.udfs, &sources, &mut |text: &str| line.show(text)))?;
         drop(line);
         let on_error: udf::RowErrors = Arc::new(|error: &RowError| tracing::warn!("{error}; its result is NULL"));
         for pipeline in &self.pipelines {

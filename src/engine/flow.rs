@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use tokio::sync::{Notify, mpsc};
 
@@ -121,9 +121,7 @@ impl Flow {
             }
             FlowKind::Call(queue) => queue.send((batch, lineage)).map_err(|_| Stopped),
             FlowKind::Sink(sink, schema) => {
-                let rows = batch.num_rows();
-                let batch =
-                    with_schema(schema, batch.columns().to_vec(), rows).map_err(|e| self.row_failed(node, &e))?;
+                let batch = as_sink(schema, &batch).map_err(|e| self.row_failed(node, &e))?;
                 sink.write(batch, lineage).map_err(|e| self.sink_failed(node, e))
             }
         }
@@ -159,6 +157,19 @@ impl Flow {
         self.failure.set(Diagnostic::from(error).at(node.span.clone()));
         Stopped
     }
+}
+
+/// A batch under the names of a sink's columns, by position. Whether a text is JSON stays as it was where the text came
+/// from, as on Arroyo: text that is put into a JSON column is written as a string.
+fn as_sink(schema: &SchemaRef, batch: &RecordBatch) -> datafusion::common::Result<RecordBatch> {
+    let given = batch.schema();
+    let fields = schema
+        .fields()
+        .iter()
+        .zip(given.fields())
+        .map(|(named, given)| Arc::new(named.as_ref().clone().with_metadata(given.metadata().clone())));
+    let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
+    with_schema(&schema, batch.columns().to_vec(), batch.num_rows())
 }
 
 /// Where a source's thread puts its rows.

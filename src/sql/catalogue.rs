@@ -36,7 +36,10 @@ impl Project {
     /// Names of all pipelines.
     #[must_use]
     pub fn pipelines(&self) -> Vec<String> {
-        sql_files(&self.root.join("pipelines")).iter().filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())).collect()
+        sql_files(&self.root.join("pipelines"))
+            .iter()
+            .filter_map(|p| Some(p.file_stem()?.to_str()?.to_string()))
+            .collect()
     }
 }
 
@@ -87,8 +90,11 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     } else {
         let Some(project) = Project::find(cwd) else {
             return Err(vec![
-                Diagnostic::new(Code::NO_PROJECT, format!("no folder `pipelines/` here or above, so there is no pipeline `{name_or_path}`"))
-                    .help("run inside a project, or give the path of a .sql file"),
+                Diagnostic::new(
+                    Code::NO_PROJECT,
+                    format!("no folder `pipelines/` here or above, so there is no pipeline `{name_or_path}`"),
+                )
+                .help("run inside a project, or give the path of a .sql file"),
             ]);
         };
         (project.root.join("pipelines").join(format!("{name_or_path}.sql")), Some(project))
@@ -136,8 +142,11 @@ fn not_found(given: &str, path: &Path, is_path: bool, project: Option<&Project>)
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the pipelines are {}", known.join(", ")),
     };
-    Diagnostic::new(Code::NO_PIPELINE, format!("there is no pipeline `{given}` (no file `{}`)", crate::diag::display_path(path)))
-        .help(help)
+    Diagnostic::new(
+        Code::NO_PIPELINE,
+        format!("there is no pipeline `{given}` (no file `{}`)", crate::diag::display_path(path)),
+    )
+    .help(help)
 }
 
 fn sql_files(folder: &Path) -> Vec<PathBuf> {
@@ -162,16 +171,24 @@ fn read_catalogue(folder: &Path, errors: &mut Vec<Diagnostic>) -> Script {
     for insert in &all.inserts {
         if !insert.is_values() {
             errors.push(
-                Diagnostic::new(Code::STATEMENT, "`sql/` says what exists; an INSERT that does something belongs in `pipelines/`")
-                    .at(insert.span.clone())
-                    .help("move it to a file in pipelines/"),
+                Diagnostic::new(
+                    Code::STATEMENT,
+                    "`sql/` says what exists; an INSERT that does something belongs in `pipelines/`",
+                )
+                .at(insert.span.clone())
+                .help("move it to a file in pipelines/"),
             );
         }
     }
     all
 }
 
-fn resolve(name: String, source: &Arc<SourceText>, own: Script, catalogue: Script) -> Result<PipelineText, Vec<Diagnostic>> {
+fn resolve(
+    name: String,
+    source: &Arc<SourceText>,
+    own: Script,
+    catalogue: Script,
+) -> Result<PipelineText, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut known: BTreeMap<String, Definition> = BTreeMap::new();
     let mut add = |definition: Definition, errors: &mut Vec<Diagnostic>, replace: bool| {
@@ -197,8 +214,11 @@ fn resolve(name: String, source: &Arc<SourceText>, own: Script, catalogue: Scrip
     for definition in own.definitions {
         add(definition, &mut errors, true);
     }
-    let (constants, inserts): (Vec<_>, Vec<_>) =
-        own.inserts.into_iter().chain(catalogue.inserts).partition(|i| i.is_values() && matches!(known.get(&i.table), Some(Definition::Memory(_))));
+    let (constants, inserts): (Vec<_>, Vec<_>) = own
+        .inserts
+        .into_iter()
+        .chain(catalogue.inserts)
+        .partition(|i| i.is_values() && matches!(known.get(&i.table), Some(Definition::Memory(_))));
     if inserts.is_empty() {
         errors.push(
             Diagnostic::new(Code::NO_INSERT, format!("pipeline `{name}` does nothing: it has no INSERT INTO"))
@@ -236,9 +256,12 @@ impl Order<'_> {
     fn visit(&mut self, name: &str, at: &Span) {
         if self.open.iter().any(|n| n == name) {
             self.errors.push(
-                Diagnostic::new(Code::QUERY, format!("`{name}` is defined by itself: {} → {name}", self.open.join(" → ")))
-                    .at(at.clone())
-                    .help("a view can only read what is defined without it"),
+                Diagnostic::new(
+                    Code::QUERY,
+                    format!("`{name}` is defined by itself: {} → {name}", self.open.join(" → ")),
+                )
+                .at(at.clone())
+                .help("a view can only read what is defined without it"),
             );
             return;
         }
@@ -250,7 +273,9 @@ impl Order<'_> {
                         || "define it in this file or in sql/".to_string(),
                         |near| format!("did you mean `{near}`? it is defined at {}", self.known[near].span().place()),
                     );
-                    let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table or view `{name}`")).at(at.clone()).help(help);
+                    let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table or view `{name}`"))
+                        .at(at.clone())
+                        .help(help);
                     if !self.errors.contains(&error) {
                         self.errors.push(error);
                     }

@@ -37,7 +37,9 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-            let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else { return ControlFlow::Continue(()) };
+            let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else {
+                return ControlFlow::Continue(());
+            };
             let name = name_of(ident);
             if self.udfs.functions.iter().any(|f| f.name() == name) {
                 self.found.udfs.insert(name);
@@ -90,7 +92,10 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 if constants.is_constant(scan.table_name.table()) {
                     refuse(
                         Code::CONSTANT,
-                        format!("`{}` is a constant table, which a stream cannot be joined with or made from", scan.table_name.table()),
+                        format!(
+                            "`{}` is a constant table, which a stream cannot be joined with or made from",
+                            scan.table_name.table()
+                        ),
                         "use it in a subquery that gives one value: `(SELECT json_agg(…) FROM …)`",
                     );
                 }
@@ -100,26 +105,35 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "the embedded engine cannot aggregate a stream (GROUP BY, count, sum, …)".into(),
                 "with a window, run the pipeline on Arroyo, which can",
             ),
-            LogicalPlan::Window(_) => refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO),
+            LogicalPlan::Window(_) => {
+                refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO)
+            }
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
                 Code::REFUSED,
                 "DISTINCT over an endless stream has no end".into(),
                 "leave DISTINCT out; for UNION write UNION ALL",
             ),
-            LogicalPlan::Sort(_) => refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out"),
-            LogicalPlan::Limit(_) => refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE"),
+            LogicalPlan::Sort(_) => {
+                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out")
+            }
+            LogicalPlan::Limit(_) => {
+                refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE")
+            }
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => refuse(
                 Code::REFUSED,
                 "a query must read a table or a view, not constants alone".into(),
                 "add FROM with a table",
             ),
-            LogicalPlan::RecursiveQuery(_) => refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out"),
+            LogicalPlan::RecursiveQuery(_) => {
+                refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out")
+            }
             _ => refuse(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query".into(), ARROYO),
         }
         node.apply_expressions(|e| {
             e.apply(|e| {
-                if matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)) {
+                if matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+                {
                     refuse(
                         Code::REFUSED,
                         "a subquery inside an expression can only read constant tables".into(),
@@ -155,15 +169,21 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
         let is_projection = matches!(node, LogicalPlan::Projection(_));
         if let Some(first) = calls.first().filter(|_| !is_projection) {
             errors.push(
-                Diagnostic::new(Code::ASYNC_PLACE, format!("`{first}` is async and is called outside the list of a SELECT"))
-                    .at(at.clone())
-                    .help("call it in a view's SELECT list, and use the view's column here"),
+                Diagnostic::new(
+                    Code::ASYNC_PLACE,
+                    format!("`{first}` is async and is called outside the list of a SELECT"),
+                )
+                .at(at.clone())
+                .help("call it in a view's SELECT list, and use the view's column here"),
             );
         } else if calls.len() > 1 {
             errors.push(
-                Diagnostic::new(Code::ASYNC_PLACE, format!("one SELECT calls more than one async UDF: {}", calls.join(", ")))
-                    .at(at.clone())
-                    .help("call each in a view of its own"),
+                Diagnostic::new(
+                    Code::ASYNC_PLACE,
+                    format!("one SELECT calls more than one async UDF: {}", calls.join(", ")),
+                )
+                .at(at.clone())
+                .help("call each in a view of its own"),
             );
         }
         Ok(TreeNodeRecursion::Continue)
@@ -178,7 +198,9 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
 #[must_use]
 pub fn async_call<'a>(expr: &'a Expr, udfs: &UdfSet) -> Option<&'a str> {
     match expr {
-        Expr::ScalarFunction(ScalarFunction { func, .. }) if udfs.asynchronous.contains(func.name()) => Some(func.name()),
+        Expr::ScalarFunction(ScalarFunction { func, .. }) if udfs.asynchronous.contains(func.name()) => {
+            Some(func.name())
+        }
         _ => None,
     }
 }

@@ -41,7 +41,12 @@ impl Constants {
     ///
     /// # Errors
     /// Rows that do not fit its columns.
-    pub async fn define(&mut self, context: &SessionContext, table: &MemoryDef, rows: &[&InsertDef]) -> Result<(), Vec<Diagnostic>> {
+    pub async fn define(
+        &mut self,
+        context: &SessionContext,
+        table: &MemoryDef,
+        rows: &[&InsertDef],
+    ) -> Result<(), Vec<Diagnostic>> {
         let fields: Vec<Field> = table.columns.iter().map(super::table::ColumnDef::field).collect();
         let schema = Arc::new(Schema::new(fields));
         let mut batches = Vec::new();
@@ -67,7 +72,12 @@ impl Constants {
     ///
     /// # Errors
     /// Subqueries that cannot be worked out.
-    pub async fn fold(&self, context: &SessionContext, plan: LogicalPlan, at: &Span) -> Result<LogicalPlan, Vec<Diagnostic>> {
+    pub async fn fold(
+        &self,
+        context: &SessionContext,
+        plan: LogicalPlan,
+        at: &Span,
+    ) -> Result<LogicalPlan, Vec<Diagnostic>> {
         let failed = |e: &DataFusionError| errors::to_diagnostics(e, at);
         let mut wanted: Vec<Arc<LogicalPlan>> = Vec::new();
         plan.apply_with_subqueries(|node| {
@@ -101,8 +111,13 @@ impl Constants {
                         let values = &known[&s.subquery];
                         match values.as_slice() {
                             [one] => Ok(Transformed::yes(lit(one.clone()))),
-                            [] => Ok(Transformed::yes(lit(ScalarValue::try_from(s.subquery.schema().field(0).data_type())?))),
-                            _ => Err(DataFusionError::Plan(format!("a subquery used as a value gives {} rows", values.len()))),
+                            [] => Ok(Transformed::yes(lit(ScalarValue::try_from(
+                                s.subquery.schema().field(0).data_type(),
+                            )?))),
+                            _ => Err(DataFusionError::Plan(format!(
+                                "a subquery used as a value gives {} rows",
+                                values.len()
+                            ))),
                         }
                     }
                     Expr::InSubquery(s) if known.contains_key(&s.subquery.subquery) => {
@@ -144,11 +159,17 @@ async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<
 }
 
 /// The rows of one `INSERT … VALUES`, cast to the table's columns by position.
-async fn values(context: &SessionContext, schema: &Arc<Schema>, insert: &InsertDef) -> Result<Vec<RecordBatch>, Diagnostic> {
+async fn values(
+    context: &SessionContext,
+    schema: &Arc<Schema>,
+    insert: &InsertDef,
+) -> Result<Vec<RecordBatch>, Diagnostic> {
     let wrong = |message: String| {
-        Diagnostic::new(Code::CONSTANT, message)
-            .at(insert.table_span.clone())
-            .help(format!("`{}` has the columns {}", insert.table, schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ")))
+        Diagnostic::new(Code::CONSTANT, message).at(insert.table_span.clone()).help(format!(
+            "`{}` has the columns {}",
+            insert.table,
+            schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ")
+        ))
     };
     let statement = DfStatement::Statement(Box::new(Statement::Query(insert.query.clone())));
     let rows = async {
@@ -163,15 +184,29 @@ async fn values(context: &SessionContext, schema: &Arc<Schema>, insert: &InsertD
     let mut result = Vec::new();
     for batch in batches {
         if batch.num_columns() != schema.fields().len() {
-            return Err(wrong(format!("a row of `{}` has {} values, not {}", insert.table, batch.num_columns(), schema.fields().len())));
+            return Err(wrong(format!(
+                "a row of `{}` has {} values, not {}",
+                insert.table,
+                batch.num_columns(),
+                schema.fields().len()
+            )));
         }
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (column, field) in batch.columns().iter().zip(schema.fields()) {
-            let cast = cast_with_options(column, field.data_type(), &strict)
-                .map_err(|e| wrong(format!("column `{}` of `{}`: {}", field.name(), insert.table, errors::in_sql_words(&e.to_string()))))?;
+            let cast = cast_with_options(column, field.data_type(), &strict).map_err(|e| {
+                wrong(format!(
+                    "column `{}` of `{}`: {}",
+                    field.name(),
+                    insert.table,
+                    errors::in_sql_words(&e.to_string())
+                ))
+            })?;
             columns.push(cast);
         }
-        result.push(RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| wrong(errors::in_sql_words(&e.to_string())))?);
+        result.push(
+            RecordBatch::try_new(Arc::clone(schema), columns)
+                .map_err(|e| wrong(errors::in_sql_words(&e.to_string())))?,
+        );
     }
     Ok(result)
 }

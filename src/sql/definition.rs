@@ -140,11 +140,16 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
 
 fn first_words(statement: &Statement) -> String {
     let text = statement.to_string();
-    let words: Vec<_> = text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
+    let words: Vec<_> =
+        text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
     if words.is_empty() { text.split_whitespace().next().unwrap_or_default().to_string() } else { words.join(" ") }
 }
 
-fn object_name(source: &Arc<SourceText>, name: &ast::ObjectName, statement: &Span) -> Result<(String, Span), Diagnostic> {
+fn object_name(
+    source: &Arc<SourceText>,
+    name: &ast::ObjectName,
+    statement: &Span,
+) -> Result<(String, Span), Diagnostic> {
     match name.0.as_slice() {
         [part] => match part.as_ident() {
             Some(ident) => Ok((name_of(ident), to_span(source, ident.span).unwrap_or_else(|| statement.clone()))),
@@ -168,9 +173,12 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
     }
     if let Some(constraint) = table.constraints.first() {
         errors.push(
-            Diagnostic::new(Code::UNSUPPORTED, format!("the embedded engine has no table constraints (`{constraint}`)"))
-                .at(span.clone())
-                .help("remove it, or run the pipeline on Arroyo"),
+            Diagnostic::new(
+                Code::UNSUPPORTED,
+                format!("the embedded engine has no table constraints (`{constraint}`)"),
+            )
+            .at(span.clone())
+            .help("remove it, or run the pipeline on Arroyo"),
         );
     }
     let mut columns = Vec::new();
@@ -204,7 +212,8 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
     for option in options.into_iter().flatten() {
         match read_option(source, option, &span) {
             Ok(entry) if entries.iter().any(|e| e.key == entry.key) => errors.push(
-                Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` is given twice", entry.key)).at(entry.key_span),
+                Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` is given twice", entry.key))
+                    .at(entry.key_span),
             ),
             Ok(entry) => entries.push(entry),
             Err(error) => errors.push(error),
@@ -223,9 +232,9 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
     let name = name_of(&column.name);
     let span = to_span(source, column.name.span).unwrap_or_else(|| table.clone());
     let data_type = types::to_arrow(&column.data_type).map_err(|message| {
-        Diagnostic::new(Code::COLUMN_TYPE, format!("column `{name}`: {message}"))
-            .at(span.clone())
-            .help("types are TEXT, BYTEA, BOOLEAN, INT, BIGINT, DOUBLE, TIMESTAMP, DATE, DECIMAL, JSON, STRUCT<…> and T[]")
+        Diagnostic::new(Code::COLUMN_TYPE, format!("column `{name}`: {message}")).at(span.clone()).help(
+            "types are TEXT, BYTEA, BOOLEAN, INT, BIGINT, DOUBLE, TIMESTAMP, DATE, DECIMAL, JSON, STRUCT<…> and T[]",
+        )
     })?;
     let mut result = ColumnDef {
         name,
@@ -248,9 +257,12 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
                 result.kind = ColumnKind::Generated(expr.to_string());
             }
             other => {
-                return Err(Diagnostic::new(Code::UNSUPPORTED, format!("column `{}`: `{other}` is not supported", result.name))
-                    .at(result.span)
-                    .help("a column can be NOT NULL, METADATA FROM '…' or GENERATED ALWAYS AS (…)"));
+                return Err(Diagnostic::new(
+                    Code::UNSUPPORTED,
+                    format!("column `{}`: `{other}` is not supported", result.name),
+                )
+                .at(result.span)
+                .help("a column can be NOT NULL, METADATA FROM '…' or GENERATED ALWAYS AS (…)"));
             }
         }
     }

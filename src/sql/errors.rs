@@ -42,7 +42,8 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
     let column_place = |c: &Column| c.spans().first().and_then(|s| place(at, s));
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let tables: Vec<&str> = valid_fields.iter().filter_map(|c| c.relation.as_ref().map(|r| r.table())).collect();
+            let tables: Vec<&str> =
+                valid_fields.iter().filter_map(|c| c.relation.as_ref().map(|r| r.table())).collect();
             let from = match (&field.relation, tables.first()) {
                 (Some(relation), _) => format!(" in `{}`", relation.table()),
                 (None, Some(first)) if tables.iter().all(|t| t == first) => format!(" in `{first}`"),
@@ -71,6 +72,13 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
     }
 }
 
+/// What a UDF said of its arguments, out of the planner's error that wraps it.
+#[must_use]
+pub fn argument_error(planner: &str) -> Option<&str> {
+    let (_, said) = planner.split_once("user-defined coercion failed with: Error during planning: ")?;
+    Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
+}
+
 fn plain(message: &str, at: &Span) -> Diagnostic {
     const PREFIXES: [&str; 8] = [
         "Error during planning: ",
@@ -91,11 +99,16 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
             .at(at.clone())
             .help("give each a name of its own: `… AS name`");
     }
+    let rest = argument_error(rest).unwrap_or(rest);
     let first = rest.lines().next().unwrap_or(rest).trim();
     let first = first.strip_suffix(" You might need to add explicit type casts.").unwrap_or(first);
-    let is_type = ["coerce", "coercion", "type", "cast", "Cast"].iter().any(|w| first.contains(w));
+    let is_type = ["coerce", "coercion", "type", "cast", "Cast", "argument"].iter().any(|w| first.contains(w));
     let code = if is_type { Code::TYPE_MISMATCH } else { Code::QUERY };
-    let help = if is_type { "convert one side with CAST(… AS …) or TRY_CAST(… AS …)" } else { "see the statement marked above" };
+    let help = if is_type {
+        "convert one side with CAST(… AS …) or TRY_CAST(… AS …)"
+    } else {
+        "see the statement marked above"
+    };
     Diagnostic::new(code, in_sql_words(first)).at(at.clone()).help(help)
 }
 

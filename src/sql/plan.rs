@@ -100,12 +100,16 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
             }
             Definition::Memory(memory) if planner.constants.is_constant(&memory.name) => {}
             Definition::Memory(memory) => {
-                let as_table = TableDef { name: memory.name, span: memory.span, columns: memory.columns, options: Vec::new() };
+                let as_table =
+                    TableDef { name: memory.name, span: memory.span, columns: memory.columns, options: Vec::new() };
                 planner.register(&as_table.name, &as_table.schema());
                 memory_columns.insert(as_table.name.clone(), as_table);
             }
             Definition::View(view) => {
-                let plan = planner.query(&view.query, &view.span).await.and_then(|plan| planner.rename(plan, &view.columns, &view.span));
+                let plan = planner
+                    .query(&view.query, &view.span)
+                    .await
+                    .and_then(|plan| planner.rename(plan, &view.columns, &view.span));
                 match plan {
                     Some(plan) => {
                         planner.register(&view.name, plan.schema().as_arrow());
@@ -130,9 +134,12 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
             let relation = Relation { plan, span: table.span.clone() };
             if relations.insert(insert.table.clone(), relation).is_some() {
                 planner.errors.push(
-                    Diagnostic::new(Code::QUERY, format!("memory table `{}` is filled by more than one INSERT", insert.table))
-                        .at(insert.table_span.clone())
-                        .help("put the queries together with UNION ALL"),
+                    Diagnostic::new(
+                        Code::QUERY,
+                        format!("memory table `{}` is filled by more than one INSERT", insert.table),
+                    )
+                    .at(insert.table_span.clone())
+                    .help("put the queries together with UNION ALL"),
                 );
             }
         } else {
@@ -237,7 +244,8 @@ impl Planner {
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
         // Only rules that keep the plan's shape: filters and projections stay where the author put them, and what is
         // computed twice in one row is computed once.
-        let rules = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(CommonSubexprEliminate::new())]);
+        let rules =
+            Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(CommonSubexprEliminate::new())]);
         rules.optimize(plan, &state, |_, _| {})
     }
 
@@ -249,8 +257,11 @@ impl Planner {
         let columns = plan.schema().columns();
         if columns.len() != names.len() {
             self.errors.push(
-                Diagnostic::new(Code::INSERT_COLUMNS, format!("the view names {} columns, its SELECT has {}", names.len(), columns.len()))
-                    .at(at.clone()),
+                Diagnostic::new(
+                    Code::INSERT_COLUMNS,
+                    format!("the view names {} columns, its SELECT has {}", names.len(), columns.len()),
+                )
+                .at(at.clone()),
             );
             return None;
         }
@@ -274,9 +285,16 @@ impl Planner {
         let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
         if !insert.columns.is_empty() && insert.columns != names {
             self.errors.push(
-                Diagnostic::new(Code::INSERT_COLUMNS, format!("INSERT INTO `{}` goes by position; its list of columns must be ({})", table.name, names.join(", ")))
-                    .at(insert.table_span.clone())
-                    .help("leave the list out, and put the values in the table's order"),
+                Diagnostic::new(
+                    Code::INSERT_COLUMNS,
+                    format!(
+                        "INSERT INTO `{}` goes by position; its list of columns must be ({})",
+                        table.name,
+                        names.join(", ")
+                    ),
+                )
+                .at(insert.table_span.clone())
+                .help("leave the list out, and put the values in the table's order"),
             );
             return None;
         }
@@ -289,7 +307,11 @@ impl Planner {
                     format!("`{}` has {} columns, but {} are given", table.name, names.len(), columns.len()),
                 )
                 .at(insert.table_span.clone())
-                .help(format!("it takes ({}); the SELECT gives ({})", names.join(", "), given.join(", "))),
+                .help(format!(
+                    "it takes ({}); the SELECT gives ({})",
+                    names.join(", "),
+                    given.join(", ")
+                )),
             );
             return None;
         }
@@ -330,7 +352,10 @@ impl Planner {
     fn not_a_table(&mut self, insert: &InsertDef) {
         let constant = self.constants.is_constant(&insert.table);
         let (message, help) = if constant {
-            (format!("`{}` is a constant table: its rows are in VALUES", insert.table), "give the table a connector, or another name")
+            (
+                format!("`{}` is a constant table: its rows are in VALUES", insert.table),
+                "give the table a connector, or another name",
+            )
         } else {
             (format!("`{}` is a view, which cannot be inserted into", insert.table), "INSERT INTO a table")
         };
@@ -354,7 +379,8 @@ impl Planner {
             .collect();
         let text = format!("SELECT {} FROM \"{}\"", list.join(", "), table.name.replace('"', "\"\""));
         let plan = self.context.state().create_logical_plan(&text).await;
-        let _registered_whole_later = self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
+        let _registered_whole_later =
+            self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
         let plan = match plan.and_then(|plan| self.analyze(plan)) {
             Ok(plan) => plan,
             Err(error) => {

@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn statements_know_where_they_stand() {
-        let source = SourceText::new("a.sql", "-- first\nCREATE VIEW v AS SELECT 1; \n\n/* x; */ INSERT INTO t SELECT ';' FROM v");
+        let source = SourceText::new(
+            "a.sql",
+            "-- first\nCREATE VIEW v AS SELECT 1; \n\n/* x; */ INSERT INTO t SELECT ';' FROM v",
+        );
         let statements = parse(&source).unwrap();
         let texts: Vec<_> = statements.iter().map(|s| s.span.text()).collect();
         assert_eq!(texts, ["CREATE VIEW v AS SELECT 1", "INSERT INTO t SELECT ';' FROM v"]);
@@ -130,7 +133,10 @@ mod tests {
 
     #[test]
     fn every_wrong_statement_is_reported() {
-        let source = SourceText::new("a.sql", "SELEC 1;\nSELECT a FROM t;\nINSERT INTO t SELECT (1 FROM t;\nCREATE VIEW v SELECT 1");
+        let source = SourceText::new(
+            "a.sql",
+            "SELEC 1;\nSELECT a FROM t;\nINSERT INTO t SELECT (1 FROM t;\nCREATE VIEW v SELECT 1",
+        );
         let errors = parse(&source).unwrap_err();
         insta::assert_snapshot!(to_text(&errors, Style::Plain), @r"
         error[S001]: expected an SQL statement, found `SELEC`

@@ -111,21 +111,22 @@ impl ScalarUDFImpl for HostedUdf {
 /// Whether a value is cast without asking: only where nothing can be lost and no row can fail, as in Arroyo.
 fn fits(given: &DataType, takes: &DataType) -> bool {
     use DataType as T;
-    match (given, takes) {
-        (T::Null, _) => true,
-        (T::Dictionary(_, value), _) => fits(value, takes),
-        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
-        (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
-        (T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..), T::Float32 | T::Float64) => true,
-        (given, T::Float64) if given.is_integer() => true,
-        (given, T::Float32) if given.is_integer() => true,
-        (T::Float16 | T::Float32, T::Float64) | (T::Float16, T::Float32) => true,
-        (T::Int8, T::Int16 | T::Int32 | T::Int64) => true,
-        (T::Int16, T::Int32 | T::Int64) => true,
-        (T::Int32, T::Int64) => true,
-        (T::UInt8, T::UInt16 | T::UInt32 | T::UInt64 | T::Int16 | T::Int32 | T::Int64) => true,
-        (T::UInt16, T::UInt32 | T::UInt64 | T::Int32 | T::Int64) => true,
-        (T::UInt32, T::UInt64 | T::Int64) => true,
-        (given, takes) => given == takes,
+    if let T::Dictionary(_, value) = given {
+        return fits(value, takes);
+    }
+    let is_decimal = matches!(given, T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..));
+    match takes {
+        _ if *given == T::Null || given == takes => true,
+        T::Utf8 => given.is_string(),
+        T::Binary => matches!(given, T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)),
+        T::Float64 => given.is_integer() || given.is_floating() || is_decimal,
+        T::Float32 => given.is_integer() || *given == T::Float16 || is_decimal,
+        T::Int64 => matches!(given, T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16 | T::UInt32),
+        T::Int32 => matches!(given, T::Int8 | T::Int16 | T::UInt8 | T::UInt16),
+        T::Int16 => matches!(given, T::Int8 | T::UInt8),
+        T::UInt64 => matches!(given, T::UInt8 | T::UInt16 | T::UInt32),
+        T::UInt32 => matches!(given, T::UInt8 | T::UInt16),
+        T::UInt16 => *given == T::UInt8,
+        _ => false,
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use proc_macro2::LineColumn;
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
+use syn::parse::ParseBuffer;
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, GenericParam, Item, ItemFn, LitInt, LitStr, Meta, ReturnType};
 
@@ -109,17 +110,19 @@ pub fn discover(dir: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
         match source {
             Err(more) => errors.extend(more),
             // SQL does not tell `Score` from `score` unless it is quoted, and some file systems never do.
-            Ok(source) => match names.get(&source.name.to_lowercase()) {
-                Some(&first) => errors.push(
-                    Diagnostic::new(Code::UDF_SOURCE, format!("`{}` is defined twice", source.name))
-                        .at(source.name_span.clone())
-                        .help(format!("rename one: the other is in {}", sources[first].name_span.place())),
-                ),
-                None => {
+            Ok(source) => {
+                if let Some(&first) = names.get(&source.name.to_lowercase()) {
+                    let first = &sources[first].name_span;
+                    errors.push(
+                        Diagnostic::new(Code::UDF_SOURCE, format!("`{}` is defined twice", source.name))
+                            .at(source.name_span.clone())
+                            .help(format!("rename one: the other is in {}", first.place())),
+                    );
+                } else {
                     names.insert(source.name.to_lowercase(), sources.len());
                     sources.push(source);
                 }
-            },
+            }
         }
     }
     if errors.is_empty() { Ok(sources) } else { Err(errors) }
@@ -258,7 +261,7 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
         "unordered" => options.ordered = false,
         "allowed_in_flight" => {
             let expected = "a whole number from 1 to 1000000";
-            let literal: LitInt = meta.value().and_then(|v| v.parse()).map_err(|e| value(expected, &e))?;
+            let literal: LitInt = meta.value().and_then(ParseBuffer::parse).map_err(|e| value(expected, &e))?;
             options.allowed_in_flight = literal
                 .base10_parse::<u32>()
                 .ok()
@@ -267,7 +270,7 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
         }
         "timeout" => {
             let expected = "a time above zero: a whole number and `ms`, `s`, `m` or `h`";
-            let literal: LitStr = meta.value().and_then(|v| v.parse()).map_err(|e| value(expected, &e))?;
+            let literal: LitStr = meta.value().and_then(ParseBuffer::parse).map_err(|e| value(expected, &e))?;
             options.timeout =
                 duration(&literal.value()).ok_or_else(|| value(expected, &syn::Error::new(literal.span(), "")))?;
         }
@@ -335,7 +338,7 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
     for argument in &function.sig.inputs {
         match argument {
             FnArg::Typed(argument) => {
-                args.push(read(&argument.ty, Position::Argument).unwrap_or_else(|()| unknown.clone()))
+                args.push(read(&argument.ty, Position::Argument).unwrap_or_else(|()| unknown.clone()));
             }
             FnArg::Receiver(this) => receiver = Some(this.span()),
         }

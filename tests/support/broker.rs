@@ -218,7 +218,12 @@ impl Broker {
     pub fn partitions(&self, topic: &str) -> usize {
         let client: BaseConsumer = self.config().create().expect("a client");
         let Ok(metadata) = client.fetch_metadata(Some(topic), Duration::from_secs(5)) else { return 0 };
-        metadata.topics().iter().flat_map(|t| t.partitions()).filter(|p| p.leader() >= 0).count()
+        metadata
+            .topics()
+            .iter()
+            .flat_map(rdkafka::metadata::MetadataTopic::partitions)
+            .filter(|p| p.leader() >= 0)
+            .count()
     }
 
     /// Publishes values without keys and waits until all are acknowledged.
@@ -246,7 +251,7 @@ impl Broker {
                 producer.poll(Duration::from_millis(10));
             }
         }
-        producer.flush(Duration::from_secs(60)).expect("acknowledgements");
+        producer.flush(Duration::from_mins(1)).expect("acknowledgements");
     }
 
     /// Publishes tombstones.
@@ -258,12 +263,12 @@ impl Broker {
                 .map_err(|(error, _)| error)
                 .expect("a tombstone");
         }
-        producer.flush(Duration::from_secs(60)).expect("acknowledgements");
+        producer.flush(Duration::from_mins(1)).expect("acknowledgements");
     }
 
     /// Everything in a topic, by partition and offset, once there are `count` messages; fails after a minute.
     pub fn consume(&self, topic: &str, count: usize) -> Vec<Received> {
-        let mut all = self.consume_until(topic, Duration::from_secs(60), |received| received.len() >= count);
+        let mut all = self.consume_until(topic, Duration::from_mins(1), |received| received.len() >= count);
         all.sort_by_key(|m| (m.partition, m.offset));
         all
     }
@@ -360,7 +365,7 @@ impl From<OwnedMessage> for Received {
 
 /// Polls until it holds; fails after a minute.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(50));

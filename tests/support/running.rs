@@ -120,7 +120,7 @@ impl Running {
 
     /// Takes at least so many rows, and gives them with what delivers them; fails after a minute.
     pub fn take(&self, count: usize) -> (Vec<Row>, Vec<Lineage>) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let (mut taken, mut lineages) = (Vec::new(), Vec::new());
         while taken.len() < count {
             assert!(Instant::now() < deadline, "{} of {count} rows came", taken.len());
@@ -132,11 +132,18 @@ impl Running {
         (taken, lineages)
     }
 
-    /// Takes so many rows and delivers them.
+    /// Takes at least so many rows and delivers each batch as it comes; fails after a minute.
     pub fn deliver(&self, count: usize) -> Vec<Row> {
-        let (rows, lineages) = self.take(count);
-        lineages.into_iter().for_each(Lineage::deliver);
-        rows
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            assert!(Instant::now() < deadline, "{} of {count} rows came", taken.len());
+            if let Some((rows, lineage)) = self.batch(Duration::from_millis(200)) {
+                taken.extend(rows);
+                lineage.deliver();
+            }
+        }
+        taken
     }
 
     /// Says that nothing comes for a while.

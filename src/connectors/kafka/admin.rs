@@ -1,6 +1,7 @@
 //! What happens before a row flows: the broker is reached, the topic is found or made, and the place where a consumer
 //! group begins is written to the group. All of it blocks and is bounded; none of it runs on an async thread.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -15,7 +16,7 @@ use crate::connectors::ConnectorError;
 use crate::diag::Code;
 
 /// One request; short, so that reasons are looked at in between.
-const REQUEST: Duration = Duration::from_millis(1000);
+const REQUEST: Duration = Duration::from_secs(1);
 /// How long a topic that was created may take to appear.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -116,7 +117,9 @@ fn reach<C: HasEvents>(client: &BaseConsumer<C>, connection: &Connection) -> Res
                 };
                 match topic.error() {
                     None if !topic.partitions().is_empty() => {
-                        return Ok(Some(topic.partitions().iter().map(|p| p.id()).collect()));
+                        return Ok(Some(
+                            topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect(),
+                        ));
                     }
                     Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => return Ok(None),
                     Some(error) if is_lasting(error.into()) => return Err(refused_topic(connection, error.into())),
@@ -318,4 +321,28 @@ fn settle_once<C: HasEvents>(
         )) => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Where each partition ends now.
+///
+/// # Errors
+/// When the broker does not say.
+pub fn ends<C: HasEvents>(
+    client: &BaseConsumer<C>,
+    connection: &Connection,
+    partitions: &[i32],
+) -> Result<HashMap<i32, i64>, ConnectorError> {
+    let patience = connection.connect_timeout();
+    let end = |partition: &i32| {
+        let (_, end) = client.fetch_watermarks(&connection.topic, *partition, patience).map_err(|error| {
+            let (topic, table) = (&connection.topic, &connection.table);
+            let reason = connection.secrets.redact(&error.to_string());
+            ConnectorError::new(
+                Code::BROKER,
+                format!("cannot find out where topic `{topic}` (table `{table}`) ends: {reason}"),
+            )
+        })?;
+        Ok((*partition, end))
+    };
+    partitions.iter().map(end).collect()
 }

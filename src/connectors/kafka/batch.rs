@@ -67,6 +67,11 @@ impl RowBuilder {
         Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns }
     }
 
+    /// How many bad messages the format has dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.decoder.dropped()
+    }
+
     /// The rows of some messages, up to the first that is bad.
     ///
     /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what the format drops.

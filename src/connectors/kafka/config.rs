@@ -41,6 +41,13 @@ pub const OPTIONS: &[OptionDoc] = &[
     )
     .default("read_committed")
     .choices(&["read_committed", "read_uncommitted"]),
+    option(
+        "baton.scan.bounded.mode",
+        "With `latest-offset` the source ends when it has read what the topic held at the start, and with it a pipeline \
+         that reads nothing else.",
+    )
+    .default("unbounded")
+    .choices(&["unbounded", "latest-offset"]),
     option("sink.commit_mode", "How rows are delivered. `exactly_once` is not available in the embedded engine yet.")
         .default("at_least_once")
         .choices(&["at_least_once", "exactly_once"]),
@@ -60,6 +67,10 @@ pub const OPTIONS: &[OptionDoc] = &[
     option("auth.mechanism", "With `sasl`: the mechanism.").choices(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
     option("auth.username", "With `sasl`: the user."),
     option("auth.password", "With `sasl`: the password. Take it from the environment: `${KAFKA_PASSWORD}`."),
+    option(
+        "connection_profile",
+        "A profile in a cluster of Arroyo. The embedded engine has none: write its settings into the table.",
+    ),
     option("auth.region", "With `aws_msk_iam`, which the embedded engine does not have."),
     option(
         "client_configs",
@@ -160,6 +171,8 @@ pub struct SourceConfig {
     pub connection: Connection,
     /// Where to begin.
     pub start: Start,
+    /// Whether it ends with what the topic holds at the start.
+    pub bounded: bool,
     /// Its format.
     pub format: Format,
     /// The table.
@@ -368,6 +381,7 @@ impl SourceConfig {
         let group_id = reader.optional("source.group_id");
         let group_id_prefix = reader.optional("source.group_id_prefix");
         let read_mode = reader.optional("source.read_mode");
+        let bounded = reader.optional("baton.scan.bounded.mode").as_deref() == Some("latest-offset");
         let format = Format::read(&mut reader, Direction::Source);
         check_metadata(&mut reader);
         reader.finish()?;
@@ -384,7 +398,7 @@ impl SourceConfig {
             ("group", Some("error" | "none")) => Start::Refuse,
             _ => Start::Latest,
         };
-        Ok(Self { connection, start, format, table: table.clone(), group_id, group_id_prefix, read_mode })
+        Ok(Self { connection, start, bounded, format, table: table.clone(), group_id, group_id_prefix, read_mode })
     }
 
     /// The consumer group of this table in a pipeline.
@@ -429,7 +443,8 @@ impl SourceConfig {
         let fixed = [
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "false"),
+            // The only word that what a bounded source has to read ends in offsets that hold no message.
+            ("enable.partition.eof", if self.bounded { "true" } else { "false" }),
             ("isolation.level", self.read_mode.as_str()),
             ("auto.offset.reset", reset),
         ];

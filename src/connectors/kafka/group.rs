@@ -104,6 +104,11 @@ impl Group {
         }
     }
 
+    /// The partitions that are read now.
+    pub fn assigned(&self) -> Vec<i32> {
+        self.partitions().reading.keys().copied().collect()
+    }
+
     /// Whether a stretch is still being read.
     pub fn is_current(&self, partition: i32, stretch: u64) -> bool {
         self.partitions().reading.get(&partition).is_some_and(|reading| reading.stretch == stretch)
@@ -259,20 +264,18 @@ impl ConsumerContext for Group {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Err(error) => self.not_committed(&error, numbers(offsets)),
-            Ok(()) => {
-                self.events.up();
-                for element in offsets.elements() {
-                    let partition = element.partition();
-                    if let Err(error) = element.error() {
-                        self.not_committed(&error, [partition]);
-                    } else if let (Offset::Offset(offset), Some(reading)) =
-                        (element.offset(), self.partitions().reading.get_mut(&partition))
-                    {
-                        reading.committed = Some(offset);
-                    }
-                }
+        if let Err(error) = result {
+            return self.not_committed(&error, numbers(offsets));
+        }
+        self.events.up();
+        for element in offsets.elements() {
+            let partition = element.partition();
+            if let Err(error) = element.error() {
+                self.not_committed(&error, [partition]);
+            } else if let Offset::Offset(offset) = element.offset()
+                && let Some(reading) = self.partitions().reading.get_mut(&partition)
+            {
+                reading.committed = Some(offset);
             }
         }
     }

@@ -148,9 +148,9 @@ impl Sink for KafkaSink {
             return Ok(());
         }
         let keys = self.column(&batch, self.key, &DataType::Binary)?;
-        let keys = keys.as_ref().map(|keys| keys.as_binary::<i32>());
+        let keys = keys.as_ref().map(AsArray::as_binary::<i32>);
         let timestamps = self.column(&batch, self.timestamp, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
-        let timestamps = timestamps.as_ref().map(|t| t.as_primitive::<TimestampMillisecondType>());
+        let timestamps = timestamps.as_ref().map(AsArray::as_primitive::<TimestampMillisecondType>);
         let rows = self.encoder.encode(&batch).map_err(|error| self.error(&error))?;
         let acknowledgements = self.outstanding.begin(batch.num_rows(), lineage);
         for (row, payload) in rows.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! A topic as a source: polls, gathers what is there into micro-batches, holds back when too much is in flight, and
 //! commits what is delivered.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use crate::diag::Code;
 const IDLE: Duration = Duration::from_millis(100);
 /// How often offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// How often dropped messages are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What one micro-batch holds at most; one message may be larger.
 const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -71,6 +74,28 @@ struct Reader {
     rows: RowBuilder,
     context: OpenContext,
     last_commit: Instant,
+    /// How many dropped messages were reported, and when.
+    dropped: (u64, Option<Instant>),
+    bound: Option<Bound>,
+}
+
+/// How far a bounded source reads.
+struct Bound {
+    /// One past the last offset of each partition, as it was at the start.
+    ends: HashMap<i32, i64>,
+    /// Partitions that are read so far.
+    done: HashSet<i32>,
+}
+
+impl Bound {
+    /// Whether a message is part of what is to be read.
+    fn takes(&mut self, partition: i32, offset: i64) -> bool {
+        let end = self.ends.get(&partition).copied().unwrap_or(0);
+        if offset + 1 >= end {
+            self.done.insert(partition);
+        }
+        offset < end
+    }
 }
 
 /// A message, and the stretch of its partition that it belongs to.
@@ -83,6 +108,8 @@ struct Taken<'c> {
 enum End {
     /// A stop was asked for.
     Stop,
+    /// A bounded source has read what it had to.
+    Finished,
     /// The pipeline failed elsewhere.
     Stopped,
     Failed(ConnectorError),
@@ -106,12 +133,18 @@ impl KafkaSource {
             .map_err(|error| admin::bad_settings(connection, &error))?;
         let partitions = admin::ensure_topic(&consumer, connection, &context.pipeline, context.create_topics)?;
         admin::settle_start(&consumer, connection, &config.group(&context.pipeline), &partitions, config.start)?;
+        let bound = match config.bounded {
+            true => Some(Bound { ends: admin::ends(&consumer, connection, &partitions)?, done: HashSet::new() }),
+            false => None,
+        };
         let reader = Reader {
             table: connection.table.clone(),
             topic: connection.topic.clone(),
             rows: RowBuilder::new(&config.format, &config.table),
             context,
             last_commit: Instant::now(),
+            dropped: (0, None),
+            bound,
         };
         Ok(Self { consumer, reader })
     }
@@ -125,12 +158,15 @@ impl Source for KafkaSource {
             return Err(reader.error(Code::SOURCE_FAILED, format!("cannot be subscribed to: {error}")));
         }
         let end = reader.read(&consumer, output);
+        if matches!(end, End::Finished) {
+            reader.finish(&consumer);
+        }
         // After a failure elsewhere nothing more will be delivered.
         let wait = if matches!(end, End::Stopped) { Duration::ZERO } else { reader.context.drain_timeout };
         reader.wind_down(&consumer, wait);
         leave(consumer, &topic);
         match end {
-            End::Stop | End::Stopped => Ok(()),
+            End::Stop | End::Finished | End::Stopped => Ok(()),
             End::Failed(error) => Err(error),
         }
     }
@@ -145,11 +181,31 @@ impl Reader {
             if let Err(end) = self.step(consumer, output, IDLE) {
                 return end;
             }
+            if self.is_read(consumer) {
+                return End::Finished;
+            }
             if !self.has_room(1)
                 && let Err(end) = self.hold_back(consumer, output)
             {
                 return end;
             }
+        }
+    }
+
+    /// Whether a bounded source has read what it had to, of the partitions that it shares in.
+    fn is_read(&self, consumer: &BaseConsumer<Group>) -> bool {
+        let Some(bound) = &self.bound else { return false };
+        let assigned = consumer.context().assigned();
+        !assigned.is_empty() && assigned.iter().all(|partition| bound.done.contains(partition))
+    }
+
+    /// Waits, however long it takes, for what a bounded source gave out; a stop ends the wait.
+    fn finish(&mut self, consumer: &BaseConsumer<Group>) {
+        consumer.context().hold(consumer);
+        let ledger = Arc::clone(&self.context.ledger);
+        while !self.context.stop.is_set() && !ledger.wait_until(IDLE, |tracker| tracker.rows_in_flight() == 0) {
+            while consumer.poll(Duration::ZERO).is_some() {}
+            self.commit_when_due(consumer);
         }
     }
 
@@ -163,12 +219,21 @@ impl Reader {
                 // Nothing more is there now, or a rebalance was answered.
                 None => break,
                 Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(bound) = &mut self.bound {
+                        bound.done.insert(partition);
+                    }
+                    continue;
+                }
                 Some(Err(error)) => {
                     self.pass_on(consumer, &mut gathered, output)?;
                     return self.trouble(consumer, &error).map_err(End::Failed);
                 }
             };
             let (partition, offset) = (message.partition(), message.offset());
+            if self.bound.as_mut().is_some_and(|bound| !bound.takes(partition, offset)) {
+                continue;
+            }
             let mut arrival = consumer.context().arrived(partition, offset);
             if arrival == Arrival::Back {
                 tracing::warn!(
@@ -204,6 +269,7 @@ impl Reader {
         }
         let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
         let (rows, bad) = self.rows.rows(&messages);
+        self.report_dropped();
         // What comes before a bad message is delivered and committed; it and what follows is not.
         let good = match &bad {
             Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
@@ -222,6 +288,15 @@ impl Reader {
         match bad {
             Some(bad) => Err(End::Failed(self.bad_data(&messages, &bad))),
             None => Ok(()),
+        }
+    }
+
+    /// Says how many bad messages `bad_data = 'drop'` has dropped: at once for the first, then now and then.
+    fn report_dropped(&mut self) {
+        let (total, (reported, last)) = (self.rows.dropped(), self.dropped);
+        if total > reported && last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            self.dropped = (total, Some(Instant::now()));
+            tracing::warn!(target: "kafka", topic = %self.topic, total, "messages that cannot be read are dropped");
         }
     }
 

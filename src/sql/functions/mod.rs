@@ -8,6 +8,7 @@ mod clock;
 mod json_operators;
 mod json_path;
 mod json_values;
+mod lists;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,10 @@ pub fn register(context: &SessionContext) {
         debug_assert_eq!(name, function.name(), "a second name of a function cannot be its only one");
         context.register_udf(ScalarUDF::new_from_impl(FirstNameOnly(Arc::clone(function))));
     }
+    if let Some(array_has) = all.get("array_has") {
+        context.register_udf(lists::array_has(Arc::clone(array_has)));
+    }
+    context.add_analyzer_rule(Arc::new(lists::UnnestKeepsNulls));
     // A clone of a context shares its state.
     let mut registry = context.clone();
     // Both fail only for a registry that does not plan.

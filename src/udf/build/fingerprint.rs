@@ -124,7 +124,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
 /// SHA-256 of parts, in hexadecimal.
 pub(super) fn hex_digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     hex(&hash.finalize())
 }
 
@@ -134,4 +136,44 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceText;
+
+    #[test]
+    fn inputs_change_with_what_a_library_is_made_from_and_with_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let inputs = |body: &str| {
+            let text =
+                format!("/*\n[dependencies]\na = {{ path = \"a\" }}\n*/\n#[udf] fn f(x: i64) -> i64 {{ {body} }}");
+            let path = dir.path().join("f.rs");
+            let source = crate::udf::parse(&path, &SourceText::new("f.rs", text)).unwrap();
+            Inputs::of(&Places::new(dir.path()), &source).digest
+        };
+        write("a/Cargo.toml", "[dependencies]\nb = { path = \"../b\" }\n");
+        write("a/src/lib.rs", "");
+        write("b/Cargo.toml", "[dependencies]\na = { path = \"../a\" }\n");
+        let mut seen = vec![inputs("x"), inputs("x + 1")];
+        write("a/src/lib.rs", "// edited");
+        seen.push(inputs("x"));
+        write("b/src/lib.rs", "// of a dependency's dependency");
+        seen.push(inputs("x"));
+        write("udfs.lock", "# locked");
+        seen.push(inputs("x"));
+        for (i, digest) in seen.iter().enumerate() {
+            assert!(!seen[..i].contains(digest), "step {i} went unnoticed");
+        }
+        write("a/target/release/a.d", "compiled");
+        write("a/.git/HEAD", "ref");
+        write("README.md", "no input");
+        assert_eq!(seen.last(), Some(&inputs("x")));
+    }
 }

@@ -34,8 +34,9 @@ impl<'a> Messages<'a> {
         let spans = said["spans"].as_array().map(Vec::as_slice).unwrap_or_default();
         let primary = spans.iter().find(|s| s["is_primary"] == true).or(spans.first());
         let place = primary.and_then(|span| self.place(span, source));
+        // A label with names in it says more than the message; one without says it again.
         let label =
-            primary.and_then(|s| s["label"].as_str()).filter(|label| !label.is_empty() && !text.contains(label));
+            primary.and_then(|s| s["label"].as_str()).filter(|label| label.contains('`') && !text.contains(label));
         let text = if source.is_none() && primary.is_none() {
             format!("`{target}` does not compile: {text}")
         } else {
@@ -83,17 +84,21 @@ impl<'a> Messages<'a> {
         if said.iter().any(|l| l.starts_with("linker `") && l.contains("not found")) {
             return no_linker(said.first().copied().unwrap_or_default());
         }
-        let culprit =
-            self.sources.iter().filter(|s| mentions(&said, &crate_name(&s.name))).max_by_key(|s| s.name.len());
+        let culprit = self
+            .sources
+            .iter()
+            .filter(|s| mentions(&said, &crate_name(&s.name)) || mentions(&said, &format!("crates/{}", s.name)))
+            .max_by_key(|s| s.name.len());
         let places = culprit.map(|source| {
             let comment = source.dependencies_span.as_ref();
-            comment.and_then(|span| dependency_in(source, span, &said)).unwrap_or_else(|| source.name_span.clone())
+            comment.map_or_else(|| source.name_span.clone(), |span| dependency_in(source, span, &said))
         });
-        // The first line says what, "Caused by:" why; the rest is cargo's own advice.
-        let mut message = said.first().map_or_else(|| "cargo failed and said nothing".into(), ToString::to_string);
-        for pair in said.windows(2).filter(|pair| pair[0] == "Caused by:") {
-            message = format!("{message}: {}", pair[1]);
-        }
+        // The first line says what, "Caused by:" why; the rest is cargo's own advice. Of the generated workspace an
+        // author knows nothing.
+        let causes = said.windows(2).filter(|pair| pair[0] == "Caused by:").map(|pair| pair[1]);
+        let parts: Vec<&str> =
+            said.first().copied().into_iter().chain(causes).filter(|p| !p.contains("for workspace member")).collect();
+        let message = if parts.is_empty() { "cargo failed and said nothing".into() } else { parts.join(": ") };
         Diagnostic::new(Code::UDF_COMPILE, message).at(places).help(if culprit.is_some() {
             "correct the dependency in this comment"
         } else {
@@ -110,7 +115,7 @@ fn mentions(said: &[&str], name: &str) -> bool {
 }
 
 /// The line of the comment that names a crate which cargo complains about.
-fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Option<Span> {
+fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Span {
     let named = source.dependencies.iter().find(|(key, value)| {
         let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
         mentions(said, package) || value.get("path").and_then(toml::Value::as_str).is_some_and(|p| mentions(said, p))
@@ -130,7 +135,7 @@ fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Option<Sp
     });
     let line = comment.text()[start..].lines().next().unwrap_or_default();
     let start = comment.range.start + start;
-    Some(Span::new(&comment.source, start..start + line.trim_end().len()))
+    Span::new(&comment.source, start..start + line.trim_end().len())
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

@@ -9,6 +9,7 @@
 //! thread. It is printed to standard error by the UDF's own copy of the standard library, past Baton's log.
 
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,14 @@ use super::c_data::{Exchanged, Signals, Watch, copy, lend};
 /// Why a library cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct LoadError(#[from] libloading::Error);
+pub struct LoadError(String);
+
+impl From<libloading::Error> for LoadError {
+    fn from(error: libloading::Error) -> Self {
+        // What the system says is in its source.
+        Self(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    }
+}
 
 /// The plugin's vector of arrays.
 #[repr(C)]
@@ -91,10 +99,10 @@ type Drain = unsafe extern "C-unwind" fn(Handle) -> DrainResult;
 type Stop = unsafe extern "C-unwind" fn(Handle);
 
 /// Opens a library for the rest of the process's life.
-fn open(path: &Path) -> Result<&'static Library, LoadError> {
+fn open(path: &Path) -> Result<ManuallyDrop<Library>, LoadError> {
     // SAFETY: opening runs the library's initialisers. It is a UDF that the user wrote to be run in this process.
     let library = unsafe { Library::new(path) }?;
-    Ok(Box::leak(Box::new(library)))
+    Ok(ManuallyDrop::new(library))
 }
 
 /// The library of a sync UDF.

@@ -23,7 +23,7 @@ pub use sync::SyncUdf;
 
 use super::build::BuiltUdf;
 use super::source::UdfKind;
-use crate::diag::{Code, Diagnostic, display_path};
+use crate::diag::{Code, Diagnostic};
 
 /// What went wrong in one row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,10 +83,9 @@ impl fmt::Debug for LoadedSlot {
 pub fn load(built: &BuiltUdf, errors: RowErrors) -> Result<LoadedUdf, Diagnostic> {
     let source = &built.source;
     let failed = |error: abi::LoadError| {
-        let shown = display_path(&built.library);
-        Diagnostic::new(Code::UDF_LOAD, format!("`{}` cannot be loaded from `{shown}`: {error}", source.name))
+        Diagnostic::new(Code::UDF_LOAD, format!("`{}` is compiled but cannot be loaded: {error}", source.name))
             .at(source.name_span.clone())
-            .help("delete that file, and Baton compiles it again")
+            .help("delete `target/baton` in the folder of the UDFs, and Baton compiles them again")
     };
     let source = Arc::new(source.clone());
     Ok(match source.kind {

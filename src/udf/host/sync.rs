@@ -51,16 +51,12 @@ impl SyncUdf {
         let mut results = Vec::with_capacity(rows);
         for row in 0..rows {
             let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();
-            results.push(match self.run(&one, 1)? {
-                Some(result) => result,
-                None => {
-                    (self.errors)(&RowError {
-                        udf: self.source.name.as_str().into(),
-                        message: "panicked on this row".into(),
-                    });
-                    new_null_array(returns, 1)
-                }
+            let result = self.run(&one, 1)?.unwrap_or_else(|| {
+                let udf = self.source.name.as_str().into();
+                (self.errors)(&RowError { udf, message: "panicked on this row".into() });
+                new_null_array(returns, 1)
             });
+            results.push(result);
         }
         concat(&results.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
