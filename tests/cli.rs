@@ -9,3 +9,7 @@ mod parity;
 mod wrong;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/layers.rs"]
+mod layers;
+#[path = "cli/demo.rs"]
+mod demo;
