@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn durations_have_units() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert!(parse_duration("30").is_err());
         assert!(parse_duration("s").is_err());
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::diag::{Diagnostic, Style, to_text};
+use crate::diag::{Diagnostic, Style, sort, to_text};
 use crate::engine::run::PipelineFailure;
 
 /// Why a command ends with another code than 0.
@@ -43,7 +43,8 @@ impl Failed {
             Style::Plain
         };
         match self {
-            Self::Wrong(diagnostics) => {
+            Self::Wrong(mut diagnostics) => {
+                sort(&mut diagnostics);
                 note(&to_text(&diagnostics, style));
                 ExitCode::from(78)
             }

@@ -110,7 +110,7 @@ impl<'a> OptionReader<'a> {
             self.fail(
                 Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `{key}`", self.table.name))
                     .at(self.table.span.clone())
-                    .help(format!("add `'{key}' = '…'` to its WITH clause: {description}")),
+                    .help(format!("add `'{key}' = '…'` to its WITH clause ({description})")),
             );
             return None;
         }
@@ -161,14 +161,12 @@ impl<'a> OptionReader<'a> {
         for entry in &self.table.options {
             let known = |key: &str| matches!(key, "connector" | "type") || self.docs.iter().any(|d| d.key == key);
             if !known(&entry.key) {
-                let help = match nearest(&entry.key, self.docs.iter().map(|d| d.key)) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => {
-                        let mut keys: Vec<_> = self.docs.iter().map(|d| d.key).collect();
-                        keys.sort_unstable();
-                        format!("known options are {}", list(&keys))
-                    }
-                };
+                let mut keys: Vec<_> = self.docs.iter().map(|d| d.key).collect();
+                keys.sort_unstable();
+                let help = nearest(&entry.key, keys.iter().copied()).map_or_else(
+                    || format!("known options are {}", list(&keys)),
+                    |near| format!("did you mean `{near}`?"),
+                );
                 self.errors.push(
                     Diagnostic::new(
                         Code::OPTION_UNKNOWN,

@@ -37,8 +37,13 @@ impl SourceText {
         let shown = display_path(path);
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self::new(shown, text)),
-            Err(error) => Err(Diagnostic::new(Code::FILE, format!("cannot read `{shown}`: {error}"))
-                .help("check the path and that the file is UTF-8 text")),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                let message = format!("cannot read `{shown}`: it is not UTF-8 text");
+                Err(Diagnostic::new(Code::FILE, message).help("save the file as UTF-8"))
+            }
+            Err(error) => {
+                Err(Diagnostic::new(Code::FILE, format!("cannot read `{shown}`: {error}")).help("check the path"))
+            }
         }
     }
 
@@ -162,6 +167,13 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
+/// Puts diagnostics in the order of the text: by file, then by place; those without a place come last.
+pub fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by_key(|d| {
+        d.span.as_ref().map_or((true, String::new(), 0), |s| (false, s.source.name.clone(), s.range.start))
+    });
+}
+
 /// The name among `known` that a user most likely meant by `name`.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -181,9 +193,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
     for (i, row) in rows.iter_mut().enumerate() {
         row[0] = i;
     }
-    for j in 0..=b.len() {
-        rows[0][j] = j;
-    }
+    rows[0] = (0..=b.len()).collect();
     for i in 1..=a.len() {
         for j in 1..=b.len() {
             let change = usize::from(a[i - 1] != b[j - 1]);

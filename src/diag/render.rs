@@ -89,7 +89,7 @@ mod tests {
         let diagnostic = Diagnostic::new(Code::COLUMN_UNKNOWN, "column `lead_scroe` not found in `t`")
             .at(Span::new(&source, start..start + 10))
             .help("did you mean `lead_score`?");
-        insta::assert_snapshot!(to_text(&[diagnostic.clone()], Style::Plain), @r"
+        insta::assert_snapshot!(to_text(std::slice::from_ref(&diagnostic), Style::Plain), @r"
         error[Q101]: column `lead_scroe` not found in `t`
          --> pipelines/a.sql:2:8
           |

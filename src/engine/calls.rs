@@ -57,7 +57,7 @@ pub async fn run(mut task: CallTask, flow: Arc<Flow>) {
             biased;
             answers = task.udf.answers.next() => {
                 let Some(answers) = answers else { return };
-                if state.pass_on(&task, &flow, answers).is_err() {
+                if state.pass_on(&task, &flow, &answers).is_err() {
                     return;
                 }
             }
@@ -117,7 +117,7 @@ impl State {
     }
 
     /// Puts answers beside their rows, in the order in which they came, and passes them on.
-    fn pass_on(&mut self, task: &CallTask, flow: &Flow, answers: Answers) -> Result<(), Stopped> {
+    fn pass_on(&mut self, task: &CallTask, flow: &Flow, answers: &Answers) -> Result<(), Stopped> {
         for (_, error) in &answers.errors {
             tracing::warn!(view = %flow.nodes[task.node].label, "{error}; its result is NULL");
         }

@@ -115,7 +115,7 @@ impl Flow {
                     if batch.num_rows() == 0 {
                         break;
                     }
-                    batch = step.apply(batch).map_err(|e| self.row_failed(node, &e))?;
+                    batch = step.apply(&batch).map_err(|e| self.row_failed(node, &e))?;
                 }
                 self.emit(to, batch, lineage)
             }

@@ -11,7 +11,7 @@ use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::catalogue::PipelineText;
 use crate::sql::plan::{UdfSet, plan};
-use crate::sql::table::TableDef;
+use crate::sql::table::{ColumnKind, TableDef};
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 
 /// A pipeline that is ready to run.
@@ -37,8 +37,11 @@ impl Pipeline {
             NodeKind::Call(call) => self.udfs.iter().find(|(u, _)| u.name == call.udf)?.0.async_options(),
             _ => None,
         });
-        let most: u32 = calls.map(|o: AsyncOptions| o.allowed_in_flight).max().unwrap_or(0);
-        InFlightLimits { rows: (most as usize).max(4096) + 1024, bytes: 64 << 20 }
+        let rows = match calls.map(|o: AsyncOptions| o.allowed_in_flight).max() {
+            Some(most) => most as usize + 512,
+            None => 8192,
+        };
+        InFlightLimits { rows, bytes: 64 << 20 }
     }
 }
 
@@ -100,6 +103,7 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
         let is_written = written.contains(&table.name.as_str());
         let is_read = read.contains(&table.name);
         if is_read && let Some(connector) = direction(table, "source", errors) {
+            check_metadata(table, connector, errors);
             match connector.source(table, environment) {
                 Ok(spec) => drop(sources.insert(table.name.clone(), spec)),
                 Err(wrong) => errors.extend(wrong),
@@ -113,6 +117,18 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
         }
     }
     (sources, sinks)
+}
+
+/// Metadata columns of a connector that has none; one that has some checks their names and types itself.
+fn check_metadata(table: &TableDef, connector: &dyn Connector, errors: &mut Vec<Diagnostic>) {
+    for column in &table.columns {
+        if let ColumnKind::Metadata(name) = &column.kind
+            && connector.metadata().is_empty()
+        {
+            let message = format!("column `{}`: `{}` has no metadata, so no `{name}`", column.name, connector.name());
+            errors.push(Diagnostic::new(Code::METADATA, message).at(column.span.clone()).help("remove the column"));
+        }
+    }
 }
 
 /// The connector of a table, when it exists and the table's `type` allows what is done with it.

@@ -63,6 +63,12 @@ pub async fn run(
         }
     }
     if !failures.is_empty() {
+        // A broker that one pipeline cannot reach is told once, whoever else cannot reach it.
+        let mut told = false;
+        failures.retain_mut(|failure| {
+            tell_broker_once(&mut failure.reasons, &mut told);
+            !failure.reasons.is_empty()
+        });
         return Err(failures);
     }
     started();
@@ -115,21 +121,33 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     };
     let mut reasons = Vec::new();
     let mut sinks: HashMap<String, Arc<dyn Sink>> = HashMap::new();
-    for (table, spec) in &pipeline.sinks {
-        match spec.open(&context).await {
-            Ok(sink) => drop(sinks.insert(table.clone(), sink)),
-            Err(error) => reasons.push(Diagnostic::from(error)),
-        }
-    }
-    let mut sources = Vec::new();
-    for (node, spec) in &pipeline.sources {
+    // All at once: each may wait for a broker that does not answer.
+    let opening_sinks = pipeline.sinks.iter().map(|(table, spec)| {
+        let context = context.clone();
+        async move { (table, spec.open(&context).await) }
+    });
+    let opening_sources = pipeline.sources.iter().map(|(node, spec)| {
         let own = OpenContext { ledger: Ledger::new(), ..context.clone() };
-        match spec.open(&own).await {
-            Ok(source) => sources.push((*node, source)),
-            Err(error) => reasons.push(Diagnostic::from(error).at(pipeline.graph.nodes[*node].span.clone())),
+        async move { (*node, spec.open(&own).await) }
+    });
+    let (opened_sinks, opened_sources) = futures::join!(join_all(opening_sinks), join_all(opening_sources));
+    let mut sources = Vec::new();
+    for (node, opened) in opened_sources {
+        match opened {
+            Ok(source) => sources.push((node, source)),
+            Err(error) => reasons.push(Diagnostic::from(error).at(pipeline.graph.nodes[node].span.clone())),
         }
     }
-    reasons.dedup_by(|a, b| a.message == b.message);
+    for (table, opened) in opened_sinks {
+        match opened {
+            Ok(sink) => drop(sinks.insert(table.clone(), sink)),
+            Err(error) => {
+                let node = pipeline.graph.nodes.iter().find(|n| matches!(n.kind, NodeKind::Sink) && &n.label == table);
+                reasons.push(Diagnostic::from(error).at(node.map(|n| n.span.clone())));
+            }
+        }
+    }
+    tell_broker_once(&mut reasons, &mut false);
     if !reasons.is_empty() {
         return Err(PipelineFailure { pipeline: pipeline.name, reasons });
     }
@@ -148,19 +166,25 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
                 calls.push(CallTask { node: id, args: call.args, schema: call.schema, queue: rows, udf });
                 FlowKind::Call(queue)
             }
-            NodeKind::Sink => match (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
-                (Some(sink), Some(spec)) => FlowKind::Sink(Arc::clone(sink), spec.schema()),
-                _ => {
+            NodeKind::Sink => {
+                if let (Some(sink), Some(spec)) = (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
+                    FlowKind::Sink(Arc::clone(sink), spec.schema())
+                } else {
                     let reason =
                         Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
                     return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
                 }
-            },
+            }
         };
         nodes.push(FlowNode { kind, outputs: node.outputs, label: node.label, span: node.span });
     }
     let flow = Arc::new(Flow { nodes, failure });
     Ok(Opened { name: pipeline.name, flow, sources, sinks: sinks.into_values().collect(), calls, stop: stop.clone() })
+}
+
+/// Of several tables that cannot reach their broker, one tells it.
+fn tell_broker_once(reasons: &mut Vec<Diagnostic>, told: &mut bool) {
+    reasons.retain(|reason| reason.code != Code::BROKER || !std::mem::replace(told, true));
 }
 
 fn start_udf(udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)], name: &str) -> Option<AsyncUdf> {

@@ -52,14 +52,14 @@ impl Step {
     ///
     /// # Errors
     /// When a row cannot be computed: a cast that fails, a division by zero.
-    pub fn apply(&self, batch: RecordBatch) -> DfResult<RecordBatch> {
+    pub fn apply(&self, batch: &RecordBatch) -> DfResult<RecordBatch> {
         match self {
             Self::Filter(predicate) => {
-                let mask = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
-                Ok(filter_record_batch(&batch, as_boolean_array(&mask)?)?)
+                let mask = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
+                Ok(filter_record_batch(batch, as_boolean_array(&mask)?)?)
             }
             Self::Project { exprs, schema } => {
-                let columns = evaluate(exprs, &batch)?;
+                let columns = evaluate(exprs, batch)?;
                 with_schema(schema, columns, batch.num_rows())
             }
             Self::Rename(schema) => with_schema(schema, batch.columns().to_vec(), batch.num_rows()),
@@ -86,7 +86,7 @@ pub fn with_schema(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> D
 }
 
 impl Unnest {
-    fn apply(&self, batch: RecordBatch) -> DfResult<RecordBatch> {
+    fn apply(&self, batch: &RecordBatch) -> DfResult<RecordBatch> {
         let batch = with_schema(&self.input, batch.columns().to_vec(), batch.num_rows())?;
         let input = MemorySourceConfig::try_new_exec(&[vec![batch]], Arc::clone(&self.input), None)?;
         let exec = UnnestExec::new(

@@ -135,7 +135,8 @@ fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
 
 fn not_found(given: &str, path: &Path, is_path: bool, project: Option<&Project>) -> Diagnostic {
     if is_path {
-        return Diagnostic::new(Code::FILE, format!("there is no file `{given}`"));
+        return Diagnostic::new(Code::FILE, format!("there is no file `{given}`"))
+            .help("check the path, or give the name of a pipeline without .sql");
     }
     let known = project.map(Project::pipelines).unwrap_or_default();
     let help = match nearest(given, known.iter().map(String::as_str)) {
@@ -210,6 +211,8 @@ fn resolve(
     for definition in catalogue.definitions {
         add(definition, &mut errors, false);
     }
+    let own_names: Vec<(String, Span)> =
+        own.definitions.iter().map(|d| (d.name().to_string(), d.span().clone())).collect();
     // What a pipeline defines itself wins over the catalogue.
     for definition in own.definitions {
         add(definition, &mut errors, true);
@@ -231,7 +234,10 @@ fn resolve(
         order.visit(&insert.table, &insert.table_span);
         order.visit_query(&insert.query, &insert.span);
     }
-    // A memory table comes after what its own INSERT reads.
+    // What the pipeline defines and nobody reads is checked all the same.
+    for (name, span) in own_names {
+        order.visit(&name, &span);
+    }
     let sorted = std::mem::take(&mut order.sorted);
     let errors = order.errors;
     if !errors.is_empty() {

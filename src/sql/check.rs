@@ -9,7 +9,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::sql::sqlparser::ast::{self, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Query, Spanned, Visit, Visitor};
 
 use super::constants::Constants;
 use super::name_of;
@@ -36,6 +36,12 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     impl Visitor for Functions<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::Trim { .. } = expr {
+                // The parser knows `trim`, Arroyo does not.
+                let span = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
+                let error = Diagnostic::new(Code::FUNCTION_UNKNOWN, "there is no function `trim`").at(span);
+                self.found.errors.push(error.help("write `btrim`, `ltrim` or `rtrim`"));
+            }
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
             let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else {
                 return ControlFlow::Continue(());
@@ -47,7 +53,6 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
                 let known: Vec<String> = self.state.udfs().into_iter().collect();
                 let help = match nearest(&name, known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None if name == "trim" => "Arroyo has no `trim`; write `btrim`".to_string(),
                     None => format!("if it is a UDF, put its source into udfs/{name}.rs"),
                 };
                 self.found.errors.push(
@@ -68,6 +73,9 @@ fn exists(state: &SessionState, name: &str) -> bool {
     state.udf(name).is_ok() || state.udaf(name).is_ok() || state.udwf(name).is_ok() || name == "unnest"
 }
 
+/// The hint where another engine helps.
+const ARROYO: &str = "run the pipeline on Arroyo, which can";
+
 /// Refuses what the embedded engine cannot do over a stream, by name, with the engine that can.
 ///
 /// # Errors
@@ -80,7 +88,6 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             errors.push(error);
         }
     };
-    const ARROYO: &str = "run the pipeline on Arroyo, which can";
     let visited = plan.apply(|node| {
         match node {
             LogicalPlan::Projection(_)
@@ -106,8 +113,9 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "with a window, run the pipeline on Arroyo, which can",
             ),
             LogicalPlan::Window(_) => {
-                refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO)
+                refuse(Code::UNSUPPORTED, "the embedded engine has no window functions (OVER)".into(), ARROYO);
             }
+            LogicalPlan::Join(join) if constants.is_scan(&join.left) || constants.is_scan(&join.right) => {}
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
                 Code::REFUSED,
@@ -115,10 +123,10 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "leave DISTINCT out; for UNION write UNION ALL",
             ),
             LogicalPlan::Sort(_) => {
-                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out")
+                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out");
             }
             LogicalPlan::Limit(_) => {
-                refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE")
+                refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE");
             }
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => refuse(
                 Code::REFUSED,
@@ -126,7 +134,7 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
                 "add FROM with a table",
             ),
             LogicalPlan::RecursiveQuery(_) => {
-                refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out")
+                refuse(Code::REFUSED, "WITH RECURSIVE is not for streams".into(), "leave RECURSIVE out");
             }
             _ => refuse(Code::UNSUPPORTED, "the embedded engine cannot run this kind of query".into(), ARROYO),
         }

@@ -3,6 +3,7 @@
 //! A stream cannot be joined with them (Arroyo has no constant tables either). A subquery over nothing else is worked
 //! out by DataFusion and takes its place in the plan as a literal, which is also how `render` shows it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -35,6 +36,16 @@ impl Constants {
     #[must_use]
     pub fn is_constant(&self, name: &str) -> bool {
         self.tables.contains_key(name)
+    }
+
+    /// Whether a plan just reads a constant table, under whatever name.
+    #[must_use]
+    pub fn is_scan(&self, plan: &LogicalPlan) -> bool {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.is_constant(scan.table_name.table()),
+            LogicalPlan::SubqueryAlias(alias) => self.is_scan(&alias.input),
+            _ => false,
+        }
     }
 
     /// Works out the rows of a table.
@@ -99,11 +110,12 @@ impl Constants {
         .map_err(|e| failed(&e))?;
         let mut known: HashMap<Arc<LogicalPlan>, Vec<ScalarValue>> = HashMap::new();
         for subquery in wanted {
-            if !known.contains_key(&subquery) {
-                let values = evaluate(context, &subquery).await.map_err(|e| failed(&e))?;
-                known.insert(subquery, values);
+            if let Entry::Vacant(unknown) = known.entry(subquery) {
+                let values = evaluate(context, unknown.key()).await.map_err(|e| failed(&e))?;
+                unknown.insert(values);
             }
         }
+        let mut several = None;
         let folded = plan.transform_down(|node| {
             node.map_expressions(|e| {
                 e.transform_down(|e| match e {
@@ -114,10 +126,10 @@ impl Constants {
                             [] => Ok(Transformed::yes(lit(ScalarValue::try_from(
                                 s.subquery.schema().field(0).data_type(),
                             )?))),
-                            _ => Err(DataFusionError::Plan(format!(
-                                "a subquery used as a value gives {} rows",
-                                values.len()
-                            ))),
+                            _ => {
+                                several = Some(values.len());
+                                Ok(Transformed::no(Expr::ScalarSubquery(s)))
+                            }
                         }
                     }
                     Expr::InSubquery(s) if known.contains_key(&s.subquery.subquery) => {
@@ -128,6 +140,13 @@ impl Constants {
                 })
             })
         });
+        if let Some(rows) = several {
+            let error =
+                Diagnostic::new(Code::CONSTANT, format!("a subquery that is used as one value gives {rows} rows"));
+            return Err(vec![
+                error.at(at.clone()).help("add a WHERE that leaves one row, or put them together with json_agg(…)"),
+            ]);
+        }
         let folded = folded.and_then(|t| t.data.recompute_schema()).map_err(|e| failed(&e))?;
         Ok(folded)
     }
@@ -193,14 +212,17 @@ async fn values(
         }
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (column, field) in batch.columns().iter().zip(schema.fields()) {
-            let cast = cast_with_options(column, field.data_type(), &strict).map_err(|e| {
-                wrong(format!(
-                    "column `{}` of `{}`: {}",
-                    field.name(),
-                    insert.table,
-                    errors::in_sql_words(&e.to_string())
-                ))
+            let place = format!("column `{}` of `{}`", field.name(), insert.table);
+            let cast = cast_with_options(column, field.data_type(), &strict).map_err(|_| {
+                let wanted = super::types::to_sql(field.data_type());
+                match unfit(column, field.data_type()) {
+                    Some(value) => wrong(format!("{place} is {wanted}, which '{value}' is not")),
+                    None => wrong(format!("{place} is {wanted}, not {}", super::types::to_sql(column.data_type()))),
+                }
             })?;
+            if !field.is_nullable() && cast.null_count() > 0 {
+                return Err(wrong(format!("{place} is NOT NULL, but a row has NULL there")));
+            }
             columns.push(cast);
         }
         result.push(
@@ -209,6 +231,13 @@ async fn values(
         );
     }
     Ok(result)
+}
+
+/// The first value that a lenient cast turns into NULL.
+fn unfit(column: &ArrayRef, wanted: &DataType) -> Option<String> {
+    let lenient = cast_with_options(column, wanted, &CastOptions::default()).ok()?;
+    let row = (0..column.len()).find(|row| column.is_valid(*row) && lenient.is_null(*row))?;
+    ScalarValue::try_from_array(column, row).ok().map(|value| value.to_string())
 }
 
 /// Registers `json_agg`, the aggregate that makes one text of a constant table.

@@ -138,11 +138,15 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
     if errors.is_empty() { Ok(script) } else { Err(errors) }
 }
 
+/// What a statement is called: its first word, or two where the second says of what.
 fn first_words(statement: &Statement) -> String {
     let text = statement.to_string();
-    let words: Vec<_> =
-        text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
-    if words.is_empty() { text.split_whitespace().next().unwrap_or_default().to_string() } else { words.join(" ") }
+    let mut words = text.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    match (first, words.next()) {
+        ("CREATE" | "ALTER" | "DROP" | "SHOW", Some(second)) => format!("{first} {second}"),
+        _ => first.to_string(),
+    }
 }
 
 fn object_name(
@@ -192,7 +196,8 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
         if columns[..i].iter().any(|c| c.name == column.name) {
             errors.push(
                 Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is there twice in `{name}`", column.name))
-                    .at(column.span.clone()),
+                    .at(column.span.clone())
+                    .help("remove one of them"),
             );
         }
     }
@@ -213,7 +218,8 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
         match read_option(source, option, &span) {
             Ok(entry) if entries.iter().any(|e| e.key == entry.key) => errors.push(
                 Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` is given twice", entry.key))
-                    .at(entry.key_span),
+                    .at(entry.key_span)
+                    .help("remove one of them"),
             ),
             Ok(entry) => entries.push(entry),
             Err(error) => errors.push(error),

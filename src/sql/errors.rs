@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError, TableReference};
+use regex::Regex;
 
 use super::statement::to_span;
 use crate::diag::{Code, Diagnostic, Span, nearest};
@@ -43,7 +44,7 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let tables: Vec<&str> =
-                valid_fields.iter().filter_map(|c| c.relation.as_ref().map(|r| r.table())).collect();
+                valid_fields.iter().filter_map(|c| c.relation.as_ref().map(TableReference::table)).collect();
             let from = match (&field.relation, tables.first()) {
                 (Some(relation), _) => format!(" in `{}`", relation.table()),
                 (None, Some(first)) if tables.iter().all(|t| t == first) => format!(" in `{first}`"),
@@ -80,7 +81,7 @@ pub fn argument_error(planner: &str) -> Option<&str> {
 }
 
 fn plain(message: &str, at: &Span) -> Diagnostic {
-    const PREFIXES: [&str; 8] = [
+    const PREFIXES: [&str; 9] = [
         "Error during planning: ",
         "This feature is not implemented: ",
         "type_coercion\ncaused by\n",
@@ -89,33 +90,117 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         "SQL error: ",
         "Internal error: ",
         "Optimizer rule 'simplify_expressions' failed\ncaused by\n",
+        "Optimizer rule 'common_sub_expression_eliminate' failed\ncaused by\n",
     ];
     let mut rest = message;
     while let Some(stripped) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
         rest = stripped;
     }
+    let say = |code, message: String, help: &str| Diagnostic::new(code, message).at(at.clone()).help(help);
     if let Some(name) = duplicate_projection(rest) {
-        return Diagnostic::new(Code::QUERY, format!("two columns of the SELECT have the name `{name}`"))
-            .at(at.clone())
-            .help("give each a name of its own: `… AS name`");
+        let message = format!("two columns of the SELECT have the name `{name}`");
+        return say(Code::QUERY, message, "give each a name of its own: `… AS name`");
     }
-    let rest = argument_error(rest).unwrap_or(rest);
-    let first = rest.lines().next().unwrap_or(rest).trim();
-    let first = first.strip_suffix(" You might need to add explicit type casts.").unwrap_or(first);
-    let is_type = ["coerce", "coercion", "type", "cast", "Cast", "argument"].iter().any(|w| first.contains(w));
-    let code = if is_type { Code::TYPE_MISMATCH } else { Code::QUERY };
-    let help = if is_type {
-        "convert one side with CAST(… AS …) or TRY_CAST(… AS …)"
-    } else {
-        "see the statement marked above"
-    };
-    Diagnostic::new(code, in_sql_words(first)).at(at.clone()).help(help)
+    if let Some(said) = argument_error(rest) {
+        return say(
+            Code::TYPE_MISMATCH,
+            in_sql_words(said),
+            "see the function's arguments in udfs/, or use CAST(… AS …)",
+        );
+    }
+    for known in KNOWN.iter() {
+        if let Some(found) = known.pattern.captures(rest) {
+            let mut message = String::new();
+            found.expand(known.message, &mut message);
+            return say(known.code, in_sql_words(&message), known.help);
+        }
+    }
+    let first = in_sql_words(rest.lines().next().unwrap_or(rest).trim());
+    if ["coerce", "coercion", "cast", "Cast"].iter().any(|w| first.contains(w)) {
+        return say(Code::TYPE_MISMATCH, first, CONVERT);
+    }
+    say(Code::QUERY, first, "change the statement that is marked above")
 }
+
+const CONVERT: &str = "convert one side with CAST(… AS …) or TRY_CAST(… AS …)";
+
+/// A sentence of the planner, and ours for it.
+struct Known {
+    pattern: Regex,
+    code: Code,
+    message: &'static str,
+    help: &'static str,
+}
+
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let known = |pattern: &str, code, message, help| {
+        // A pattern that does not compile is left out; a test reads them all.
+        Regex::new(pattern).ok().map(|pattern| Known { pattern, code, message, help })
+    };
+    let all = [
+        known(
+            r"(?s)^Cannot infer common argument type for comparison operation (.+?) (?:=|<>|!=|<=|>=|<|>|IS DISTINCT FROM|IS NOT DISTINCT FROM) (.+)$",
+            Code::TYPE_MISMATCH,
+            "$1 cannot be compared with $2",
+            CONVERT,
+        ),
+        known(
+            r"(?s)^Failed to coerce then \((.+?)\) and else \((.+?)\) to common types",
+            Code::TYPE_MISMATCH,
+            "a CASE gives $1 in one branch and $2 in another",
+            CONVERT,
+        ),
+        known(
+            r"(?s)^Cannot coerce arithmetic expression (.+) to valid types",
+            Code::TYPE_MISMATCH,
+            "$1: these types cannot be calculated with",
+            CONVERT,
+        ),
+        known(
+            r"(?s)^Cannot create filter with non-boolean predicate '(.+)' returning (\S+)$",
+            Code::TYPE_MISMATCH,
+            "WHERE needs a condition, but `$1` is $2",
+            "compare it with something, such as `… > 0`",
+        ),
+        known(
+            r"(?s)Cannot cast string '(.*?)' to value of (.+?) type",
+            Code::TYPE_MISMATCH,
+            "'$1' is no $2",
+            "write a value of that type, or use TRY_CAST, which gives NULL",
+        ),
+        known(
+            r"^Field (.+) not found in struct",
+            Code::COLUMN_UNKNOWN,
+            "the STRUCT has no field `$1`",
+            "see the fields where its column is declared",
+        ),
+        known(
+            r"(?s)^Function '(.+?)' (?:failed to match any signature|expects|requires|does not support|user-defined)",
+            Code::TYPE_MISMATCH,
+            "`$1` does not take these arguments",
+            "check their number and types, and convert with CAST(… AS …)",
+        ),
+        known(
+            r"(?s)No function matches the given name and argument types '(.+?)\(",
+            Code::TYPE_MISMATCH,
+            "`$1` does not take these arguments",
+            "check their number and types, and convert with CAST(… AS …)",
+        ),
+        known(
+            r"(?s)^(?:The )?'?`?(\w+)'?`? function (?:does not support|requires|expects)",
+            Code::TYPE_MISMATCH,
+            "`$1` does not take these arguments",
+            "check their number and types, and convert with CAST(… AS …)",
+        ),
+    ];
+    all.into_iter().flatten().collect()
+});
 
 /// `Projections require unique expression names but the expression "CAST(a AS …)" at position 0 and …`.
 fn duplicate_projection(message: &str) -> Option<&str> {
     let rest = message.strip_prefix("Projections require unique expression names but the expression \"")?;
-    rest.split('"').next()
+    let name = rest.split('"').next()?;
+    Some(name.rsplit('.').next().filter(|_| !name.contains('(')).unwrap_or(name))
 }
 
 /// Puts SQL's names of types in the place of the planner's.
@@ -145,12 +230,25 @@ pub fn in_sql_words(message: &str) -> String {
             ("Timestamp(Nanosecond, None)", "TIMESTAMP"),
         ]
     });
-    let mut text = message.to_string();
+    let mut text = message.replace("Divide by zero error", "division by zero");
     for (internal, sql) in TYPES.iter() {
         text = replace_words(&text, internal, sql);
     }
+    // `List(TEXT)`, `Struct("a": TEXT)`, and literals with their type, `BIGINT(1)`.
+    for (pattern, sql) in SHAPES.iter() {
+        text = pattern.replace_all(&text, *sql).into_owned();
+    }
     text
 }
+
+static SHAPES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let shapes = [
+        (r"\b(?:Large)?List\((?:non-null )?([A-Z ]+)(?:, field: '[^']*')?\)", "$1[]"),
+        (r"\bStruct\([^)]*\)", "STRUCT"),
+        (r#"\b(?:TEXT|BIGINT|INT|DOUBLE|FLOAT|BOOLEAN)\(("[^"]*"|[^()"]*)\)"#, "$1"),
+    ];
+    shapes.into_iter().filter_map(|(pattern, sql)| Some((Regex::new(pattern).ok()?, sql))).collect()
+});
 
 fn replace_words(text: &str, from: &str, to: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -165,4 +263,22 @@ fn replace_words(text: &str, from: &str, to: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        assert_eq!(KNOWN.len(), 9);
+        assert_eq!(SHAPES.len(), 3);
+    }
+
+    #[test]
+    fn planner_words_become_sql_words() {
+        assert_eq!(in_sql_words("List(Utf8) > Int64(1)"), "TEXT[] > 1");
+        assert_eq!(in_sql_words("Struct(\"a\": Utf8) + Int32"), "STRUCT + INT");
+        assert_eq!(in_sql_words("MyUtf8Thing"), "MyUtf8Thing");
+    }
 }

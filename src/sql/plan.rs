@@ -204,6 +204,7 @@ impl Planner {
             }
             if let Err(errors) = self.constants.define(&self.context, memory, &rows).await {
                 self.errors.extend(errors);
+                self.broken.insert(memory.name.clone());
             }
         }
     }
@@ -261,7 +262,8 @@ impl Planner {
                     Code::INSERT_COLUMNS,
                     format!("the view names {} columns, its SELECT has {}", names.len(), columns.len()),
                 )
-                .at(at.clone()),
+                .at(at.clone())
+                .help("name each column of the SELECT, or leave the list out"),
             );
             return None;
         }
@@ -386,7 +388,9 @@ impl Planner {
             Err(error) => {
                 let mut wrong = errors::to_diagnostics(&error, &table.span);
                 // Places in the text made above mean nothing to the author.
-                wrong.iter_mut().for_each(|d| d.span = Some(table.span.clone()));
+                for error in &mut wrong {
+                    error.span = Some(table.span.clone());
+                }
                 self.errors.extend(wrong);
                 return None;
             }

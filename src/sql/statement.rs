@@ -29,7 +29,8 @@ const MAX_DEPTH: usize = 128;
 pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagnostic>> {
     let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
         let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
-        vec![Diagnostic::new(Code::SYNTAX, lower_first(&error.message)).at(Span::new(source, at..at + 1))]
+        let error = Diagnostic::new(Code::SYNTAX, lower_first(&error.message)).at(Span::new(source, at..at + 1));
+        vec![error.help("close what is opened here")]
     })?;
     let mut statements = Vec::new();
     let mut errors = Vec::new();
@@ -97,12 +98,18 @@ fn syntax_error(source: &Arc<SourceText>, statement: &Span, error: &ParserError)
         None => Span::new(source, statement.range.end..statement.range.end),
     };
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
-    let message = match message.strip_prefix("Expected: ").and_then(|m| m.rsplit_once(", found: ")) {
-        Some((expected, "EOF")) => format!("expected {expected}, but the statement ends"),
-        Some((expected, found)) => format!("expected {expected}, found `{found}`"),
+    let parts = message.strip_prefix("Expected: ").and_then(|m| m.rsplit_once(" found: "));
+    let message = match parts.map(|(expected, found)| (expected.trim_end_matches([',', ':']), found)) {
+        Some((expected, "EOF")) => format!("expected {}, but the statement ends", quoted_sign(expected)),
+        Some((expected, found)) => format!("expected {}, found `{found}`", quoted_sign(expected)),
         None => lower_first(message),
     };
     Diagnostic::new(Code::SYNTAX, message).at(span).help("the dialect is Arroyo's, which is close to PostgreSQL's")
+}
+
+/// A bracket or a comma is hard to see without quotes.
+fn quoted_sign(expected: &str) -> String {
+    if expected.chars().any(char::is_alphanumeric) { expected.into() } else { format!("`{expected}`") }
 }
 
 fn token_length(text: &str) -> usize {
@@ -147,7 +154,7 @@ mod tests {
           |
         help: the dialect is Arroyo's, which is close to PostgreSQL's
 
-        error[S001]: expected ), found `FROM`
+        error[S001]: expected `)`, found `FROM`
          --> a.sql:3:25
           |
         3 | INSERT INTO t SELECT (1 FROM t;

@@ -26,7 +26,7 @@ use story::{Event, Story};
 const PIPELINES: [&str; 7] =
     ["copy_leads", "route_messages", "ingest_leads", "score_leads", "write_outreach", "plan_nurture", "send_emails"];
 /// A workflow that shows nothing new for so long is given up: longer than the slowest call of a model.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs the demo to its end.
 ///

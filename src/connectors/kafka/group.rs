@@ -1,14 +1,13 @@
 //! A consumer's place in its group: which partitions it reads, and what happens when one comes or goes.
 //!
-//! All of it runs on the source's thread, inside `poll`.
+//! Rebalances are answered on the source's thread, inside `poll`; commits come from there and from `committer`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::admin::HasEvents;
@@ -23,7 +22,7 @@ pub struct Group {
     /// How long a partition that is taken away waits for what is in flight of it.
     patience: Duration,
     partitions: Mutex<Partitions>,
-    commit_failed: AtomicBool,
+    committing: Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -39,8 +38,6 @@ struct Partitions {
 struct Reading {
     stretch: u64,
     last: Option<i64>,
-    /// The last commit that was answered.
-    committed: Option<i64>,
     paused: bool,
 }
 
@@ -71,7 +68,7 @@ impl Group {
             ledger,
             patience,
             partitions: Mutex::default(),
-            commit_failed: AtomicBool::new(false),
+            committing: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -147,66 +144,39 @@ impl Group {
         list
     }
 
-    /// Asks for a commit of what may be committed and is not; the answer comes to `commit_callback`, or with `Sync` is
-    /// waited for. Gives what it asked for.
-    pub fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) -> Vec<(i32, i64)> {
+    /// Commits what may be committed and is not, and waits for the answer; says whether nothing is left to commit.
+    pub fn commit(&self, consumer: &BaseConsumer<Self>) -> bool {
+        // One at a time: an earlier offset that is sent later would take the group back.
+        let _one = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let offsets = self.ledger.tracker().committable();
         if offsets.is_empty() {
-            return offsets;
+            return true;
         }
         let mut list = TopicPartitionList::new();
         for (partition, offset) in &offsets {
             // It fails for negative offsets only, and there are none.
             let _ = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset));
         }
-        if let Err(error) = consumer.commit(&list, mode) {
-            self.not_committed(&error, offsets.iter().map(|(partition, _)| *partition));
+        match consumer.commit(&list, CommitMode::Sync) {
+            Ok(()) => {
+                self.events.up();
+                true
+            }
+            Err(error) => {
+                tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, trying again: {error}");
+                self.ledger.tracker().not_committed(offsets.iter().map(|(partition, _)| *partition));
+                false
+            }
         }
-        offsets
     }
 
-    fn not_committed(&self, error: &KafkaError, partitions: impl IntoIterator<Item = i32>) {
-        tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, trying again: {error}");
-        self.commit_failed.store(true, Ordering::Relaxed);
-        self.ledger.tracker().not_committed(partitions);
-    }
-
-    /// Commits everything that may be, and waits for the answer; says whether it came in time. After this, partitions
-    /// go without waiting and without a commit. (Not `CommitMode::Sync`, which waits for a broker that is away.)
-    pub fn commit_last(&self, consumer: &BaseConsumer<Self>, deadline: Instant) -> bool {
-        let all: Vec<i32> = self.partitions().reading.keys().copied().collect();
-        self.ledger.tracker().not_committed(all);
-        let answered = loop {
-            self.commit_failed.store(false, Ordering::Relaxed);
-            let asked = self.commit(consumer, CommitMode::Async);
-            while !self.is_committed(&asked) && !self.commit_failed.load(Ordering::Relaxed) && Instant::now() < deadline
-            {
-                // What comes now is the next reader's.
-                let _ = consumer.poll(Duration::from_millis(50));
-            }
-            if self.is_committed(&asked) {
-                break true;
-            }
-            if Instant::now() >= deadline {
-                break false;
-            }
-            let _ = consumer.poll(Duration::from_millis(50));
-        };
+    /// From now on partitions go without waiting and without a commit.
+    pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        answered
-    }
-
-    fn is_committed(&self, offsets: &[(i32, i64)]) -> bool {
-        let partitions = self.partitions();
-        offsets.iter().all(|(partition, offset)| match partitions.reading.get(partition) {
-            Some(reading) => reading.committed.is_some_and(|committed| committed >= *offset),
-            None => true, // It was taken away, with a commit.
-        })
     }
 
     fn taken(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let taken: Vec<i32> =
-            list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        let taken = numbers(list);
         // Before the wait: what was polled and not passed on yet is the next owner's.
         self.partitions().reading.retain(|partition, _| !taken.contains(partition));
         let closing = self.closing.load(Ordering::Relaxed);
@@ -217,9 +187,7 @@ impl Group {
             if !self.ledger.wait_until(self.patience, |tracker| !tracker.has_open(&taken)) {
                 tracing::info!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions go to another process with rows in flight; they will be read again");
             }
-            // What was handed out may still be on its way, and would come too late.
-            self.ledger.tracker().not_committed(taken.iter().copied());
-            self.commit(consumer, CommitMode::Sync);
+            self.commit(consumer);
         }
         let mut tracker = self.ledger.tracker();
         for partition in &taken {
@@ -232,7 +200,7 @@ impl Group {
         let mut tracker = self.ledger.tracker();
         for element in list.elements() {
             partitions.next += 1;
-            let reading = Reading { stretch: partitions.next, last: None, committed: None, paused: false };
+            let reading = Reading { stretch: partitions.next, last: None, paused: false };
             partitions.reading.insert(element.partition(), reading);
             tracker.assign(element.partition());
         }
@@ -260,23 +228,6 @@ impl ConsumerContext for Group {
         let mut partitions = self.partitions();
         if matches!(rebalance, Rebalance::Assign(_)) && partitions.on_hold {
             self.pause(consumer, &mut partitions);
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            return self.not_committed(&error, numbers(offsets));
-        }
-        self.events.up();
-        for element in offsets.elements() {
-            let partition = element.partition();
-            if let Err(error) = element.error() {
-                self.not_committed(&error, [partition]);
-            } else if let Offset::Offset(offset) = element.offset()
-                && let Some(reading) = self.partitions().reading.get_mut(&partition)
-            {
-                reading.committed = Some(offset);
-            }
         }
     }
 }

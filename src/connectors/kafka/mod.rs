@@ -2,7 +2,7 @@
 //!
 //! - `config` reads the options (no I/O), `client` has what every client shares: logs, reasons, secrets.
 //! - `admin` reaches the broker, finds or makes the topic, and settles where a group begins.
-//! - `group` answers rebalances; `source` reads, holds back and commits; `batch` turns messages into rows.
+//! - `group` answers rebalances; `source` reads and holds back; `committer` commits; `batch` turns messages into rows.
 //! - `producer` is shared by the sinks of a pipeline; `sink` writes rows and counts acknowledgements.
 //!
 //! **Invariants**
@@ -14,6 +14,7 @@
 mod admin;
 mod batch;
 mod client;
+mod committer;
 mod config;
 mod group;
 mod producer;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::admin::{self, HasEvents};
 use super::batch::{BadMessage, RowBuilder};
 use super::client::Events;
+use super::committer::Committer;
 use super::config::SourceConfig;
 use super::group::{Arrival, Group};
 use crate::connectors::{ConnectorError, OpenContext, Output, Source, SourceSpec, Stopped};
@@ -22,8 +23,6 @@ use crate::diag::Code;
 
 /// How long an idle source sleeps in `poll`; a message wakes it.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often offsets are committed.
-const COMMIT_EVERY: Duration = Duration::from_millis(200);
 /// How often dropped messages are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What one micro-batch holds at most; one message may be larger.
@@ -73,7 +72,6 @@ struct Reader {
     topic: String,
     rows: RowBuilder,
     context: OpenContext,
-    last_commit: Instant,
     /// How many dropped messages were reported, and when.
     dropped: (u64, Option<Instant>),
     bound: Option<Bound>,
@@ -133,16 +131,16 @@ impl KafkaSource {
             .map_err(|error| admin::bad_settings(connection, &error))?;
         let partitions = admin::ensure_topic(&consumer, connection, &context.pipeline, context.create_topics)?;
         admin::settle_start(&consumer, connection, &config.group(&context.pipeline), &partitions, config.start)?;
-        let bound = match config.bounded {
-            true => Some(Bound { ends: admin::ends(&consumer, connection, &partitions)?, done: HashSet::new() }),
-            false => None,
+        let bound = if config.bounded {
+            Some(Bound { ends: admin::ends(&consumer, connection, &partitions)?, done: HashSet::new() })
+        } else {
+            None
         };
         let reader = Reader {
             table: connection.table.clone(),
             topic: connection.topic.clone(),
             rows: RowBuilder::new(&config.format, &config.table),
             context,
-            last_commit: Instant::now(),
             dropped: (0, None),
             bound,
         };
@@ -153,17 +151,26 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, output: &mut dyn Output) -> Result<(), ConnectorError> {
         let Self { consumer, mut reader } = *self;
+        let consumer = Arc::new(consumer);
         let topic = reader.topic.clone();
         if let Err(error) = consumer.subscribe(&[&topic]) {
             return Err(reader.error(Code::SOURCE_FAILED, format!("cannot be subscribed to: {error}")));
         }
+        let committer = match Committer::start(Arc::clone(&consumer)) {
+            Ok(committer) => committer,
+            Err(error) => {
+                return Err(
+                    reader.error(Code::SOURCE_FAILED, format!("cannot be read: no thread can be started: {error}"))
+                );
+            }
+        };
         let end = reader.read(&consumer, output);
         if matches!(end, End::Finished) {
             reader.finish(&consumer);
         }
         // After a failure elsewhere nothing more will be delivered.
         let wait = if matches!(end, End::Stopped) { Duration::ZERO } else { reader.context.drain_timeout };
-        reader.wind_down(&consumer, wait);
+        reader.wind_down(&consumer, committer, wait);
         leave(consumer, &topic);
         match end {
             End::Stop | End::Finished | End::Stopped => Ok(()),
@@ -205,13 +212,11 @@ impl Reader {
         let ledger = Arc::clone(&self.context.ledger);
         while !self.context.stop.is_set() && !ledger.wait_until(IDLE, |tracker| tracker.rows_in_flight() == 0) {
             while consumer.poll(Duration::ZERO).is_some() {}
-            self.commit_when_due(consumer);
         }
     }
 
     /// Polls once, and passes on what has come.
     fn step(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output, wait: Duration) -> Result<(), End> {
-        self.commit_when_due(consumer);
         let mut gathered: Vec<Taken<'_>> = Vec::new();
         let (mut bytes, mut wait) = (0, wait);
         while gathered.len() < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -370,7 +375,6 @@ impl Reader {
             if stop.is_set() || relieved(IDLE) {
                 return Ok(());
             }
-            self.commit_when_due(consumer);
         }
         tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching stops");
         consumer.context().hold(consumer);
@@ -383,15 +387,8 @@ impl Reader {
         Ok(())
     }
 
-    fn commit_when_due(&mut self, consumer: &BaseConsumer<Group>) {
-        if self.last_commit.elapsed() >= COMMIT_EVERY {
-            self.last_commit = Instant::now();
-            consumer.context().commit(consumer, CommitMode::Async);
-        }
-    }
-
     /// Waits for what is in flight, commits for the last time.
-    fn wind_down(&mut self, consumer: &BaseConsumer<Group>, wait: Duration) {
+    fn wind_down(&mut self, consumer: &BaseConsumer<Group>, committer: Committer, wait: Duration) {
         consumer.context().hold(consumer);
         let ledger = Arc::clone(&self.context.ledger);
         let deadline = Instant::now() + wait;
@@ -408,9 +405,10 @@ impl Reader {
                 break;
             }
             poll();
-            self.commit_when_due(consumer);
         }
-        if !consumer.context().commit_last(consumer, Instant::now() + CLOSE_TIMEOUT) {
+        let answered = committer.finish(CLOSE_TIMEOUT, poll);
+        consumer.context().close();
+        if !answered {
             tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be read again");
         }
     }
@@ -418,7 +416,7 @@ impl Reader {
 
 /// Leaves the group, so that others take over at once. When the broker is away that may take long; then the process's
 /// end does it.
-fn leave(consumer: BaseConsumer<Group>, topic: &str) {
+fn leave(consumer: Arc<BaseConsumer<Group>>, topic: &str) {
     let (done, closed) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
         drop(consumer);
