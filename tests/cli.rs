@@ -3,13 +3,13 @@
 
 #[path = "cli/binary.rs"]
 mod binary;
-#[path = "cli/parity.rs"]
-mod parity;
-#[path = "cli/wrong.rs"]
-mod wrong;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/layers.rs"]
 mod layers;
-#[path = "cli/demo.rs"]
-mod demo;
+#[path = "cli/parity.rs"]
+mod parity;
+#[path = "cli/wrong.rs"]
+mod wrong;

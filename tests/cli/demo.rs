@@ -6,6 +6,7 @@
 //! order is shuffled by `BATON_TEST_SEED`, which a failure names. Both runs need the UDFs compiled, which the first one
 //! does itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -149,8 +150,10 @@ fn check(ended: &Ended, expected: &[Expected], seed: u64) {
             ));
         }
     }
-    let ids: std::collections::BTreeSet<&str> = workflows.iter().filter_map(|w| w["workflow_id"].as_str()).collect();
-    assert_eq!(ids.len(), workflows.len(), "each workflow has an id of its own");
+    // What could not be read has begun no workflow.
+    let begun = || workflows.iter().zip(expected).filter(|(_, e)| e.end != End::DeadLetters).map(|(w, _)| w);
+    let ids: BTreeSet<&str> = begun().filter_map(|w| w["workflow_id"].as_str()).collect();
+    assert_eq!(ids.len(), begun().count(), "each workflow has an id of its own");
     assert!(
         wrong.is_empty(),
         "{} of {} leads ended elsewhere (BATON_TEST_SEED={seed}):\n{}",
@@ -167,7 +170,8 @@ fn own_leads() -> Vec<(Value, End)> {
         .map(|line| {
             let lead: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
             let label = lead["email"].as_str().or_else(|| lead["name"].as_str()).expect("e-mail or name").to_string();
-            let end = OWN.iter().find(|(l, _)| *l == label).unwrap_or_else(|| panic!("say in OWN where {label} ends")).1;
+            let end =
+                OWN.iter().find(|(l, _)| *l == label).unwrap_or_else(|| panic!("say in OWN where {label} ends")).1;
             (lead, end)
         })
         .collect();
@@ -201,6 +205,12 @@ fn leads_in_other_words_end_where_they_should() {
         label: None,
         end: End::DeadLetters,
         because: "a broken line".into(),
+    });
+    expected.push(Expected {
+        line: "{}".into(),
+        label: None,
+        end: End::DeadLetters,
+        because: "a lead with nothing in it".into(),
     });
     dice.shuffle(&mut expected);
 
@@ -284,12 +294,24 @@ const SYNONYMS: [(&str, [&str; 2]); 14] = [
 ];
 
 const PEOPLE: [&str; 8] = [
-    "Amara Diallo", "Jonas Keller", "Yuki Mori", "Isabel Prado", "Thomas O'Neil", "Wanjiru Kamau", "Zoë Laurent",
+    "Amara Diallo",
+    "Jonas Keller",
+    "Yuki Mori",
+    "Isabel Prado",
+    "Thomas O'Neil",
+    "Wanjiru Kamau",
+    "Zoë Laurent",
     "Pavel Novák",
 ];
 const COMPANIES: [&str; 8] = [
-    "Bluewater Shipping", "Kastanie Handels GmbH", "Orion Utilities", "Torres Hermanos", "Maple Insurance",
-    "Savanna Telecom", "Lumière Cosmetics", "Vltava Rail",
+    "Bluewater Shipping",
+    "Kastanie Handels GmbH",
+    "Orion Utilities",
+    "Torres Hermanos",
+    "Maple Insurance",
+    "Savanna Telecom",
+    "Lumière Cosmetics",
+    "Vltava Rail",
 ];
 
 /// The lead with another person and company, synonyms in the place of words, and its sentences in another order.

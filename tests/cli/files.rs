@@ -133,7 +133,8 @@ fn union_with_and_unnest() {
     ]
     .concat();
     place.run(&sql).expect_code(0);
-    let mut words: Vec<String> = place.rows("words.json").iter().map(|r| format!("{} {}", r["id"], r["word"])).collect();
+    let mut words: Vec<String> =
+        place.rows("words.json").iter().map(|r| format!("{} {}", r["id"], r["word"])).collect();
     words.sort();
     let expected = [r#"1 "point 1""#, r#"1 "point 2""#, r#"1 "sql""#, r#"1 "warehouse""#, r#"4 "x""#];
     assert_eq!(words, expected);
@@ -207,8 +208,13 @@ fn options_come_from_the_environment() {
 #[test]
 fn not_null_is_held_where_it_is_declared() {
     let place = Place::new();
-    place.write("in/leads.json", "{\"id\": 1, \"email\": \"a@x.example\"}\n{\"id\": null, \"email\": \"b@x.example\"}\n");
-    let job = |source: &str| [source, &sink("found", "id BIGINT, email TEXT"), "INSERT INTO found SELECT id, email FROM leads;"].concat();
+    place.write(
+        "in/leads.json",
+        "{\"id\": 1, \"email\": \"a@x.example\"}\n{\"id\": null, \"email\": \"b@x.example\"}\n",
+    );
+    let job = |source: &str| {
+        [source, &sink("found", "id BIGINT, email TEXT"), "INSERT INTO found SELECT id, email FROM leads;"].concat()
+    };
     let table = |null: &str, more: &str| {
         format!(
             "CREATE TABLE leads (id BIGINT {null}, email TEXT)
@@ -242,8 +248,12 @@ fn a_hundred_thousand_rows_go_through_in_order() {
     let mut file = BufWriter::new(fs::File::create(place.path().join("in/leads.json")).expect("a file"));
     for id in 0..ROWS {
         let note = format!("{{\\\"n\\\": {}}}", id * 7);
-        writeln!(file, "{{\"id\": {id}, \"email\": \"p{id}@x.example\", \"score\": {}.5, \"note\": \"{note}\"}}", id % 100)
-            .expect("a line");
+        writeln!(
+            file,
+            "{{\"id\": {id}, \"email\": \"p{id}@x.example\", \"score\": {}.5, \"note\": \"{note}\"}}",
+            id % 100
+        )
+        .expect("a line");
     }
     file.flush().expect("a file");
     let sql = [
@@ -374,8 +384,12 @@ fn pipelines_of_one_process_end_together_when_one_fails() {
     let _held_open = fs::File::options().read(true).write(true).open(&pipe).expect("a pipe");
     let endless = place.pipeline(
         "endless_one",
-        &[&LEADS_TABLE.replace("in/leads.json", "in/endless"), sink("never", "id BIGINT").as_str(), "INSERT INTO never SELECT id FROM leads;"]
-            .concat(),
+        &[
+            &LEADS_TABLE.replace("in/leads.json", "in/endless"),
+            sink("never", "id BIGINT").as_str(),
+            "INSERT INTO never SELECT id FROM leads;",
+        ]
+        .concat(),
     );
     let failing = place.pipeline(
         "failing_one",
@@ -397,7 +411,12 @@ fn pipelines_of_one_process_end_together_when_one_fails() {
 #[test]
 fn plan_draws_and_opens_nothing() {
     let place = Place::new();
-    let sql = [LEADS_TABLE, &sink("found", "id BIGINT"), "CREATE VIEW v AS SELECT id FROM leads; INSERT INTO found SELECT id FROM v;"].concat();
+    let sql = [
+        LEADS_TABLE,
+        &sink("found", "id BIGINT"),
+        "CREATE VIEW v AS SELECT id FROM leads; INSERT INTO found SELECT id FROM v;",
+    ]
+    .concat();
     let path = place.pipeline("job", &sql);
     fs::remove_file(place.path().join("in/leads.json")).expect("it was there");
     for format in ["text", "mermaid", "json"] {

@@ -71,7 +71,8 @@ fn collect(source: &Path, folder: &Path, files: &mut Vec<File>) {
 /// The lines of a file up to its tests, without comments.
 fn code(text: &str) -> Vec<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|w| w[0] == "#[cfg(test)]" && w[1].starts_with("mod ") && w[1].ends_with('{'));
+    let tests =
+        lines.windows(2).position(|w| w[0] == "#[cfg(test)]" && w[1].starts_with("mod ") && w[1].ends_with('{'));
     let lines = lines.into_iter().take(tests.unwrap_or(usize::MAX));
     let lines = lines.enumerate().filter(|(_, l)| !l.trim_start().starts_with("//"));
     lines.map(|(i, l)| (i + 1, l.split(" // ").next().unwrap_or(l).to_string())).collect()
@@ -198,10 +199,16 @@ fn every_file_says_what_it_is_for() {
 fn the_reader_of_imports_reads() {
     let at = |parts: &[&str]| parts.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(imports("use crate::diag::{Code, Span};", &at(&["sql", "plan"])), ["diag::"]);
-    assert_eq!(imports("    let x = crate::engine::run(a, crate::config::B);", &at(&["sql"])), ["engine::run", "config::B"]);
+    assert_eq!(
+        imports("    let x = crate::engine::run(a, crate::config::B);", &at(&["sql"])),
+        ["engine::run", "config::B"]
+    );
     assert_eq!(imports("use super::table;", &at(&["sql", "plan"])), [""; 0]);
     assert_eq!(imports("use super::engine;", &at(&["sql"])), ["engine"]);
-    assert_eq!(imports("pub(in super::super) use super::super::cli::x;", &at(&["sql", "plan"])).last().unwrap(), "cli::x");
+    assert_eq!(
+        imports("pub(in super::super) use super::super::cli::x;", &at(&["sql", "plan"])).last().unwrap(),
+        "cli::x"
+    );
     assert_eq!(imports("other_crate::x; $crate::y", &at(&["sql"])), [""; 0]);
     assert!(allowed("engine", "sql::plan") && allowed("sql", "sql::x") && allowed("formats", "connectors::options::X"));
     assert!(!allowed("sql", "formats::json") && !allowed("formats", "connectors::kafka") && !allowed("udf", "formats"));

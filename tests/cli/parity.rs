@@ -44,8 +44,7 @@ fn case(parity: &Path, name: &str) -> Result<(), String> {
     fs::create_dir(&out).expect("a folder");
     let sql = read(&parity.join("cases").join(format!("{name}.sql")));
     assert!(sql.contains("$IN") && sql.contains("$OUT"), "{name} has no $IN or no $OUT");
-    let text =
-        sql.replace("$IN", &parity.join("inputs").to_string_lossy()).replace("$OUT", &out.to_string_lossy());
+    let text = sql.replace("$IN", &parity.join("inputs").to_string_lossy()).replace("$OUT", &out.to_string_lossy());
     let file = folder.path().join(format!("{name}.sql"));
     fs::write(&file, text).expect("a file");
 
