@@ -1,0 +1,15 @@
+//! What a person sees of `baton`: the built binary is run as it is, and its output, its files and its exit codes are
+//! held. What needs a Kafka broker is in the Kafka suite; UDFs that do not compile are in the UDF host's.
+
+#[path = "cli/binary.rs"]
+mod binary;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/files.rs"]
+mod files;
+#[path = "cli/layers.rs"]
+mod layers;
+#[path = "cli/parity.rs"]
+mod parity;
+#[path = "cli/wrong.rs"]
+mod wrong;

@@ -1,0 +1,1 @@
+INSERT INTO best SELECT id FROM leads;

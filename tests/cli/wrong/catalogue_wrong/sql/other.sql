@@ -1,0 +1,1 @@
+CREATE TABLE other (id BIGINT) WITH (connector = 'stdout', format = 'json'

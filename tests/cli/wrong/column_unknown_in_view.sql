@@ -1,0 +1,8 @@
+CREATE TABLE leads (id BIGINT NOT NULL, email TEXT, score DOUBLE, tags TEXT[], company STRUCT<name TEXT, city TEXT>) WITH (
+  connector = 'single_file', path = 'leads.json', format = 'json', type = 'source'
+);
+CREATE TABLE best (id BIGINT, email TEXT) WITH (
+  connector = 'single_file', path = 'best.json', format = 'json', type = 'sink'
+);
+CREATE VIEW scored AS SELECT id, score AS lead_score FROM leads;
+INSERT INTO best SELECT id, CAST(lead_scroe AS TEXT) FROM scored;

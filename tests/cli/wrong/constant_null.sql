@@ -1,0 +1,9 @@
+CREATE TABLE agents (name TEXT NOT NULL, weight BIGINT);
+INSERT INTO agents VALUES (NULL, 1);
+CREATE TABLE leads (id BIGINT NOT NULL, email TEXT, score DOUBLE, tags TEXT[], company STRUCT<name TEXT, city TEXT>) WITH (
+  connector = 'single_file', path = 'leads.json', format = 'json', type = 'source'
+);
+CREATE TABLE best (id BIGINT, email TEXT) WITH (
+  connector = 'single_file', path = 'best.json', format = 'json', type = 'sink'
+);
+INSERT INTO best SELECT id, (SELECT json_agg(name) FROM agents) FROM leads;

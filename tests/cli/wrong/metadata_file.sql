@@ -1,0 +1,5 @@
+CREATE TABLE leads (id BIGINT, place BIGINT METADATA FROM 'offset_id') WITH (connector = 'single_file', path = 'leads.json', format = 'json');
+CREATE TABLE best (id BIGINT, email TEXT) WITH (
+  connector = 'single_file', path = 'best.json', format = 'json', type = 'sink'
+);
+INSERT INTO best SELECT id, 'x' FROM leads;

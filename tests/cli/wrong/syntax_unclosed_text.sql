@@ -1,0 +1,2 @@
+CREATE VIEW v AS SELECT 'no end FROM leads;
+INSERT INTO best SELECT id FROM v;

@@ -1,0 +1,3 @@
+fn none(text: &str) -> String {
+    text.to_string()
+}

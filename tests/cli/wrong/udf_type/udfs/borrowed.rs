@@ -1,0 +1,6 @@
+use arroyo_udf_plugin::udf;
+
+#[udf]
+fn borrowed(text: &str) -> &str {
+    text
+}
