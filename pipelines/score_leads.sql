@@ -78,8 +78,8 @@ SELECT
     concat(
       '\b(c[a-z]{1,2}o|chief|president|vp|svp|evp|founder|owner|head|director|directora|direktor|direktorin|',
       'vorstand|inhaber|inhaberin|jefe|jefa|gerente|presidente|presidenta|dueñ[oa]|fundador|fundadora|responsable|',
-      'directeur|directrice|diretor|diretora|direttore|chef de|cheffe de)\b|co-?founder|leiter|geschäftsführ|部長|室長|',
-      '責任者|取締役|社長|代表|总监|总裁|主管|负责人'
+      'hoofd|dyrektor|kierownik|ansvarig|dataansvarig|chef|directeur|directrice|diretor|diretora|direttore|chef de|cheffe de)\b|co-?founder|leiter|geschäftsführ|部長|室長|',
+      '본부장|이사|부장|責任者|取締役|社長|代表|总监|总裁|主管|负责人'
     )
   )
     AND NOT regexp_like(role, '\b(assistant|assistenz|asistente|secretary|intern|product owner)\b') AS is_leader,
@@ -110,7 +110,7 @@ SELECT
     concat(
       '\b(data|analytics?|bi|business intelligence|insights?|warehouse|information|technology|technical|',
       'technolog[ií]a|it|cto|cio|cdo|cdao|caio|daten|analytik|datos|anal[ií]tica|données|dados|dati|engineering|',
-      'architect|architekt|software|platform|digital|ai|ml)\b|daten|データ|分析|情報|技術|数据|技术'
+      'architect|architekt|software|platform|digital|ai|ml)\b|daten|danych|dataansvarig|데이터|データ|分析|情報|技術|数据|技术'
     )
   ) AS is_about_data,
   -- The company and the address
@@ -138,7 +138,7 @@ SELECT
       '(data|cloud|analytics|analytical|legacy|sql|central|modern|on-?prem(ises?)?)[- ]warehous|data ?(lake|',
       'platform|mart|hub|stack)|lakehouse|\bdwh\b|stratusai|stratusdb|datenplattform|datenbank|',
       'almac[eé]n(es)? de datos|bodega de datos|plataforma de datos|entrep[oô]t de donn[eé]es|',
-      'plateforme de donn[eé]es|armaz[eé]m de dados|データウェアハウス|データ基盤|データレイク|データ分析基盤|数据仓库|数据平台'
+      'plateforme de donn[eé]es|armaz[eé]m de dados|datawarehouse|datalager|molnplattform|hurtowni[aęi] danych|데이터 ?웨어하우스|データウェアハウス|データ基盤|データレイク|データ分析基盤|数据仓库|数据平台'
     )
   ) AS names_platform,
   regexp_like(
@@ -147,7 +147,7 @@ SELECT
       'migrat|migrier|migraci|replac(e|ing) (our|the|an?|its) |moderni[sz]|legacy|outgrow|consolidat|consolidar|',
       'konsolidier|ablös|ersetz|umstieg|reemplaz|sustitu|remplac|moving (off|away|from|to)|move (off|away|from|to)|',
       'switch(ing)? (from|to)|snowflake|redshift|bigquery|teradata|synapse|databricks|netezza|exadata|oracle|',
-      'sap (bw|hana)|hadoop|vertica|greenplum|sql server|postgres|mysql|移行|刷新|リプレース|置き換え|迁移|替换'
+      'verhuizen|vervangen|przenie[sś][cć]|zast[aą]pi[cć]|ersätta|flytta|이전|교체|sap (bw|hana)|hadoop|vertica|greenplum|sql server|postgres|mysql|移行|刷新|リプレース|置き換え|迁移|替换'
     )
   ) AS names_move,
   regexp_like(
@@ -166,13 +166,13 @@ SELECT
       'millones|milliards?|milh[oõ]es|thousands of)\b|億|万件|亿|[0-9][0-9.,]{2,} (employees|people|users|customers|',
       'stores|rows|events|mitarbeiter|empleados|nutzer|kunden|tiendas)|[0-9] ?(business units|analysts|analysten|',
       'analistas|stores|countries|länder|países|sources|data sources|datenquellen|plants|werke|warehouses|',
-      'subsidiaries|sites|filialen|tiendas|users|teams|拠点|店舗|名)'
+      'subsidiaries|sites|filialen|tiendas|users|gebruikers|użytkowników|användare|teams|拠点|店舗|名)'
     )
   ) AS names_scale,
   regexp_like(
     project,
     concat(
-      '\bbudgets?\b|presupuesto|deadline|this (quarter|month|year)|next (quarter|month)|\bq[1-4]\b|by (the )?end of|',
+      '\bbudgets?\b|\bbudgeten\b|budżet|예산|올해|dit jaar|w tym roku|under året|presupuesto|deadline|this (quarter|month|year)|next (quarter|month)|\bq[1-4]\b|by (the )?end of|',
       'bis ende|ende des|antes de|\brfp\b|proof of concept|\bpoc\b|\bpilot|evaluat|evaluier|evalua(r|ndo|mos)|',
       'short-?list|\bdemo\b|book a|schedule a|termin\b|approved|genehmigt|aprobad|contract (ends|expires|renewal)|',
       'licen[cs]es? (ends?|expires?|renewal)|renewal|läuft aus|within [0-9a-z]+ (weeks|months)|in [0-9a-z]+ (weeks|',
@@ -185,7 +185,7 @@ SELECT
       '\bno (budget|project|plans?|timeline|rush)\b|kein budget|sin presupuesto|\b(just|only|merely) (looking|',
       'browsing|curious|interested|exploring|checking)|not (planning|ready|buying)|no decision|some ?day|',
       'maybe (later|next)|nur (mal )?(schauen|umsehen|neugierig)|s[oó]lo (miro|mirando|curiosidad)|por curiosidad|',
-      '情報収集のみ|まだ未定'
+      '\bnot planning\b|stays? where it is|(just|only) (send|the|your) (me |us )?(the )?newsletter|情報収集のみ|まだ未定'
     )
   ) AS names_no_intent,
   character_length(project) AS project_length,
@@ -196,6 +196,8 @@ SELECT
       '\b(my|meinen?|mi|mon|meu) (cv|resume|résumé|lebenslauf|curr[ií]culum|application)\b|(looking|searching|apply|',
       'applying|application) for (an?|the|your|new|my|any)? ?([a-z]+ )?(job|jobs|position|internship|vacancy|role|',
       'opening)\b|are you hiring|job (offer|opening|application)|\bbewerb(e|ung)\b|stellenangebot|praktikumsplatz|',
+      '\b(cv|résumé|curriculum vitae) (is )?(attached|enclosed|below)\b|consider me\b|\bi (will |just |have )?graduated?\b|',
+      '\b(any|current|open|job) (openings?|vacanc(y|ies)|positions?)\b|vacancy in your|join your (data |analytics )?team|',
       'busco (un )?(trabajo|empleo|pr[aá]cticas)|cherche (un )?(emploi|stage)|履歴書|求職|就職|求人に応募|求职'
     )
   ) AS is_job_application,
@@ -213,7 +215,10 @@ SELECT
       '\bseo\b|backlinks?|link[- ]building|guest posts?|rank (your|you|higher)|first page of google|(boost|increase|',
       'grow) your (traffic|ranking|website|sales|followers)|e-?mail lists?|lead lists?|web ?(design|',
       'development) (services?|agency|packages?)|your website (needs|has|is)|crypto|casino|\bloans?\b|we (sell|',
-      'offer) (you|your company|followers|leads)|partnership opportunity|被リンク'
+      'offer) (you|your company|followers|leads)|partnership opportunity|被リンク|\bwe can (build|design|develop) your\b|',
+      'off-?shore (team|developers)|half the price|(get|bring|generate) you [0-9]+|qualified (meetings|leads|appointments)|',
+      'pay (only )?(for|per) (results|meeting|lead)|recruit(ing|ment) (firm|agency)|(some|candidate|our) profiles\b|',
+      '(candidates|engineers|developers) available'
     )
   ) AS is_vendor_pitch
 FROM checked;
@@ -237,11 +242,11 @@ SELECT
     )
   ) THEN 4 ELSE 0 END AS source_points,
   CASE WHEN is_student AND NOT is_leader THEN 25 ELSE 0 END + CASE WHEN project_length < 12 THEN 10 ELSE 0 END
-    + CASE WHEN names_no_intent THEN 15 ELSE 0 END AS minus_points,
+    + CASE WHEN names_no_intent THEN 30 ELSE 0 END AS minus_points,
   CASE
     WHEN is_job_application THEN 'somebody applies for a job'
     WHEN is_school_work AND NOT is_leader THEN 'somebody asks for help with homework'
-    WHEN is_vendor_pitch AND NOT (names_platform OR names_move OR names_use OR names_scale) THEN 'somebody wants to sell us something'
+    WHEN is_vendor_pitch AND NOT (names_platform OR names_move) THEN 'somebody wants to sell us something'
   END AS closed_because
 FROM facts;
 

@@ -121,29 +121,32 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     };
     let mut reasons = Vec::new();
     let mut sinks: HashMap<String, Arc<dyn Sink>> = HashMap::new();
-    // All at once: each may wait for a broker that does not answer.
-    let opening_sinks = pipeline.sinks.iter().map(|(table, spec)| {
-        let context = context.clone();
-        async move { (table, spec.open(&context).await) }
-    });
-    let opening_sources = pipeline.sources.iter().map(|(node, spec)| {
+    // All at once, as each may wait for a broker that does not answer; sources first, because opening a sink may empty
+    // it.
+    let opening = pipeline.sources.iter().map(|(node, spec)| {
         let own = OpenContext { ledger: Ledger::new(), ..context.clone() };
         async move { (*node, spec.open(&own).await) }
     });
-    let (opened_sinks, opened_sources) = futures::join!(join_all(opening_sinks), join_all(opening_sources));
     let mut sources = Vec::new();
-    for (node, opened) in opened_sources {
+    for (node, opened) in join_all(opening).await {
         match opened {
             Ok(source) => sources.push((node, source)),
             Err(error) => reasons.push(Diagnostic::from(error).at(pipeline.graph.nodes[node].span.clone())),
         }
     }
-    for (table, opened) in opened_sinks {
-        match opened {
-            Ok(sink) => drop(sinks.insert(table.clone(), sink)),
-            Err(error) => {
-                let node = pipeline.graph.nodes.iter().find(|n| matches!(n.kind, NodeKind::Sink) && &n.label == table);
-                reasons.push(Diagnostic::from(error).at(node.map(|n| n.span.clone())));
+    if reasons.is_empty() {
+        let opening = pipeline.sinks.iter().map(|(table, spec)| {
+            let context = context.clone();
+            async move { (table, spec.open(&context).await) }
+        });
+        for (table, opened) in join_all(opening).await {
+            match opened {
+                Ok(sink) => drop(sinks.insert(table.clone(), sink)),
+                Err(error) => {
+                    let node =
+                        pipeline.graph.nodes.iter().find(|n| matches!(n.kind, NodeKind::Sink) && &n.label == table);
+                    reasons.push(Diagnostic::from(error).at(node.map(|n| n.span.clone())));
+                }
             }
         }
     }

@@ -15,7 +15,6 @@ use crate::diag::{Code, Diagnostic};
 use crate::sql::table::{ColumnDef, ColumnKind};
 pub use decoder::{BadData, Decoder};
 pub use encoder::{EncodeError, EncodedRows, Encoder};
-pub(crate) use json::text::parse as parse_json;
 use json::{DecimalEncoding, JsonFormat, TimestampFormat};
 use types::sql_type;
 

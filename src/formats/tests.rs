@@ -104,7 +104,7 @@ fn leads_come_out_as_arroyo_writes_them() {
         let expected = std::fs::read_to_string(path).unwrap();
         assert_eq!(expected.lines().count(), rows.len());
         for (expected, row) in expected.lines().zip(&rows) {
-            let (expected, row) = (parse_json(expected).unwrap(), parse_json(row).unwrap());
+            let (expected, row) = (crate::sql::json::parse(expected).unwrap(), crate::sql::json::parse(row).unwrap());
             for key in [&["id"], keys].concat() {
                 assert_eq!(row[key].to_string(), expected[key].to_string(), "{case} {key}");
                 compared += 1;
@@ -130,8 +130,8 @@ fn unstructured_messages_come_out_as_arroyo_writes_them() {
         assert!(pipe.decoder.push(line.as_bytes()).unwrap());
     }
     let expected = include_str!("../../tests/parity/expected/58_unstructured/out.json");
-    let expected: Vec<_> = expected.lines().map(|l| parse_json(l).unwrap()["value"].to_string()).collect();
-    let rows: Vec<_> = pipe.rows().iter().map(|r| parse_json(r).unwrap()["value"].to_string()).collect();
+    let expected: Vec<_> = expected.lines().map(|l| crate::sql::json::parse(l).unwrap()["value"].to_string()).collect();
+    let rows: Vec<_> = pipe.rows().iter().map(|r| crate::sql::json::parse(r).unwrap()["value"].to_string()).collect();
     assert_eq!(rows, expected);
 }
 
@@ -206,7 +206,7 @@ fn writing_options_change_what_is_written() {
         r#"{"at":0,"d":"///////////////////+cQ=="}"#
     );
     let with_schema = with(&[("json.include_schema", "true"), ("json.timestamp_format", "unix_millis")]);
-    let with_schema = parse_json(&with_schema).unwrap();
+    let with_schema = crate::sql::json::parse(&with_schema).unwrap();
     assert_eq!(with_schema["payload"].to_string(), r#"{"at":0,"d":-0.399}"#);
     assert_eq!(
         with_schema["schema"].to_string(),
@@ -429,7 +429,7 @@ proptest! {
         let written = pipe.encoder.encode(&batch).unwrap();
         for (message, row) in written.iter().zip(&rows) {
             let message = str::from_utf8(message).unwrap();
-            let value = parse_json(message).unwrap();
+            let value = crate::sql::json::parse(message).unwrap();
             for key in ["id", "name", "employees", "vip", "tags"] {
                 prop_assert_eq!(&value[key], &row[key]);
             }

@@ -38,7 +38,10 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
             if let ast::Expr::Trim { .. } = expr {
                 // The parser knows `trim`, Arroyo does not.
-                let span = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
+                // It tells where the argument stands; the name is before that.
+                let argument = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
+                let before = self.at.source.text[..argument.range.start].to_lowercase();
+                let span = before.rfind("trim").map_or(argument.clone(), |at| Span::new(&argument.source, at..at + 4));
                 let error = Diagnostic::new(Code::FUNCTION_UNKNOWN, "there is no function `trim`").at(span);
                 self.found.errors.push(error.help("write `btrim`, `ltrim` or `rtrim`"));
             }

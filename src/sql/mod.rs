@@ -8,6 +8,7 @@ pub mod definition;
 pub mod dialect;
 pub mod errors;
 pub mod functions;
+pub(crate) mod json;
 pub mod plan;
 pub mod statement;
 pub mod table;

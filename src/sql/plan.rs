@@ -364,6 +364,24 @@ impl Planner {
         self.errors.push(Diagnostic::new(Code::TABLE_DIRECTION, message).at(insert.table_span.clone()).help(help));
     }
 
+    /// The first generated column that cannot be planned by itself.
+    async fn wrong_generated(&self, table: &TableDef) -> Option<Span> {
+        self.register(&table.name, &physical_schema(table));
+        let mut found = None;
+        for column in &table.columns {
+            if let ColumnKind::Generated(expr) = &column.kind
+                && found.is_none()
+            {
+                let text = format!("SELECT ({expr}) FROM \"{}\"", table.name.replace('"', "\"\""));
+                let plan = self.context.state().create_logical_plan(&text).await.and_then(|plan| self.analyze(plan));
+                found = plan.is_err().then(|| column.span.clone());
+            }
+        }
+        let _registered_whole_later =
+            self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
+        found
+    }
+
     /// `GENERATED ALWAYS AS` columns: a projection of all columns over those that the connector gives.
     async fn generated_columns(&mut self, table: &TableDef) -> Option<LogicalPlan> {
         if !table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Generated(_))) {
@@ -387,9 +405,10 @@ impl Planner {
             Ok(plan) => plan,
             Err(error) => {
                 let mut wrong = errors::to_diagnostics(&error, &table.span);
-                // Places in the text made above mean nothing to the author.
+                // Places in the text made above mean nothing to the author; a column that fails by itself does.
+                let place = self.wrong_generated(table).await.unwrap_or_else(|| table.span.clone());
                 for error in &mut wrong {
-                    error.span = Some(table.span.clone());
+                    error.span = Some(place.clone());
                 }
                 self.errors.extend(wrong);
                 return None;

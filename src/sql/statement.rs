@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 128;
 pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagnostic>> {
     let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
         let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
-        let error = Diagnostic::new(Code::SYNTAX, lower_first(&error.message)).at(Span::new(source, at..at + 1));
+        let error = Diagnostic::new(Code::SYNTAX, unclosed(&error.message)).at(Span::new(source, at..at + 1));
         vec![error.help("close what is opened here")]
     })?;
     let mut statements = Vec::new();
@@ -98,13 +98,22 @@ fn syntax_error(source: &Arc<SourceText>, statement: &Span, error: &ParserError)
         None => Span::new(source, statement.range.end..statement.range.end),
     };
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
-    let parts = message.strip_prefix("Expected: ").and_then(|m| m.rsplit_once(" found: "));
-    let message = match parts.map(|(expected, found)| (expected.trim_end_matches([',', ':']), found)) {
+    let parts = message.strip_prefix("Expected").and_then(|m| m.rsplit_once(" found: "));
+    let message = match parts.map(|(expected, found)| (expected.trim_matches([',', ':', ' ']), found)) {
         Some((expected, "EOF")) => format!("expected {}, but the statement ends", quoted_sign(expected)),
         Some((expected, found)) => format!("expected {}, found `{found}`", quoted_sign(expected)),
         None => lower_first(message),
     };
     Diagnostic::new(Code::SYNTAX, message).at(span).help("the dialect is Arroyo's, which is close to PostgreSQL's")
+}
+
+/// What the tokenizer finds wrong is nearly always something that is not closed.
+fn unclosed(message: &str) -> String {
+    match message.strip_prefix("Unterminated ").map(|what| what.split(',').next().unwrap_or(what)) {
+        Some(what) if what.ends_with("string literal") => "a text is opened here with ' and never closed".into(),
+        Some(what) => format!("a {what} is opened here and never closed"),
+        None => lower_first(message),
+    }
 }
 
 /// A bracket or a comma is hard to see without quotes.

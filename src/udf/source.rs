@@ -139,7 +139,7 @@ pub fn parse(path: &Path, text: &Arc<SourceText>) -> Result<UdfSource, Vec<Diagn
         Ok(file) => file,
         Err(error) => {
             errors.extend(error.into_iter().map(|e| {
-                Diagnostic::new(Code::UDF_SOURCE, format!("this is not Rust: {e}"))
+                Diagnostic::new(Code::UDF_SOURCE, format!("this is not Rust: {}", plain_reason(&e)))
                     .at(span_of(text, e.span()))
                     .help("correct the syntax here")
             }));
@@ -377,4 +377,10 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
 fn span_of(text: &Arc<SourceText>, span: proc_macro2::Span) -> Span {
     let offset = |at: LineColumn| text.offset(at.line, at.column + 1);
     Span::new(text, offset(span.start())..offset(span.end()))
+}
+
+/// The parser's reason; of a text that cannot even be cut into words it knows no more than that.
+fn plain_reason(error: &syn::Error) -> String {
+    let reason = error.to_string();
+    if reason.contains("token stream") { "a bracket or a quotation mark is not closed".into() } else { reason }
 }

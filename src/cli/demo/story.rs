@@ -67,8 +67,14 @@ impl Story {
         if event.topic == "agent_messages" && row["sender"] == "copy_leads" {
             self.begin(&id, row);
         }
-        let Some(index) = self.by_id.get(&id).copied() else { return Vec::new() };
+        // A lead that never became a message is known by where it was published.
+        let place = || format!("{}/{}/{}", text("topic"), row["partition"], row["offset_id"]);
+        let known = self.by_id.get(&id).or_else(|| self.by_id.get(&place()));
+        let Some(index) = known.copied() else { return Vec::new() };
         let workflow = &mut self.workflows[index];
+        if workflow.id.is_none() && !id.is_empty() {
+            workflow.id = Some(id);
+        }
         if let Some(hop) = row["hop"].as_i64() {
             workflow.hops = workflow.hops.max(hop);
         }

@@ -1,15 +1,9 @@
-//! JSON text as text: copied compactly, or parsed into a value whose numbers stay as they were written.
-//!
-//! `serde_json` rewrites `1e2` to `1e+2` when it parses; rows must come out with the digits that came in, so numbers are
-//! taken over as text. The parser underneath is `jiter`, which the SQL functions over JSON use too.
+//! JSON text as text: copied compactly, numbers as they were written. Values are for `sql::json`.
 
-use jiter::{Jiter, JiterResult, JsonErrorType, Peek};
-use serde_json::{Map, Number, Value};
+use jiter::{Jiter, JsonErrorType, Peek};
 
 use super::wrong::Wrong;
-
-/// How deep arrays and objects may nest.
-pub(crate) const MAX_DEPTH: usize = 128;
+use crate::sql::json::MAX_DEPTH;
 
 /// Appends the next value to `out` without white space: keys in their order, numbers as they are.
 pub(super) fn copy(json: &mut Jiter<'_>, peek: Peek, out: &mut Vec<u8>) -> Result<(), Wrong> {
@@ -71,59 +65,10 @@ pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Parses a JSON text into a value with sorted keys (of one that is there twice the last counts) and numbers as written;
-/// `None` when it is no JSON.
-pub(crate) fn parse(text: &str) -> Option<Value> {
-    let mut json = Jiter::new(text.as_bytes());
-    let value = json.peek().and_then(|peek| value(&mut json, peek, MAX_DEPTH)).ok()??;
-    json.finish().ok()?;
-    Some(value)
-}
-
-/// `Ok(None)` when it is nested too deep.
-fn value(json: &mut Jiter<'_>, peek: Peek, depth: usize) -> JiterResult<Option<Value>> {
-    Ok(Some(match peek {
-        Peek::Object => {
-            let Some(depth) = depth.checked_sub(1) else { return Ok(None) };
-            let mut map = Map::new();
-            let mut key = json.known_object()?.map(str::to_string);
-            while let Some(name) = key {
-                let peek = json.peek()?;
-                let Some(child) = value(json, peek, depth)? else { return Ok(None) };
-                map.insert(name, child);
-                key = json.next_key()?.map(str::to_string);
-            }
-            map.sort_keys();
-            Value::Object(map)
-        }
-        Peek::Array => {
-            let Some(depth) = depth.checked_sub(1) else { return Ok(None) };
-            let mut items = Vec::new();
-            let mut next = json.known_array()?;
-            while let Some(peek) = next {
-                let Some(child) = value(json, peek, depth)? else { return Ok(None) };
-                items.push(child);
-                next = json.array_step()?;
-            }
-            Value::Array(items)
-        }
-        Peek::String => Value::String(json.known_str()?.to_string()),
-        Peek::Null => {
-            json.known_null()?;
-            Value::Null
-        }
-        Peek::True | Peek::False => Value::Bool(json.known_bool(peek)?),
-        _ => {
-            let digits = String::from_utf8_lossy(json.known_number_bytes(peek)?).into_owned();
-            // The one way past serde_json's own reading of numbers; the parser has just checked the text.
-            Value::Number(Number::from_string_unchecked(digits))
-        }
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::json::parse;
 
     fn sorted(text: &str) -> Option<String> {
         parse(text).map(|v| v.to_string())

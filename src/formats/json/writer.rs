@@ -121,7 +121,7 @@ struct JsonText(StringArray);
 impl Encoder for JsonText {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
         let value = self.0.value(row);
-        match text::parse(value) {
+        match crate::sql::json::parse(value) {
             // Writing to a vector cannot fail.
             Some(parsed) => drop(serde_json::to_writer(out, &parsed)),
             None => text::write_text(value, out),

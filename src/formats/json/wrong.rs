@@ -2,7 +2,7 @@
 
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 
-use super::text::MAX_DEPTH;
+use crate::sql::json::MAX_DEPTH;
 
 /// The longest piece of a message that an error shows, in characters.
 const SHOWN: usize = 60;

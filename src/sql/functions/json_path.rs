@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use serde_json_path::JsonPath;
 
-use crate::formats::parse_json;
+use crate::sql::json::parse as parse_json;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let signature = || Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Immutable);

@@ -187,7 +187,7 @@ async fn the_selects_of_the_parity_cases_give_arroyos_rows() {
         let expected = std::fs::read_to_string(expected.join("out.json")).unwrap();
         let sorted = |text: &str| {
             let mut lines: Vec<String> =
-                text.lines().map(|line| crate::formats::parse_json(line).unwrap().to_string()).collect();
+                text.lines().map(|line| crate::sql::json::parse(line).unwrap().to_string()).collect();
             lines.sort();
             lines
         };

@@ -191,7 +191,11 @@ fn host_of(version: &str) -> Option<&str> {
 }
 
 fn cannot_run(error: &std::io::Error) -> Diagnostic {
-    Diagnostic::new(Code::UDF_TOOLCHAIN, format!("UDFs have to be compiled, and cargo cannot be run: {error}"))
+    let reason = match error.kind() {
+        std::io::ErrorKind::NotFound => "cargo is not installed".to_string(),
+        _ => format!("cargo cannot be run: {error}"),
+    };
+    Diagnostic::new(Code::UDF_TOOLCHAIN, format!("UDFs have to be compiled, and {reason}"))
         .help("install Rust (https://rustup.rs), or bring `target/baton/lib` from a machine that has it")
 }
 
