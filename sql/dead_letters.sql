@@ -50,5 +50,6 @@ CREATE TABLE dead_letters_sink (
   topic = 'dead_letters',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '16777216',
   'sink.commit_mode' = 'at_least_once'
 );

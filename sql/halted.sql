@@ -22,5 +22,6 @@ CREATE TABLE halted_sink (
   topic = 'halted',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '4194304',
   'sink.commit_mode' = 'at_least_once'
 );

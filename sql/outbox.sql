@@ -17,5 +17,6 @@ CREATE TABLE outbox_sink (
   topic = 'outbox',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '4194304',
   'sink.commit_mode' = 'at_least_once'
 );

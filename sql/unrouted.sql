@@ -26,5 +26,6 @@ CREATE TABLE unrouted_sink (
   topic = 'unrouted',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '4194304',
   'sink.commit_mode' = 'at_least_once'
 );

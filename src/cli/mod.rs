@@ -160,8 +160,13 @@ async fn run(
     signals::stop_on_signal(stop.clone())?;
     let names: Vec<String> = compiled.pipelines.iter().map(|p| p.name.clone()).collect();
     let started = || tracing::info!(pipelines = names.join(", "), "running");
-    engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)?;
-    tracing::info!("stopped; everything in flight is delivered and committed");
+    if engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)? {
+        tracing::info!("stopped; everything that was read is delivered");
+    } else {
+        tracing::warn!(
+            "stopped before everything that was read was delivered: Kafka gives it out again, files begin anew"
+        );
+    }
     Ok(())
 }
 

@@ -230,6 +230,10 @@ impl FileSource {
             let (table, path) = (&self.table, self.path.display());
             End::failed(format!("table `{table}` cannot read `{path}` after line {}: {error}", self.line))
         })?;
+        if self.stop.is_set() && line.last() != Some(&b'\n') {
+            // The rest of the line may still be on its way.
+            return Ok(false);
+        }
         self.line += 1;
         if line.last() == Some(&b'\n') {
             line.pop();
@@ -283,7 +287,7 @@ impl FileSource {
     /// Waits until all that was given out is delivered; once a stop is asked for, no longer than the drain timeout.
     fn drain(&self) {
         let mut deadline = None;
-        while !self.ledger.wait_until(LOOK_UP, |t| t.rows_in_flight() == 0) {
+        while !self.ledger.wait_until(LOOK_UP, crate::delivery::OffsetTracker::is_idle) {
             if self.stop.is_set()
                 && Instant::now() >= *deadline.get_or_insert_with(|| Instant::now() + self.drain_timeout)
             {

@@ -91,6 +91,16 @@ impl Lineage {
         merged
     }
 
+    /// `rows` of what this handle stands for need no room any more: their slow part is over. A batch is not held in
+    /// flight as a whole because one of its rows is slow.
+    pub fn release(&self, rows: usize) {
+        // Rows that came of several batches are counted with the first: they are rare, and the sum is what matters.
+        if let Some(token) = self.tokens.first() {
+            token.ledger.tracker().release(token.batch, rows);
+            token.ledger.changed.notify_all();
+        }
+    }
+
     /// Everything that this handle stands for is delivered (or was meant to end here).
     pub fn deliver(mut self) {
         self.tokens.clear();
@@ -149,6 +159,21 @@ mod tests {
         ledger.begin(range(5, 9), 5, 50).deliver();
         assert_eq!(ledger.tracker().committable(), vec![]);
         assert_eq!(ledger.tracker().rows_in_flight(), 0, "what is lost holds no place");
+    }
+
+    #[test]
+    fn released_rows_make_room_and_commit_nothing() {
+        let ledger = Ledger::new();
+        ledger.tracker().assign(0);
+        let lineage = ledger.begin(range(0, 4), 5, 50);
+        lineage.release(4);
+        lineage.release(9);
+        assert_eq!(ledger.tracker().rows_in_flight(), 0);
+        assert!(!ledger.tracker().is_idle());
+        assert_eq!(ledger.tracker().committable(), vec![]);
+        lineage.deliver();
+        assert!(ledger.tracker().is_idle());
+        assert_eq!(ledger.tracker().committable(), vec![(0, 5)]);
     }
 
     #[test]

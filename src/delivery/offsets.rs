@@ -137,6 +137,22 @@ impl OffsetTracker {
         self.close(batch);
     }
 
+    /// `rows` of an open batch are through all that is slow: they make room for others. What may be committed does not
+    /// change.
+    pub fn release(&mut self, batch: BatchId, rows: usize) {
+        if let Some(open) = self.open.get_mut(&batch) {
+            let released = rows.min(open.rows);
+            open.rows -= released;
+            self.rows -= released;
+        }
+    }
+
+    /// Whether every batch is delivered or lost.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
     fn close(&mut self, batch: BatchId) -> Vec<(u64, OffsetRange)> {
         let Some(open) = self.open.remove(&batch) else { return Vec::new() };
         self.rows -= open.rows;
@@ -170,7 +186,7 @@ impl OffsetTracker {
         }
     }
 
-    /// Rows of batches that are neither delivered nor lost.
+    /// Rows of batches that are neither delivered nor lost, less those that were released.
     #[must_use]
     pub fn rows_in_flight(&self) -> usize {
         self.rows

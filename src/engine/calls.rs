@@ -40,6 +40,8 @@ struct Input {
     batch: RecordBatch,
     lineage: Lineage,
     unanswered: usize,
+    /// Answered in the group of answers that is being passed on.
+    answered_now: usize,
 }
 
 /// Rows that wait for their turn.
@@ -100,7 +102,7 @@ impl State {
         let args = task.udf.calls.prepare(&columns, rows).map_err(|e| failed(e.into()))?;
         let first_id = self.next_id;
         self.next_id += rows as u64;
-        self.inputs.insert(first_id, Input { batch, lineage, unanswered: rows });
+        self.inputs.insert(first_id, Input { batch, lineage, unanswered: rows, answered_now: 0 });
         self.waiting.push_back(Waiting { first_id, args, next_row: 0 });
         Ok(())
     }
@@ -131,10 +133,14 @@ impl State {
             });
             places.push((at, usize::try_from(id - first_id).unwrap_or(usize::MAX)));
             input.unanswered -= 1;
+            input.answered_now += 1;
         }
         let mut lineages = Vec::with_capacity(batches.len());
         for (first_id, _) in &batches {
-            let done = self.inputs.get(first_id).is_some_and(|i| i.unanswered == 0);
+            let done = self.inputs.get_mut(first_id).is_some_and(|input| {
+                input.lineage.release(std::mem::take(&mut input.answered_now));
+                input.unanswered == 0
+            });
             if done {
                 lineages.extend(self.inputs.remove(first_id).map(|i| i.lineage));
             } else {

@@ -12,6 +12,7 @@ use datafusion::common::{Column, DFSchema, Result as DfResult, TableReference};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::unnest::ListUnnest;
@@ -166,8 +167,14 @@ impl Builder<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input, origin),
             LogicalPlan::Filter(filter) => {
                 let input = self.node(&filter.input, origin)?;
-                let predicate = physical(&filter.predicate, filter.input.schema()).map_err(failed)?;
-                Ok(self.append(input, Step::Filter(predicate), origin))
+                // One after the other, so that a row that the first condition leaves out never reaches the second:
+                // `x <> 0 AND 10 / x > 2`.
+                let mut kept = input;
+                for condition in split_conjunction(&filter.predicate) {
+                    let predicate = physical(condition, filter.input.schema()).map_err(failed)?;
+                    kept = self.append(kept, Step::Filter(predicate), origin);
+                }
+                Ok(kept)
             }
             LogicalPlan::Projection(projection) => {
                 let mut input = self.node(&projection.input, origin)?;

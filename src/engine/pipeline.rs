@@ -82,9 +82,13 @@ pub async fn compile(
     let (mut by_table, sinks) = tables;
     let mut sources = BTreeMap::new();
     for (id, node) in graph.nodes.iter().enumerate() {
-        if matches!(node.kind, NodeKind::Source)
-            && let Some(spec) = by_table.remove(&node.label)
-        {
+        if matches!(node.kind, NodeKind::Source) {
+            let Some(spec) = by_table.remove(&node.label) else {
+                let message = format!("`{}` is read in a way that is not understood here", node.label);
+                return Err(vec![
+                    Diagnostic::new(Code::QUERY, message).at(node.span.clone()).help("read it in a view of its own"),
+                ]);
+            };
             sources.insert(id, spec);
         }
     }
@@ -95,8 +99,8 @@ pub async fn compile(
 type Specs = (BTreeMap<String, Box<dyn SourceSpec>>, BTreeMap<String, Box<dyn SinkSpec>>);
 
 fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Specs {
-    let mut sources = BTreeMap::new();
-    let mut sinks = BTreeMap::new();
+    let mut sources: BTreeMap<String, Box<dyn SourceSpec>> = BTreeMap::new();
+    let mut sinks: BTreeMap<String, Box<dyn SinkSpec>> = BTreeMap::new();
     let written: Vec<&str> = text.inserts.iter().map(|i| i.table.as_str()).collect();
     let read = text.tables_read();
     for table in text.tables() {
@@ -109,11 +113,26 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        if is_written && let Some(connector) = direction(table, "sink", errors) {
+        if is_written && let Some(column) = table.columns.iter().find(|c| matches!(c.kind, ColumnKind::Generated(_))) {
+            let message = format!("column `{}` is generated, and `{}` is written here", column.name, table.name);
+            errors.push(
+                Diagnostic::new(Code::FORMAT_COLUMNS, message)
+                    .at(column.span.clone())
+                    .help("leave the expression out, and put it into the SELECT"),
+            );
+        } else if is_written && let Some(connector) = direction(table, "sink", errors) {
             match connector.sink(table, environment) {
                 Ok(spec) => drop(sinks.insert(table.name.clone(), spec)),
                 Err(wrong) => errors.extend(wrong),
             }
+        }
+    }
+    for table in text.tables().filter(|t| t.option("connector").is_some_and(|c| c.value == "single_file")) {
+        let Some(sink) = sinks.get(&table.name) else { continue };
+        if sources.values().any(|source| source.describe() == sink.describe()) {
+            let error =
+                Diagnostic::new(Code::TABLE_DIRECTION, format!("`{}` writes the file that is read here", table.name));
+            errors.push(error.at(table.span.clone()).help("writing empties it first: give it another path"));
         }
     }
     (sources, sinks)

@@ -43,7 +43,8 @@ pub struct PipelineFailure {
 }
 
 /// Runs pipelines until all have ended, `stop` is set, or one fails, which stops the others cleanly. `started` is
-/// called when all of them have everything open.
+/// called when all of them have everything open. Says whether everything that was read is delivered: it is not when the
+/// time to stop was over.
 ///
 /// # Errors
 /// The pipelines that failed.
@@ -52,7 +53,7 @@ pub async fn run(
     options: &RunOptions,
     stop: &StopFlag,
     started: impl FnOnce(),
-) -> Result<(), Vec<PipelineFailure>> {
+) -> Result<bool, Vec<PipelineFailure>> {
     let opened = join_all(pipelines.into_iter().map(|p| open(p, options, stop))).await;
     let mut running = Vec::new();
     let mut failures = Vec::new();
@@ -80,9 +81,13 @@ pub async fn run(
             pipeline.run(&stop).await.map_err(|reason| PipelineFailure { pipeline: name, reasons: vec![reason] })
         });
     }
+    let mut all_delivered = true;
     while let Some(ended) = tasks.join_next().await {
         let failure = match ended {
-            Ok(Ok(())) => continue,
+            Ok(Ok(delivered)) => {
+                all_delivered &= delivered;
+                continue;
+            }
             Ok(Err(failure)) => failure,
             Err(error) => PipelineFailure {
                 pipeline: "baton".into(),
@@ -92,7 +97,7 @@ pub async fn run(
         stop.set();
         failures.push(failure);
     }
-    if failures.is_empty() { Ok(()) } else { Err(failures) }
+    if failures.is_empty() { Ok(all_delivered) } else { Err(failures) }
 }
 
 /// A pipeline with everything open.
@@ -102,6 +107,8 @@ struct Opened {
     sources: Vec<(NodeId, Box<dyn Source>)>,
     sinks: Vec<Arc<dyn Sink>>,
     calls: Vec<CallTask>,
+    ledgers: Vec<Arc<Ledger>>,
+    drain_timeout: Duration,
     stop: StopFlag,
 }
 
@@ -121,10 +128,12 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     };
     let mut reasons = Vec::new();
     let mut sinks: HashMap<String, Arc<dyn Sink>> = HashMap::new();
+    let mut ledgers = Vec::new();
     // All at once, as each may wait for a broker that does not answer; sources first, because opening a sink may empty
     // it.
     let opening = pipeline.sources.iter().map(|(node, spec)| {
         let own = OpenContext { ledger: Ledger::new(), ..context.clone() };
+        ledgers.push(Arc::clone(&own.ledger));
         async move { (*node, spec.open(&own).await) }
     });
     let mut sources = Vec::new();
@@ -182,7 +191,16 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
         nodes.push(FlowNode { kind, outputs: node.outputs, label: node.label, span: node.span });
     }
     let flow = Arc::new(Flow { nodes, failure });
-    Ok(Opened { name: pipeline.name, flow, sources, sinks: sinks.into_values().collect(), calls, stop: stop.clone() })
+    Ok(Opened {
+        name: pipeline.name,
+        flow,
+        sources,
+        sinks: sinks.into_values().collect(),
+        calls,
+        ledgers,
+        drain_timeout: options.drain_timeout,
+        stop: stop.clone(),
+    })
 }
 
 /// Of several tables that cannot reach their broker, one tells it.
@@ -199,7 +217,8 @@ fn start_udf(udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)], name: &str) -> O
 }
 
 impl Opened {
-    async fn run(self, stop: &StopFlag) -> Result<(), Diagnostic> {
+    /// Says whether everything that was read is delivered.
+    async fn run(self, stop: &StopFlag) -> Result<bool, Diagnostic> {
         let mut calls = JoinSet::new();
         for task in self.calls {
             calls.spawn(calls::run(task, Arc::clone(&self.flow)));
@@ -209,16 +228,20 @@ impl Opened {
             ends.push(start_source(&self.name, node, source, Arc::clone(&self.flow)));
         }
         let mut all_ended = std::pin::pin!(join_all(ends));
-        let ended = tokio::select! {
-            ended = &mut all_ended => ended,
+        tokio::select! {
+            _ended = &mut all_ended => {}
+            Some(_) = calls.join_next(), if !calls.is_empty() => {
+                // It ends by itself only after a failure, or when it died.
+                let reason = Diagnostic::new(Code::SOURCE_FAILED, format!("a task that calls a UDF of `{}` died", self.name));
+                self.flow.failure.set(reason);
+                self.stop.set();
+                all_ended.await;
+            }
             _reason = self.flow.failure.wait() => {
                 // The sources see that nobody takes their rows, or the stop; each returns by itself.
                 self.stop.set();
-                all_ended.await
+                all_ended.await;
             }
-        };
-        for error in ended.into_iter().filter_map(Result::err) {
-            self.flow.failure.set(error);
         }
         if self.flow.failure.get().is_some() {
             stop.set();
@@ -226,26 +249,25 @@ impl Opened {
         // All that the sources gave out is delivered, or given up because the time is over.
         calls.shutdown().await;
         for sink in &self.sinks {
-            if let Err(error) = sink.flush().await {
-                self.flow.failure.set(error.into());
+            match tokio::time::timeout(self.drain_timeout, sink.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.flow.failure.set(error.into()),
+                Err(_) => tracing::warn!(pipeline = self.name, "a sink did not take everything in time"),
             }
         }
         match self.flow.failure.get() {
             Some(reason) => Err(reason),
-            None => Ok(()),
+            None => Ok(self.ledgers.iter().all(|ledger| ledger.tracker().is_idle())),
         }
     }
 }
 
-async fn start_source(
-    pipeline: &str,
-    node: NodeId,
-    source: Box<dyn Source>,
-    flow: Arc<Flow>,
-) -> Result<(), Diagnostic> {
+/// Runs a source on a thread of its own; what ends it before its time is the pipeline's failure at once.
+async fn start_source(pipeline: &str, node: NodeId, source: Box<dyn Source>, flow: Arc<Flow>) {
     let (done, ended) = oneshot::channel();
     let label = flow.nodes[node].label.clone();
     let span = flow.nodes[node].span.clone();
+    let failure = Arc::clone(&flow.failure);
     let handle = tokio::runtime::Handle::current();
     let started = std::thread::Builder::new().name(format!("source {pipeline}.{label}")).spawn({
         let mut output = SourceOutput { flow, node };
@@ -255,15 +277,15 @@ async fn start_source(
             let _gone = done.send(source.run(&mut output));
         }
     });
-    if let Err(error) = started {
-        return Err(Diagnostic::new(
-            Code::SOURCE_FAILED,
-            format!("no thread can be started to read `{label}`: {error}"),
-        ));
-    }
-    match ended.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Diagnostic::from(error).at(span)),
-        Err(_) => Err(Diagnostic::new(Code::SOURCE_FAILED, format!("the thread that reads `{label}` died")).at(span)),
-    }
+    let reason = match started {
+        Err(error) => {
+            Diagnostic::new(Code::SOURCE_FAILED, format!("no thread can be started to read `{label}`: {error}"))
+        }
+        Ok(_thread) => match ended.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Diagnostic::from(error),
+            Err(_) => Diagnostic::new(Code::SOURCE_FAILED, format!("the thread that reads `{label}` died")),
+        },
+    };
+    failure.set(reason.at(span));
 }

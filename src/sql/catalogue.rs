@@ -211,6 +211,12 @@ fn resolve(
     for definition in catalogue.definitions {
         add(definition, &mut errors, false);
     }
+    // Rows of the catalogue belong to the catalogue's table of that name.
+    let catalogue_inserts: Vec<InsertDef> = catalogue
+        .inserts
+        .into_iter()
+        .filter(|insert| !own.definitions.iter().any(|d| d.name() == insert.table))
+        .collect();
     let own_names: Vec<(String, Span)> =
         own.definitions.iter().map(|d| (d.name().to_string(), d.span().clone())).collect();
     // What a pipeline defines itself wins over the catalogue.
@@ -220,7 +226,7 @@ fn resolve(
     let (constants, inserts): (Vec<_>, Vec<_>) = own
         .inserts
         .into_iter()
-        .chain(catalogue.inserts)
+        .chain(catalogue_inserts)
         .partition(|i| i.is_values() && matches!(known.get(&i.table), Some(Definition::Memory(_))));
     if inserts.is_empty() {
         errors.push(
@@ -307,32 +313,54 @@ impl Order<'_> {
     }
 }
 
-/// The tables and views that a query reads, names of its own `WITH` left out.
+/// The tables and views that a query reads. A name of its `WITH` hides a table from what comes after it, not from the
+/// `WITH` itself.
 #[must_use]
 pub fn relations(query: &Query, at: &Span) -> Vec<(String, Span)> {
     struct Relations<'a> {
         at: &'a Span,
-        ctes: HashSet<String>,
+        /// For each open query, the names that hide tables.
+        hidden: Vec<HashSet<String>>,
         found: Vec<(String, Span)>,
     }
     impl Visitor for Relations<'_> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            for cte in query.with.iter().flat_map(|w| &w.cte_tables) {
-                self.ctes.insert(name_of(&cte.alias.name));
+            let mut hidden = HashSet::new();
+            if let Some(with) = &query.with {
+                for cte in &with.cte_tables {
+                    let name = name_of(&cte.alias.name);
+                    if with.recursive {
+                        hidden.insert(name.clone());
+                    }
+                    self.hidden.push(hidden.clone());
+                    // Its body is visited here, where just the names before it hide anything.
+                    let _ = cte.query.visit(self);
+                    self.hidden.pop();
+                    hidden.insert(name);
+                }
             }
+            self.hidden.push(hidden);
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.hidden.pop();
             ControlFlow::Continue(())
         }
         fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
             if let Some(ident) = relation.0.last().and_then(|part| part.as_ident()) {
-                let span = to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone());
-                self.found.push((name_of(ident), span));
+                let name = name_of(ident);
+                if !self.hidden.iter().any(|names| names.contains(&name)) {
+                    let span = to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone());
+                    if !self.found.iter().any(|(known, place)| *known == name && *place == span) {
+                        self.found.push((name, span));
+                    }
+                }
             }
             ControlFlow::Continue(())
         }
     }
-    let mut visitor = Relations { at, ctes: HashSet::new(), found: Vec::new() };
+    let mut visitor = Relations { at, hidden: Vec::new(), found: Vec::new() };
     let _ = query.visit(&mut visitor);
-    visitor.found.retain(|(name, _)| !visitor.ctes.contains(name));
     visitor.found
 }

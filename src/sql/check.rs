@@ -167,6 +167,7 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
 /// One diagnostic for each wrong place.
 pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
     let mut errors: Vec<Diagnostic> = Vec::new();
+    let mut asking: Vec<&LogicalPlan> = Vec::new();
     let visited = plan.apply(|node| {
         let mut calls = Vec::new();
         node.apply_expressions(|e| {
@@ -178,6 +179,21 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
             })
         })?;
         let is_projection = matches!(node, LogicalPlan::Projection(_));
+        if let Some(first) = calls.first() {
+            if asking.contains(&node) {
+                errors.push(
+                    Diagnostic::new(
+                        Code::ASYNC_PLACE,
+                        format!(
+                            "`{first}` is called in a WITH that is read more than once, so it would be called for each"
+                        ),
+                    )
+                    .at(at.clone())
+                    .help("make a view of it: a view is worked out once, however many read it"),
+                );
+            }
+            asking.push(node);
+        }
         if let Some(first) = calls.first().filter(|_| !is_projection) {
             errors.push(
                 Diagnostic::new(
@@ -203,6 +219,26 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
         errors.extend(super::errors::to_diagnostics(&error, at));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The names of the UDFs that a plan calls.
+#[must_use]
+pub fn udf_calls(plan: &LogicalPlan, udfs: &UdfSet) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // Visiting fails only when what is visited does.
+    let _ = plan.apply(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Expr::ScalarFunction(ScalarFunction { func, .. }) = e
+                    && udfs.functions.iter().any(|f| f.name() == func.name())
+                {
+                    found.insert(func.name().to_string());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    found
 }
 
 /// The name of the async UDF that this very expression calls.

@@ -110,6 +110,15 @@ impl Constants {
         .map_err(|e| failed(&e))?;
         let mut known: HashMap<Arc<LogicalPlan>, Vec<ScalarValue>> = HashMap::new();
         for subquery in wanted {
+            if is_volatile(&subquery).map_err(|e| failed(&e))? {
+                let error =
+                    Diagnostic::new(Code::CONSTANT, "a subquery over constants cannot call now(), random() or a UDF");
+                return Err(vec![
+                    error
+                        .at(at.clone())
+                        .help("it is worked out once, when the pipeline is planned: call the function outside"),
+                ]);
+            }
             if let Entry::Vacant(unknown) = known.entry(subquery) {
                 let values = evaluate(context, unknown.key()).await.map_err(|e| failed(&e))?;
                 unknown.insert(values);
@@ -164,6 +173,17 @@ impl Constants {
         })?;
         Ok(only)
     }
+}
+
+fn is_volatile(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            found |= e.is_volatile();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
 }
 
 async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<ScalarValue>> {
@@ -261,7 +281,10 @@ impl AggregateUDFImpl for JsonAgg {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(DataType::Utf8)
     }
-    fn accumulator(&self, _: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+    fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        if !args.order_bys.is_empty() {
+            return Err(DataFusionError::Plan("json_agg keeps the order of the table and takes no ORDER BY".into()));
+        }
         Ok(Box::new(JsonItems::default()))
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {

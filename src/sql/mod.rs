@@ -13,6 +13,7 @@ pub mod plan;
 pub mod statement;
 pub mod table;
 pub mod types;
+pub mod volatile;
 
 use datafusion::sql::sqlparser::ast::Ident;
 

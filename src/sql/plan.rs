@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::common::DFSchema;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -19,7 +20,7 @@ use super::catalogue::PipelineText;
 use super::constants::{self, Constants};
 use super::definition::{Definition, InsertDef};
 use super::table::{ColumnKind, TableDef};
-use super::{check, errors};
+use super::{check, errors, volatile};
 use crate::diag::{Code, Diagnostic, Span};
 
 /// The functions that a pipeline can call beyond SQL's own.
@@ -95,14 +96,14 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
                 if let Some(plan) = planner.generated_columns(&table).await {
                     generated.insert(table.name.clone(), plan);
                 }
-                planner.register(&table.name, &table.schema());
+                planner.register(&table.name, &believed(&table));
                 tables.insert(table.name.clone(), table);
             }
             Definition::Memory(memory) if planner.constants.is_constant(&memory.name) => {}
             Definition::Memory(memory) => {
                 let as_table =
                     TableDef { name: memory.name, span: memory.span, columns: memory.columns, options: Vec::new() };
-                planner.register(&as_table.name, &as_table.schema());
+                planner.register(&as_table.name, &believed(&as_table));
                 memory_columns.insert(as_table.name.clone(), as_table);
             }
             Definition::View(view) => {
@@ -235,6 +236,8 @@ impl Planner {
         let plan = self.context.state().statement_to_plan(statement).await.map_err(failed)?;
         let plan = self.constants.fold(&self.context, plan, at).await?;
         check::operators(&plan, at, &self.constants)?;
+        check::async_calls(&plan, at, &self.udfs)?;
+        let plan = volatile::settle(plan).map_err(failed)?;
         let plan = self.analyze(plan).map_err(failed)?;
         check::async_calls(&plan, at, &self.udfs)?;
         Ok(plan)
@@ -324,6 +327,22 @@ impl Planner {
             let from = schema.field(i).data_type();
             if from == &target.data_type {
                 exprs.push(expr.alias(&target.name));
+            } else if let Some(field) = unknown_field(from, &target.data_type) {
+                self.errors.push(
+                    Diagnostic::new(
+                        Code::TYPE_MISMATCH,
+                        format!(
+                            "`{}` of `{}` and what is put into it do not have the same fields: `{field}`",
+                            target.name, table.name
+                        ),
+                    )
+                    .at(insert.span.clone())
+                    .help(format!(
+                        "the table declares {}, the SELECT gives {}",
+                        super::types::to_sql(&target.data_type),
+                        super::types::to_sql(from)
+                    )),
+                );
             } else if castable(from, &target.data_type) {
                 exprs.push(Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())).alias(&target.name));
             } else {
@@ -414,6 +433,14 @@ impl Planner {
                 return None;
             }
         };
+        let found = check::udf_calls(&plan, &self.udfs);
+        if let Some(name) = found.iter().find(|name| self.udfs.asynchronous.contains(*name)) {
+            let error =
+                Diagnostic::new(Code::ASYNC_PLACE, format!("`{name}` is async and is called in a generated column"));
+            self.errors.push(error.at(table.span.clone()).help("call it in a view that reads the table"));
+            return None;
+        }
+        self.result_udfs.extend(found);
         let columns = plan.schema().columns();
         let exprs: Vec<Expr> = columns
             .into_iter()
@@ -429,6 +456,17 @@ impl Planner {
     }
 }
 
+/// A table's columns, NOT NULL only where something sees to it: a connector refuses such messages, but what fills a memory
+/// table or a generated column is not looked at.
+fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
+    let connected = !table.options.is_empty();
+    let fields = table.columns.iter().map(|column| {
+        let checked = connected && !matches!(column.kind, ColumnKind::Generated(_));
+        column.field().with_nullable(column.nullable || !checked)
+    });
+    datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>())
+}
+
 /// The columns that a connector gives: all but the generated ones.
 #[must_use]
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
@@ -436,7 +474,22 @@ pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema
     datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
 }
 
-fn castable(from: &datafusion::arrow::datatypes::DataType, to: &datafusion::arrow::datatypes::DataType) -> bool {
+/// A field of a STRUCT that only one of two types has: structs are cast by name, and it would be lost or NULL.
+fn unknown_field(from: &DataType, to: &DataType) -> Option<String> {
+    match (from, to) {
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            let missing =
+                |a: &Fields, b: &Fields| a.iter().find(|f| b.find(f.name()).is_none()).map(|f| f.name().clone());
+            missing(from, to)
+                .or_else(|| missing(to, from))
+                .or_else(|| from.iter().find_map(|f| unknown_field(f.data_type(), to.find(f.name())?.1.data_type())))
+        }
+        (DataType::List(from), DataType::List(to)) => unknown_field(from.data_type(), to.data_type()),
+        _ => None,
+    }
+}
+
+fn castable(from: &DataType, to: &DataType) -> bool {
     datafusion::arrow::compute::can_cast_types(from, to)
 }
 

@@ -72,7 +72,7 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
     let interrupted = stop.is_set();
     stop.set();
     match running.await {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(failures)) => return Err(Failed::Run(failures)),
         Err(error) => return Err(Failed::Other(format!("the engine died: {error}"))),
     }

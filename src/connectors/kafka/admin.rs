@@ -205,8 +205,12 @@ fn create_topic(connection: &Connection, pipeline: &str) -> Result<(), Connector
     let events = Events::new(format!("{pipeline}.{table}"), connection.secrets.clone());
     let admin: AdminClient<Probe> =
         config.create_with_context(Probe { events }).map_err(|error| bad_settings(connection, &error))?;
-    let new =
+    let mut new =
         NewTopic::new(topic, connection.create_partitions, TopicReplication::Fixed(connection.create_replication));
+    let max_message_bytes = connection.create_max_message_bytes.map(|bytes| bytes.to_string());
+    if let Some(bytes) = &max_message_bytes {
+        new = new.set("max.message.bytes", bytes);
+    }
     let options = AdminOptions::new().request_timeout(Some(CREATE_TIMEOUT)).operation_timeout(Some(CREATE_TIMEOUT));
     let results = futures::executor::block_on(admin.create_topics([&new], &options))
         .map_err(|error| failed(error.to_string()))?;

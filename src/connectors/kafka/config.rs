@@ -83,6 +83,10 @@ pub const OPTIONS: &[OptionDoc] = &[
     )
     .default("-1"),
     option(
+        "baton.create_max_message_bytes",
+        "How large a message may be, in bytes, in a topic that the pipeline creates; without it, the broker's default.",
+    ),
+    option(
         "baton.create_replication",
         "How many replicas the topic gets when the pipeline creates it; -1 is the broker's default.",
     )
@@ -135,6 +139,8 @@ pub struct Connection {
     pub create_partitions: i32,
     /// How many replicas to create it with.
     pub create_replication: i32,
+    /// How large its messages may be, when it is created.
+    pub create_max_message_bytes: Option<u32>,
     /// What must not be shown.
     pub secrets: Secrets,
     /// `auth.*` and `client_configs` as settings of librdkafka.
@@ -232,6 +238,8 @@ impl Connection {
         let topic = reader.required("topic");
         let create_partitions = reader.parsed("baton.create_partitions", "a whole number, such as `6`");
         let create_replication = reader.parsed("baton.create_replication", "a whole number, such as `3`");
+        let create_max_message_bytes =
+            reader.parsed("baton.create_max_message_bytes", "a whole number of bytes, such as `4194304`");
         let mut settings = auth(reader);
         settings.extend(client_configs(reader));
         let secrets = Secrets::new(SECRET_SETTINGS.iter().filter_map(|key| settings.get(*key)).cloned());
@@ -241,6 +249,7 @@ impl Connection {
             topic: topic?,
             create_partitions: create_partitions?,
             create_replication: create_replication?,
+            create_max_message_bytes,
             secrets,
             settings,
         })

@@ -18,7 +18,7 @@ use super::committer::Committer;
 use super::config::SourceConfig;
 use super::group::{Arrival, Group};
 use crate::connectors::{ConnectorError, OpenContext, Output, Source, SourceSpec, Stopped};
-use crate::delivery::OffsetRange;
+use crate::delivery::{OffsetRange, OffsetTracker};
 use crate::diag::Code;
 
 /// How long an idle source sleeps in `poll`; a message wakes it.
@@ -210,7 +210,7 @@ impl Reader {
     fn finish(&mut self, consumer: &BaseConsumer<Group>) {
         consumer.context().hold(consumer);
         let ledger = Arc::clone(&self.context.ledger);
-        while !self.context.stop.is_set() && !ledger.wait_until(IDLE, |tracker| tracker.rows_in_flight() == 0) {
+        while !self.context.stop.is_set() && !ledger.wait_until(IDLE, OffsetTracker::is_idle) {
             while consumer.poll(Duration::ZERO).is_some() {}
         }
     }
@@ -396,7 +396,7 @@ impl Reader {
         let poll = || while consumer.poll(Duration::ZERO).is_some() {};
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if ledger.wait_until(left.min(Duration::from_millis(50)), |tracker| tracker.rows_in_flight() == 0) {
+            if ledger.wait_until(left.min(Duration::from_millis(50)), OffsetTracker::is_idle) {
                 break;
             }
             if left.is_zero() {

@@ -199,7 +199,7 @@ impl HttpCaller {
             result.http_status = Some(answer.status.as_u16());
             match String::from_utf8(answer.body) {
                 // What quotes a key back must not carry it into a topic.
-                Ok(body) => result.body = Some(redact(&body, secrets)),
+                Ok(body) => result.body = Some(crate::secret::redact_answer(&body, secrets)),
                 Err(_) if failure.is_none() => {
                     return Err(Failure::new(
                         Status::Invalid,

@@ -160,6 +160,7 @@ pub(crate) async fn ask(
         let clean = |text: String| crate::secret::redact(&text, secrets.iter().copied());
         return match read(&answer.body) {
             Ok(mut reply) => {
+                let clean = |text: String| crate::secret::redact_answer(&text, secrets.iter().copied());
                 reply.text = clean(reply.text);
                 reply.spent.model = reply.spent.model.map(clean);
                 Ok(reply)

@@ -30,6 +30,15 @@ impl fmt::Display for Secret {
     }
 }
 
+/// A key so short that it may be a plain word (local servers take `none`, `EMPTY`, `ollama`) is left in answers: taking it
+/// out would change what the model says.
+const LEAST_IN_ANSWERS: usize = 8;
+
+/// [`redact`] for what a server answered, which goes into rows.
+pub(crate) fn redact_answer<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    redact(text, secrets.into_iter().filter(|secret| secret.reveal().trim().len() >= LEAST_IN_ANSWERS))
+}
+
 /// `text` with every secret in it replaced. Servers like to quote the key that they refuse.
 pub(crate) fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut text = text.to_owned();
