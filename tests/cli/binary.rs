@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a run on small files may take on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// The binary under test: cargo's, or the one that `BATON_BIN` names.
 pub fn baton() -> PathBuf {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::binary::{Ended, Running, root};
 
 /// The first run compiles the UDFs, on a machine that may be slow.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// Two demos at once compile the same UDFs and share two cores: one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -186,7 +186,7 @@ fn the_demo_ends_by_itself_and_its_leads_where_they_should() {
     let ended = demo(&[]);
     check(&ended, &expected, 0);
     assert!(ended.stderr.contains("nothing is kept"), "it says that nothing is kept: {}", ended.stderr);
-    assert!(!ended.stderr.contains("WARN") && !ended.stderr.contains("ERROR"), "all went well: {}", ended.stderr);
+    assert!(!ended.stderr.contains("ERROR") && !ended.stderr.contains("error"), "all went well: {}", ended.stderr);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn collect(source: &Path, folder: &Path, files: &mut Vec<File>) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.is_dir() {
             collect(source, &path, files);
-        } else if name.ends_with(".rs") && name != "tests.rs" && name != "testing.rs" {
+        } else if path.extension().is_some_and(|e| e == "rs") && name != "tests.rs" && name != "testing.rs" {
             let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let path = path.strip_prefix(source).expect("below src").to_path_buf();
             files.push(File { path, lines: code(&text) });

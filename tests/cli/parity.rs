@@ -121,12 +121,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn without(these: &[String], those: &[String]) -> Vec<String> {
-    let mut those: Vec<&String> = those.iter().collect();
+fn without(rows: &[String], known: &[String]) -> Vec<String> {
+    let mut known: Vec<&String> = known.iter().collect();
     let mut rest = Vec::new();
-    for row in these {
-        match those.iter().position(|r| *r == row) {
-            Some(at) => drop(those.swap_remove(at)),
+    for row in rows {
+        match known.iter().position(|r| *r == row) {
+            Some(at) => drop(known.swap_remove(at)),
             None => rest.push(row.clone()),
         }
     }
