@@ -70,6 +70,14 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
         }
     }
     let interrupted = stop.is_set();
+    // Topics are read side by side: an end may be seen before the decision that led there.
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(300), events.recv()).await {
+        for line in story.tell(&event) {
+            if !json {
+                data(&format!("{line}\n"))?;
+            }
+        }
+    }
     stop.set();
     match running.await {
         Ok(Ok(_)) => {}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::leads::Published;
 
 /// A row of a topic.
+#[derive(Clone)]
 pub struct Event {
     /// The topic.
     pub topic: String,
@@ -23,6 +24,8 @@ pub struct Story {
     /// Leads that have no workflow yet, by their e-mail or name, in the order of publication.
     waiting: Vec<usize>,
     deciders: BTreeMap<String, usize>,
+    /// Rows of workflows whose first message has not been read yet: topics are read side by side.
+    early: HashMap<String, Vec<Event>>,
 }
 
 struct Workflow {
@@ -44,7 +47,7 @@ impl Story {
             workflows.push(Workflow { label: lead.label, id: None, path: Vec::new(), hops: 0, outcome: None });
         }
         let waiting = (0..workflows.len()).collect();
-        Self { workflows, by_id, waiting, deciders: BTreeMap::new() }
+        Self { workflows, by_id, waiting, deciders: BTreeMap::new(), early: HashMap::new() }
     }
 
     /// Whether every workflow has reached its end.
@@ -66,11 +69,16 @@ impl Story {
         let id = text("workflow_id");
         if event.topic == "agent_messages" && row["sender"] == "copy_leads" {
             self.begin(&id, row);
+            let early = self.early.remove(&id).unwrap_or_default();
+            return early.iter().flat_map(|event| self.tell(event)).collect();
         }
         // A lead that never became a message is known by where it was published.
         let place = || format!("{}/{}/{}", text("topic"), row["partition"], row["offset_id"]);
         let known = self.by_id.get(&id).or_else(|| self.by_id.get(&place()));
-        let Some(index) = known.copied() else { return Vec::new() };
+        let Some(index) = known.copied() else {
+            self.early.entry(id).or_default().push(event.clone());
+            return Vec::new();
+        };
         let workflow = &mut self.workflows[index];
         if workflow.id.is_none() && !id.is_empty() {
             workflow.id = Some(id);
