@@ -41,5 +41,6 @@ CREATE TABLE nurture_campaign_sink (
   topic = 'nurture_campaign',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '4194304',
   'sink.commit_mode' = 'at_least_once'
 );

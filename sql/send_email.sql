@@ -45,5 +45,6 @@ CREATE TABLE send_email_sink (
   topic = 'send_email',
   format = 'json',
   'sink.key_field' = 'workflow_id',
+  'baton.create_max_message_bytes' = '4194304',
   'sink.commit_mode' = 'at_least_once'
 );

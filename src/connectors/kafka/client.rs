@@ -121,7 +121,7 @@ impl Events {
 }
 
 /// Facilities of librdkafka's log that repeat what error events say.
-const CONNECTION: &[&str] = &["FAIL", "ERROR", "SSL", "SASL", "BROKERFAIL", "CONNECT"];
+const CONNECTION: &[&str] = &["FAIL", "ERROR", "SSL", "SASL", "BROKERFAIL", "CONNECT", "GETPID"];
 
 /// librdkafka's reason without what changes from one time to the next, and without the broker's name, which the message
 /// around it has.

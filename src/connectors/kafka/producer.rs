@@ -1,13 +1,16 @@
 //! The producer that the sinks of a pipeline share, and the count of what it has not acknowledged.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, ProducerContext};
 use tokio::sync::Notify;
 
 use super::client::{Events, client_context};
@@ -15,8 +18,48 @@ use crate::connectors::ConnectorError;
 use crate::delivery::Lineage;
 use crate::diag::Code;
 
-/// A producer; it polls on a thread of its own.
-pub type Producer = ThreadedProducer<Acknowledgements>;
+/// A producer that polls on a thread of its own.
+///
+/// Not rdkafka's `ThreadedProducer`: that asks ten times a second and spins through the last millisecond of each wait,
+/// which an idle engine would feel. Acknowledgements end a wait at once, however long it is.
+pub struct Producer {
+    base: Arc<BaseProducer<Acknowledgements>>,
+    gone: Arc<AtomicBool>,
+}
+
+/// How long the polling thread waits for acknowledgements at a time.
+const POLL: Duration = Duration::from_secs(1);
+
+impl Producer {
+    fn start(config: &ClientConfig, events: Events) -> Result<Self, KafkaError> {
+        let base: Arc<BaseProducer<_>> = Arc::new(config.create_with_context(Acknowledgements { events })?);
+        let gone = Arc::new(AtomicBool::new(false));
+        let (polled, stop) = (Arc::clone(&base), Arc::clone(&gone));
+        let poll = move || {
+            while !stop.load(Ordering::Acquire) {
+                polled.poll(POLL);
+            }
+        };
+        match thread::Builder::new().name("kafka-producer".into()).spawn(poll) {
+            Ok(_polls_until_gone) => Ok(Self { base, gone }),
+            Err(error) => Err(KafkaError::ClientCreation(format!("no thread can be started: {error}"))),
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
+    }
+}
+
+impl Deref for Producer {
+    type Target = BaseProducer<Acknowledgements>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.base
+    }
+}
 
 type Key = (String, BTreeMap<String, String>);
 
@@ -41,7 +84,7 @@ pub fn shared(
     if let Some(producer) = producers.get(&key).and_then(Weak::upgrade) {
         return Ok(producer);
     }
-    let producer = Arc::new(config.create_with_context(Acknowledgements { events: events() })?);
+    let producer = Arc::new(Producer::start(config, events())?);
     producers.insert(key, Arc::downgrade(&producer));
     Ok(producer)
 }
