@@ -109,7 +109,8 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
 
     let topics = system.all();
     for row in &topics["dead_letters"] {
-        let place = (i32::try_from(row.json["partition"].as_i64().unwrap()).unwrap(), row.json["offset_id"].as_i64().unwrap());
+        let place =
+            (i32::try_from(row.json["partition"].as_i64().unwrap()).unwrap(), row.json["offset_id"].as_i64().unwrap());
         let (bytes, status, error) =
             expected.remove(&place).unwrap_or_else(|| panic!("nothing broken was at {place:?}: {}", row.json));
         assert_eq!(decoded(row.text("payload")), bytes, "{}", row.json);

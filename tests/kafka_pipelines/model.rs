@@ -221,7 +221,8 @@ fn classification(request: &Value, user: &str) -> String {
 /// What an agent asks for: told by the schema that the answer has to keep, wherever the request has it.
 fn completion(system: &str, request: &Value, user: &str) -> String {
     let schema = format!("{} {}", request["response_format"], system.split("JSON Schema:").nth(1).unwrap_or_default());
-    let letter = |n: u32| json!({ "subject": format!("Subject {n}"), "body": format!("Hello,\n\nletter {n} of \"three\".") });
+    let letter =
+        |n: u32| json!({ "subject": format!("Subject {n}"), "body": format!("Hello,\n\nletter {n} of \"three\".") });
     if schema.contains("\"next_step\"") {
         let (score, next_step) = if user.contains("applying for a job") {
             (0, "Close")

@@ -32,7 +32,4 @@ fn an_idle_engine_rests_a_single_message_is_fast_and_a_stop_is_prompt() {
     assert!(share < 0.03, "idle, it uses {:.1} % of a processor", share * 100.0);
 
     baton.stop(Duration::from_secs(2));
-    if let Ok(file) = std::env::var("BATON_FIGURES") {
-        std::fs::write(file, format!("p50 {:?}, slowest {:?}, idle {:.2} %\n", times[10], times[19], share * 100.0)).unwrap();
-    }
 }

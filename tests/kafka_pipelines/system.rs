@@ -208,7 +208,8 @@ impl System {
             if changed && done(&reader.topics) {
                 return;
             }
-            let counts: Vec<String> = reader.topics.iter().map(|(t, records)| format!("{t} {}", records.len())).collect();
+            let counts: Vec<String> =
+                reader.topics.iter().map(|(t, records)| format!("{t} {}", records.len())).collect();
             assert!(Instant::now() < deadline, "not within {timeout:?}: {what}; there are {}", counts.join(", "));
             changed = reader.read(Duration::from_millis(50));
         }

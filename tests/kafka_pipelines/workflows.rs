@@ -84,8 +84,10 @@ fn every_lead_goes_through_its_agents_to_an_end_and_keeps_its_ids() {
         assert!(row.json["attempts"] == 1 && row.json["prompt_tokens"].as_i64().unwrap() > 0, "{}", row.json);
     }
     // Parents are there, one hop before.
-    let hops: BTreeMap<&str, i64> =
-        topics["agent_messages"].iter().map(|row| (row.text("message_id"), row.json["hop"].as_i64().unwrap())).collect();
+    let hops: BTreeMap<&str, i64> = topics["agent_messages"]
+        .iter()
+        .map(|row| (row.text("message_id"), row.json["hop"].as_i64().unwrap()))
+        .collect();
     for row in &topics["agent_messages"] {
         match row.json["parent_id"].as_str() {
             None => assert_eq!((row.json["hop"].as_i64(), row.text("sender")), (Some(0), "copy_leads")),
