@@ -1,0 +1,150 @@
+//! Whole workflows: from the change event to the outbox, and again after a model was away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::broker::free_port;
+use crate::model::{Model, url};
+use crate::process::Baton;
+use crate::system::{PATIENCE, PIPELINES, System, Topics};
+
+const LEADS: &str = "incoming-leads.stratusdb.leads";
+
+/// A change event. Of three in a row the model engages one, nurtures one and closes one.
+fn lead(number: usize) -> Value {
+    let project = [
+        "We want to replace a warehouse of 40 TB; the budget is approved.",
+        "Just having a look at \"dashboards\".",
+        "I am applying for a job with you.",
+    ][number % 3];
+    json!({
+        "operationType": "insert",
+        "ns": { "db": "stratusdb", "coll": "leads" },
+        "documentKey": { "_id": { "$oid": format!("{number:024x}") } },
+        "fullDocument": {
+            "name": format!("Person {number}"), "email": format!("person{number}@example.com"),
+            "job_title": "Head of Data", "company_name": format!("Company {number}"),
+            "company_website": "https://example.com", "project_description": project, "lead_source": "Webinar",
+        },
+    })
+}
+
+/// The ids of `agent_messages`, by the lead's address and the hop.
+fn ids(topics: &Topics) -> BTreeMap<(String, i64), (String, String)> {
+    let rows = topics["agent_messages"].iter().map(|row| {
+        let lead = row.json["lead_data"]["email"].as_str().unwrap().to_owned();
+        ((lead, row.json["hop"].as_i64().unwrap()), (row.text("workflow_id").into(), row.text("message_id").into()))
+    });
+    rows.collect()
+}
+
+fn ended(topics: &Topics) -> usize {
+    ["completed", "unrouted", "halted", "dead_letters"].iter().filter_map(|t| topics.get(*t)).map(Vec::len).sum()
+}
+
+#[test]
+#[ignore = "needs a Kafka broker (tests/broker/install)"]
+fn every_lead_goes_through_its_agents_to_an_end_and_keeps_its_ids() {
+    let model = Model::start();
+    let system = System::fresh(3);
+    // What is no new lead ends nowhere.
+    let mut update = lead(7);
+    update["operationType"] = "update".into();
+    system.publish(LEADS, [update]);
+    system.publish(LEADS, (0..30).map(lead));
+    let baton = system.run(&PIPELINES, &model, &[]);
+    system.wait("30 workflows have ended", PATIENCE, |topics| ended(topics) >= 30);
+    baton.stop(Duration::from_secs(10));
+
+    let topics = system.all();
+    let count = |topic: &str| topics[topic].len();
+    assert_eq!((count("dead_letters"), count("halted")), (0, 0), "{:?}", topics["dead_letters"]);
+    assert_eq!((count("completed"), count("unrouted")), (20, 10));
+    // Four hops for those who get e-mails, three for those who are closed; one decision each.
+    assert_eq!((count("agent_messages"), count("agent_predictions")), (110, 110));
+    assert_eq!((count("lead_ingestion"), count("lead_scoring")), (30, 30));
+    assert_eq!((count("active_outreach"), count("nurture_campaign"), count("send_email")), (10, 10, 20));
+    assert_eq!(count("outbox"), 10 + 3 * 10);
+    assert_eq!(model.seen().calls, 110 + 30 + 30 + 10 + 10);
+
+    for (topic, rows) in topics.iter().filter(|(topic, _)| *topic != LEADS) {
+        for row in rows {
+            let workflow = row.text("workflow_id");
+            assert_eq!(workflow.len(), 32, "{topic}: {}", row.json);
+            assert_eq!(row.key.as_deref(), Some(workflow), "{topic}: {}", row.json);
+        }
+    }
+    let decided: BTreeSet<&str> = topics["agent_predictions"].iter().map(|row| row.text("message_id")).collect();
+    let published: BTreeSet<&str> = topics["agent_messages"].iter().map(|row| row.text("message_id")).collect();
+    assert_eq!((decided.len(), &decided), (110, &published), "one decision a message");
+    for row in &topics["agent_predictions"] {
+        assert_eq!((row.text("status"), row.text("source"), row.text("model")), ("ok", "model", "stub-1"));
+        assert!(row.json["attempts"] == 1 && row.json["prompt_tokens"].as_i64().unwrap() > 0, "{}", row.json);
+    }
+    // Parents are there, one hop before.
+    let hops: BTreeMap<&str, i64> = topics["agent_messages"]
+        .iter()
+        .map(|row| (row.text("message_id"), row.json["hop"].as_i64().unwrap()))
+        .collect();
+    for row in &topics["agent_messages"] {
+        match row.json["parent_id"].as_str() {
+            None => assert_eq!((row.json["hop"].as_i64(), row.text("sender")), (Some(0), "copy_leads")),
+            Some(parent) => assert_eq!(row.json["hop"].as_i64(), Some(hops[parent] + 1)),
+        }
+    }
+    for row in &topics["outbox"] {
+        assert!(row.text("to").starts_with("person") && row.text("to").ends_with("@example.com"), "{}", row.json);
+        assert!(row.text("body").contains("\n\nletter "), "{}", row.json);
+    }
+    assert_eq!(topics["outbox"].iter().map(|row| row.text("email_id")).collect::<BTreeSet<_>>().len(), 40);
+    assert!(topics["completed"].iter().all(|row| row.json["hop"] == 3 && row.text("outcome") == "completed"));
+
+    // The same leads on new topics, at other places, in another process.
+    drop(system);
+    let again = System::fresh(2);
+    again.publish(LEADS, (0..30).rev().map(lead));
+    let baton = again.run(&PIPELINES, &model, &[]);
+    again.wait("30 workflows have ended", PATIENCE, |topics| ended(topics) >= 30);
+    baton.stop(Duration::from_secs(10));
+    assert_eq!(ids(&again.all()), ids(&topics));
+}
+
+#[test]
+#[ignore = "needs a Kafka broker (tests/broker/install)"]
+fn what_a_missing_model_left_behind_is_put_back_and_completes() {
+    let port = free_port();
+    let (url, system) = (url(port), System::fresh(1));
+    let settings = system.settings(&url, &[("BATON_LLM_RETRIES", "0")]);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let baton = Baton::start(&PIPELINES, &settings);
+
+    system.publish(LEADS, (0..6).map(lead));
+    system.wait_for("dead_letters", 6);
+    // It comes up, but not in full: now an agent has no model.
+    let model = Model::start_at(port);
+    model.fails_to_complete(503);
+    system.publish(LEADS, (6..12).map(lead));
+    system.wait_for("dead_letters", 12);
+    for (row, number) in system.rows("dead_letters").iter().zip(0..) {
+        let (pipeline, origin) =
+            if number < 6 { ("route_messages", "agent_messages") } else { ("ingest_leads", "lead_ingestion") };
+        assert_eq!((row.text("pipeline"), row.text("topic"), row.text("status")), (pipeline, origin, "unavailable"));
+    }
+    assert!(system.rows("completed").is_empty());
+
+    model.recovers();
+    let mut redrive = Baton::spawn(&["redrive"], &settings);
+    redrive.end_well(Duration::from_secs(30));
+    system.wait("12 workflows have ended well", PATIENCE, |topics| ended(topics) >= 24);
+    assert_eq!((system.rows("completed").len(), system.rows("unrouted").len()), (8, 4));
+    assert_eq!(system.rows("agent_messages").len(), 12 + 6 + 8 * 3 + 4 * 2, "only those of the router came back");
+
+    // It keeps its place: nothing is put back twice.
+    let mut redrive = Baton::spawn(&["redrive"], &settings);
+    redrive.end_well(Duration::from_secs(30));
+    baton.stop(Duration::from_secs(10));
+    let topics = system.all();
+    assert_eq!((topics["completed"].len(), topics["dead_letters"].len()), (8, 12));
+}
