@@ -136,7 +136,7 @@ fn missing_and_unknown_options() {
     1 | CREATE TABLE t (
       |              ^
       |
-    help: add `'bootstrap_servers' = '…'` to its WITH clause: The brokers to begin with: `host:port`, several separated by commas.
+    help: add `'bootstrap_servers' = '…'` to its WITH clause (The brokers to begin with: `host:port`, several separated by commas.)
 
     error[T102]: table `t` needs the option `topic`
      --> t.sql:1:14
@@ -144,7 +144,7 @@ fn missing_and_unknown_options() {
     1 | CREATE TABLE t (
       |              ^
       |
-    help: add `'topic' = '…'` to its WITH clause: The topic. It must exist when the pipeline starts, unless that is told to create topics.
+    help: add `'topic' = '…'` to its WITH clause (The topic. It must exist when the pipeline starts, unless that is told to create topics.)
 
     error[T101]: table `t` has no option `topics`
      --> t.sql:5:22
@@ -231,7 +231,7 @@ fn logins_that_are_refused() {
     1 | CREATE TABLE t (
       |              ^
       |
-    help: add `'auth.protocol' = '…'` to its WITH clause: With `sasl`: whether the connection is encrypted.
+    help: add `'auth.protocol' = '…'` to its WITH clause (With `sasl`: whether the connection is encrypted.)
 
     error[T103]: option `auth.mechanism` cannot be `GSSAPI`
      --> t.sql:6:46
