@@ -91,7 +91,8 @@ SELECT
   CAST(NULL AS TEXT) AS message_id,
   'copy_leads' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN event IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   CASE
     WHEN event IS NULL THEN 'the event is not UTF-8 text'

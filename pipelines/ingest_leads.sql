@@ -137,7 +137,8 @@ SELECT
   workflow_id, message_id,
   'ingest_leads' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN status = 'ok' THEN 'invalid' ELSE status END AS status,
   CASE
     WHEN status = 'ok' THEN 'the model answered with an empty report'
@@ -153,7 +154,8 @@ SELECT
   left(message_id, 200) AS message_id,
   'ingest_leads' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
   answered_at AS created_at

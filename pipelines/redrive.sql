@@ -42,6 +42,7 @@ CREATE TABLE redriven_incoming_leads (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'incoming-leads.stratusdb.leads',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -52,6 +53,7 @@ CREATE TABLE redriven_agent_messages (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_messages',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -62,6 +64,7 @@ CREATE TABLE redriven_lead_ingestion (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'lead_ingestion',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -72,6 +75,7 @@ CREATE TABLE redriven_lead_scoring (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'lead_scoring',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -82,6 +86,7 @@ CREATE TABLE redriven_active_outreach (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'active_outreach',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -92,6 +97,7 @@ CREATE TABLE redriven_nurture_campaign (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'nurture_campaign',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -102,6 +108,7 @@ CREATE TABLE redriven_send_email (value BYTEA, workflow_id TEXT) WITH (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'send_email',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'

@@ -222,7 +222,8 @@ SELECT
   left(given_message_id, 200) AS message_id,
   'route_messages' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
   answered_at AS created_at
@@ -235,7 +236,8 @@ SELECT
   workflow_id, message_id,
   'route_messages' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN status = 'ok' AND agent IS NOT NULL THEN 'no_sink' WHEN status = 'ok' THEN 'invalid' ELSE status END AS status,
   CASE
     WHEN status = 'ok' AND agent IS NOT NULL THEN concat('no sink for agent ', agent, ' in pipelines/route_messages.sql')

@@ -178,7 +178,8 @@ SELECT
   workflow_id, message_id,
   'write_outreach' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN status = 'ok' THEN 'invalid' ELSE status END AS status,
   CASE
     WHEN status = 'ok' THEN 'the model answered without a subject or without a body'
@@ -194,7 +195,8 @@ SELECT
   left(message_id, 200) AS message_id,
   'write_outreach' AS pipeline,
   topic, partition, offset_id, published_ms,
-  encode(value, 'base64') AS payload,
+  -- `encode` leaves the padding out, which other decoders want
+  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
   CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
   refusal AS error,
   answered_at AS created_at

@@ -14,6 +14,7 @@ CREATE TABLE agent_messages (
   type = 'source',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_messages',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'source.group_id' = 'route_messages',
   'source.offset' = 'group',
@@ -37,6 +38,7 @@ CREATE TABLE agent_messages_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_messages',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'
@@ -61,6 +63,7 @@ CREATE TABLE agent_messages_with_emails_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_messages',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'

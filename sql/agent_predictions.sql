@@ -28,6 +28,7 @@ CREATE TABLE agent_predictions_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_predictions',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'

@@ -7,7 +7,8 @@
 --                message begins with, and let no two agents accept the same
 --   output       what it publishes to agent_messages when it is done
 --
--- A new agent: a row here, sql/<topic>.sql for its topic, and a WHEN and an INSERT in pipelines/route_messages.sql.
+-- A new agent: a row here, sql/<topic>.sql for its topic, a WHEN and an INSERT in pipelines/route_messages.sql, and a
+-- table and an INSERT in pipelines/redrive.sql.
 -- Until it has those two, what the model sends to it ends in dead_letters, and says so.
 
 CREATE TABLE agents (name TEXT, description TEXT, input TEXT, output TEXT);

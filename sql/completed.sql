@@ -14,6 +14,7 @@ CREATE TABLE completed_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'completed',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'sink.commit_mode' = 'at_least_once'

@@ -20,6 +20,7 @@ CREATE TABLE incoming_leads (
   type = 'source',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'incoming-leads.stratusdb.leads',
+  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'source.group_id' = 'copy_leads',
   'source.offset' = 'group',

@@ -15,6 +15,7 @@ CREATE TABLE outbox_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'outbox',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'baton.create_max_message_bytes' = '4194304',

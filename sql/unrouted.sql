@@ -24,6 +24,7 @@ CREATE TABLE unrouted_sink (
   type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'unrouted',
+  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
   'baton.create_max_message_bytes' = '4194304',

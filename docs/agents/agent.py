@@ -8,7 +8,8 @@ from confluent_kafka import Consumer, Producer
 
 NAME, TOPIC = "Lead Ingestion Agent", "lead_ingestion"  # its row in sql/agents.sql, and its topic
 kafka = {"bootstrap.servers": os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")}
-consumer = Consumer(kafka | {"group.id": "my-agent", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+GROUP = "ingest_leads"  # of the pipeline whose place it takes (stop that first): it goes on where that one stopped
+consumer = Consumer(kafka | {"group.id": GROUP, "auto.offset.reset": "earliest", "enable.auto.commit": False})
 producer = Producer(kafka | {"enable.idempotence": True})
 consumer.subscribe([TOPIC])
 

@@ -114,7 +114,7 @@ fn without_cargo_what_is_not_compiled_is_told() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("f.rs"), "#[arroyo_udf_plugin::udf]\nfn f(x: i64) -> i64 { x }\n").unwrap();
     insta::assert_snapshot!(errors_of(dir.path(), &discover(dir.path()).unwrap()), @r#"
-    error[U005]: UDFs have to be compiled, and cargo cannot be run: No such file or directory (os error 2)
+    error[U005]: UDFs have to be compiled, and cargo is not installed
      |
     help: install Rust (https://rustup.rs), or bring `target/baton/lib` from a machine that has it
     "#);

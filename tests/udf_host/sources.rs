@@ -451,9 +451,9 @@ fn all_mistakes_of_all_files_are_told() {
       |
     help: write `use arroyo_udf_plugin::udf;`, and `#[udf]` above the function that SQL calls
 
-    error[P001]: cannot read `[DIR]/d.rs`: stream did not contain valid UTF-8
+    error[P001]: cannot read `[DIR]/d.rs`: it is not UTF-8 text
      |
-    help: check the path and that the file is UTF-8 text
+    help: save the file as UTF-8
     "#);
     let text = shown(&discover(Path::new("no/such/folder")).unwrap_err());
     insta::assert_snapshot!(text, @r#"

@@ -47,8 +47,12 @@ pub fn read(path: &Path) -> Result<Vec<Lead>, Failed> {
 
 fn lead(index: usize, line: &str) -> Lead {
     let label = |lead: &Value| {
-        let text =
-            |key: &str| lead.get(key).and_then(Value::as_str).filter(|t| !t.trim().is_empty()).map(str::to_string);
+        // As `copy_leads` reads them: a number is as good as text.
+        let text = |key: &str| match lead.get(key) {
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.trim().to_string()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
         text("email").or_else(|| text("name")).unwrap_or_else(|| format!("lead {}", index + 1))
     };
     match serde_json::from_str::<Value>(line) {

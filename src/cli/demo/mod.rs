@@ -54,6 +54,8 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
         async move { engine::run(compiled.pipelines, &RunOptions::default(), &stop, || {}).await }
     });
     let servers = broker.bootstrap_servers();
+    // It ends with the process, after all clients: one that outlives its broker complains.
+    std::mem::forget(broker);
     let published = leads::publish(&servers, leads).await.map_err(Failed::Other)?;
     let mut story = Story::new(published);
     let mut events = watch::start(&servers, &stop).map_err(Failed::Other)?;

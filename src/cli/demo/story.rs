@@ -99,7 +99,7 @@ impl Story {
                     workflow.path.push(agent.to_string());
                 }
                 vec![format!(
-                    "{:<32} hop {:<2} → {agent}  ({decider}{sure})",
+                    "{:<34} hop {:<2} → {agent}  ({decider}{sure})",
                     workflow.label,
                     row["hop"].as_i64().unwrap_or(0)
                 )]
@@ -111,7 +111,9 @@ impl Story {
                 let shown =
                     if event.topic == "completed" || why.is_empty() { String::new() } else { format!(": {why}") };
                 workflow.outcome = Some((event.topic.clone(), why));
-                vec![format!("{:<32} ■ {}{shown}", workflow.label, event.topic)]
+                // A lead that has ended is not the one that a later message begins.
+                self.waiting.retain(|waiting| *waiting != index);
+                vec![format!("{:<34} ■ {}{shown}", workflow.label, event.topic)]
             }
             _ => Vec::new(),
         }
@@ -159,7 +161,7 @@ impl Story {
             *outcomes.entry(outcome).or_default() += 1;
             let path: Vec<&str> = workflow.path.iter().map(|a| a.strip_suffix(" Agent").unwrap_or(a)).collect();
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{:<32} {:<13} {}", workflow.label, outcome, path.join(" → "));
+            let _ = writeln!(out, "{:<34} {:<13} {}", workflow.label, outcome, path.join(" → "));
         }
         let count = |counts: &BTreeMap<&str, usize>| {
             counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
