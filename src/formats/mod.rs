@@ -8,15 +8,14 @@ mod encoder;
 mod json;
 #[cfg(test)]
 mod tests;
-pub mod types;
 
 use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic};
 use crate::sql::table::{ColumnDef, ColumnKind};
+use crate::sql::types::to_sql;
 pub use decoder::{BadData, Decoder};
 pub use encoder::{EncodeError, EncodedRows, Encoder};
 use json::{DecimalEncoding, JsonFormat, TimestampFormat};
-use types::sql_type;
 
 /// The options that every connector with a format has besides its own.
 pub static FORMAT_OPTIONS: &[OptionDoc] = &[
@@ -175,5 +174,5 @@ impl Format {
 }
 
 fn type_name(column: &ColumnDef) -> String {
-    if column.json { "JSON".into() } else { sql_type(&column.data_type) }
+    if column.json { "JSON".into() } else { to_sql(&column.data_type) }
 }

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::host::{LoadedSlot, LoadedUdf};
 use super::source::UdfSource;
-use super::types::sql_type_name;
+use crate::sql::types::to_sql;
 
 /// A UDF in a plan.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl ScalarUDFImpl for HostedUdf {
         }
         for (i, (given, arg)) in given.iter().zip(args).enumerate() {
             if !fits(given, &arg.data_type) {
-                let (is, takes) = (sql_type_name(given), sql_type_name(&arg.data_type));
+                let (is, takes) = (to_sql(given), to_sql(&arg.data_type));
                 return plan_err!("argument {} of `{name}` is {is}, it takes {takes}", i + 1);
             }
         }

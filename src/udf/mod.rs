@@ -18,4 +18,4 @@ pub use host::{
     Slot, SyncUdf, load,
 };
 pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};
-pub use types::{UdfType, sql_type_name};
+pub use types::UdfType;

@@ -13,6 +13,7 @@ use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::{Direction, FORMAT_OPTIONS, Format};
 use crate::sql::table::{ColumnKind, TableDef};
+use crate::sql::types::to_sql;
 
 /// The options, those of formats left out.
 pub const OPTIONS: &[OptionDoc] = &[
@@ -472,7 +473,7 @@ fn check_metadata(reader: &mut OptionReader<'_>) {
                 Code::METADATA,
                 format!("metadata `{name}` does not fit the type of column `{}`", column.name),
             )
-            .help(format!("declare the column as {}", sql_type(data_type))),
+            .help(format!("declare the column as {}", to_sql(data_type))),
             None => {
                 let known = METADATA.iter().map(|(known, _)| *known);
                 let help = match nearest(name, known.clone()) {
@@ -500,15 +501,6 @@ fn is_text(given: &DataType) -> bool {
 
 fn is_bytes(given: &DataType) -> bool {
     matches!(given, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-}
-
-fn sql_type(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Int64 => "BIGINT",
-        DataType::Int32 => "INT",
-        DataType::Binary => "BYTEA",
-        _ => "TEXT",
-    }
 }
 
 impl SinkConfig {

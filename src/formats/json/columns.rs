@@ -24,8 +24,8 @@ use jiter::{Jiter, Peek};
 use super::nested::{ListColumn, StructColumn};
 use super::text;
 use super::wrong::Wrong;
-use crate::formats::types::sql_type;
 use crate::sql::table::JSON_FIELD;
+use crate::sql::types::to_sql;
 
 /// A column in the making.
 pub(super) trait Column: Send {
@@ -119,7 +119,7 @@ struct Values<P: ArrowPrimitiveType> {
 
 impl<P: ArrowPrimitiveType> Values<P> {
     fn new(data_type: &DataType) -> Self {
-        Self { items: Vec::new(), validity: Validity::new(), data_type: data_type.clone(), name: sql_type(data_type) }
+        Self { items: Vec::new(), validity: Validity::new(), data_type: data_type.clone(), name: to_sql(data_type) }
     }
 
     fn push(&mut self, value: P::Native) {
