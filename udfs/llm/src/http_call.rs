@@ -15,7 +15,7 @@
 use crate::deadline::RowClock;
 use crate::options::{Reader, parse_object, unknown_keys};
 use crate::result::{Failure, Status};
-use crate::secret::{Secret, redact};
+use crate::secret::{Secret, redact_answer};
 use crate::settings::{Backoff, parse_duration, parse_number};
 use crate::transport::{Failed, Request, Row, Transport, describe_answer};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -199,7 +199,7 @@ impl HttpCaller {
             result.http_status = Some(answer.status.as_u16());
             match String::from_utf8(answer.body) {
                 // What quotes a key back must not carry it into a topic.
-                Ok(body) => result.body = Some(crate::secret::redact_answer(&body, secrets)),
+                Ok(body) => result.body = Some(redact_answer(&body, secrets)),
                 Err(_) if failure.is_none() => {
                     return Err(Failure::new(
                         Status::Invalid,

@@ -4,7 +4,7 @@
 //! Which question is asked and whether its answer will do is the business of `classify` and `complete`.
 
 use crate::result::{Failure, Status, excerpt};
-use crate::secret::Secret;
+use crate::secret::{Secret, redact, redact_answer};
 use crate::settings::{Endpoint, shown};
 use crate::transport::{Answer, Request, Row, Transport, describe_answer, said};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -157,15 +157,17 @@ pub(crate) async fn ask(
             return Err(AskError::Final(Failure::new(Status::Rejected, message)));
         }
         // A server may quote the key anywhere; it must not get into a topic.
-        let clean = |text: String| crate::secret::redact(&text, secrets.iter().copied());
         return match read(&answer.body) {
             Ok(mut reply) => {
-                let clean = |text: String| crate::secret::redact_answer(&text, secrets.iter().copied());
-                reply.text = clean(reply.text);
-                reply.spent.model = reply.spent.model.map(clean);
+                reply.text = redact_answer(&reply.text, secrets.iter().copied());
+                let model = reply.spent.model.take();
+                reply.spent.model = model.map(|model| redact_answer(&model, secrets.iter().copied()));
                 Ok(reply)
             }
-            Err(why) => Err(AskError::Unreadable(clean(format!("{} answers {why}", request.origin())))),
+            Err(why) => {
+                let message = format!("{} answers {why}", request.origin());
+                Err(AskError::Unreadable(redact(&message, secrets.iter().copied())))
+            }
         };
     }
 }
