@@ -9,6 +9,8 @@ mod demo;
 mod files;
 #[path = "cli/layers.rs"]
 mod layers;
+#[path = "cli/meaning.rs"]
+mod meaning;
 #[path = "cli/parity.rs"]
 mod parity;
 #[path = "cli/wrong.rs"]

@@ -21,7 +21,7 @@ use super::step::{Step, Unnest};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::check::async_call;
 use crate::sql::errors::to_diagnostics;
-use crate::sql::plan::{PipelinePlan, UdfSet, physical_schema};
+use crate::sql::plan::{PipelinePlan, UdfSet};
 
 /// A node by its place in [`Graph::nodes`].
 pub type NodeId = usize;
@@ -282,10 +282,4 @@ fn physical(expr: &Expr, schema: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
 
 fn physical_all(exprs: &[Expr], schema: &DFSchema) -> DfResult<Vec<Arc<dyn PhysicalExpr>>> {
     exprs.iter().map(|e| physical(e, schema)).collect()
-}
-
-/// What a source's node gives: the columns of its connector.
-#[must_use]
-pub fn source_schema(plan: &PipelinePlan, table: &str) -> Option<SchemaRef> {
-    plan.tables.get(table).map(|t| Arc::new(physical_schema(t)))
 }

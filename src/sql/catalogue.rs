@@ -116,16 +116,6 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     resolve(name, &source, own, catalogue).map(|text| (text, project))
 }
 
-/// Reads a text that stands by itself, as a pipeline.
-///
-/// # Errors
-/// All that is wrong with it.
-pub fn from_text(name: &str, source: &Arc<SourceText>) -> Result<PipelineText, Vec<Diagnostic>> {
-    let mut errors = Vec::new();
-    let own = script(source, &mut errors);
-    if errors.is_empty() { resolve(name.to_string(), source, own, Script::default()) } else { Err(errors) }
-}
-
 fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
     parse(source).and_then(|statements| read(source, statements)).unwrap_or_else(|wrong| {
         errors.extend(wrong);

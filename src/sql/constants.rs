@@ -4,7 +4,7 @@
 //! out by DataFusion and takes its place in the plan as a literal, which is also how `render` shows it.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
@@ -28,14 +28,14 @@ use crate::diag::{Code, Diagnostic, Span};
 /// The constant tables of a pipeline.
 #[derive(Debug, Default)]
 pub struct Constants {
-    tables: BTreeMap<String, usize>,
+    tables: BTreeSet<String>,
 }
 
 impl Constants {
     /// Whether a table is constant.
     #[must_use]
     pub fn is_constant(&self, name: &str) -> bool {
-        self.tables.contains_key(name)
+        self.tables.contains(name)
     }
 
     /// Whether a plan just reads a constant table, under whatever name.
@@ -68,7 +68,7 @@ impl Constants {
                 Err(error) => errors.push(error),
             }
         }
-        self.tables.insert(table.name.clone(), batches.iter().map(RecordBatch::num_rows).sum());
+        self.tables.insert(table.name.clone());
         if !errors.is_empty() {
             return Err(errors);
         }

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Fields};
-use datafusion::common::DFSchema;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF, col};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -491,14 +490,4 @@ fn unknown_field(from: &DataType, to: &DataType) -> Option<String> {
 
 fn castable(from: &DataType, to: &DataType) -> bool {
     datafusion::arrow::compute::can_cast_types(from, to)
-}
-
-/// A column of a schema by its position, as an expression.
-#[must_use]
-pub fn column_at(schema: &DFSchema, index: usize) -> Expr {
-    let (qualifier, field) = schema.qualified_field(index);
-    match qualifier {
-        Some(q) => Expr::Column(datafusion::common::Column::new(Some(q.clone()), field.name())),
-        None => col(datafusion::common::Column::new_unqualified(field.name())),
-    }
 }
