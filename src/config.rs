@@ -81,6 +81,23 @@ impl Environment {
     }
 }
 
+/// The names of the `${NAME}` and `${NAME:-default}` in a text.
+#[must_use]
+pub fn variables(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some((inside, after)) = rest.strip_prefix('{').and_then(|r| r.split_once('}')) {
+            names.push(inside.split(":-").next().unwrap_or_default().to_string());
+            rest = after;
+        }
+    }
+    names
+}
+
 /// Shows names only: values may be secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,5 +134,6 @@ mod tests {
         assert_eq!(value("${NOPE}"), Err(InterpolateError::NotSet("NOPE".into())));
         assert_eq!(value("${HOST"), Err(InterpolateError::Unclosed));
         assert_eq!(value("${a b}"), Err(InterpolateError::Name("a b".into())));
+        assert_eq!(variables("${HOST}:${PORT:-9092} $$ $${NO} a$b"), ["HOST", "PORT"]);
     }
 }

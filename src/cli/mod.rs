@@ -15,7 +15,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
+use crate::sql::render::Rendered;
 use output::Failed;
+use serde_json::json;
 
 /// Event-driven orchestration of agents, written as SQL.
 #[derive(Debug, Parser)]
@@ -56,6 +58,17 @@ enum Command {
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
+    /// Print the whole text of a pipeline as one file in Arroyo's dialect.
+    Render {
+        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
+        pipeline: String,
+        /// The SQL, or an object with it, the UDFs that it calls and what was left out.
+        #[arg(long, value_enum, default_value_t = RenderFormat::Sql)]
+        format: RenderFormat,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
     /// Compile UDFs.
     Build {
         /// Names of UDFs [default: all].
@@ -86,6 +99,12 @@ enum Command {
 enum PlanFormat {
     Text,
     Mermaid,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RenderFormat {
+    Sql,
     Json,
 }
 
@@ -140,6 +159,16 @@ async fn dispatch(command: Command) -> Result<(), Failed> {
             }
             Ok(())
         }
+        Command::Render { pipeline, format, udfs } => {
+            let rendered = prepare::render(&pipeline, udfs, &environment).await?;
+            for (table, option) in &rendered.left_out {
+                output::note(&format!("left out, because only Baton has it: `{option}` of {table}"));
+            }
+            match format {
+                RenderFormat::Sql => Ok(output::data(&rendered.sql)?),
+                RenderFormat::Json => Ok(output::data(&format!("{:#}\n", rendered_json(&rendered)))?),
+            }
+        }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
@@ -168,6 +197,16 @@ async fn run(
         );
     }
     Ok(())
+}
+
+fn rendered_json(rendered: &Rendered) -> serde_json::Value {
+    let left_out = rendered.left_out.iter().map(|(table, option)| json!({"table": table, "option": option}));
+    json!({
+        "sql": rendered.sql,
+        "udfs": rendered.udfs,
+        "variables": rendered.variables,
+        "left_out": left_out.collect::<Vec<_>>(),
+    })
 }
 
 /// `500ms`, `30s`, `5m`.

@@ -9,6 +9,7 @@ use crate::config::Environment;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::engine::{self, Pipeline};
 use crate::sql::catalogue::{self, PipelineText, Project};
+use crate::sql::render::Rendered;
 use crate::udf::{self, RowError, UdfSource};
 
 /// Pipelines that are right.
@@ -23,6 +24,36 @@ pub struct Compiled {
 /// # Errors
 /// All that is wrong with all of them.
 pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
+    let Texts { texts, folder, known } = read(names, udfs)?;
+    let mut errors = Vec::new();
+    let mut pipelines = Vec::new();
+    for text in texts {
+        match engine::compile(text, &known, environment).await {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(wrong) => extend(&mut errors, wrong),
+        }
+    }
+    if errors.is_empty() { Ok(Compiled { pipelines, udfs: folder }) } else { Err(errors.into()) }
+}
+
+/// `baton render`.
+///
+/// # Errors
+/// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
+pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
+    let Texts { texts, known, .. } = read(&[name.to_string()], udfs)?;
+    let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
+    Ok(engine::rendered(text, &known, environment).await?)
+}
+
+/// Pipelines' texts, and the UDFs that they can call.
+struct Texts {
+    texts: Vec<PipelineText>,
+    folder: PathBuf,
+    known: Vec<UdfSource>,
+}
+
+fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
     let cwd = std::env::current_dir()?;
     let mut errors = Vec::new();
     let mut texts: Vec<(PipelineText, Option<Project>)> = Vec::new();
@@ -46,14 +77,7 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
     if !errors.is_empty() {
         return Err(errors.into());
     }
-    let mut pipelines = Vec::new();
-    for (text, _) in texts {
-        match engine::compile(text, &known, environment).await {
-            Ok(pipeline) => pipelines.push(pipeline),
-            Err(wrong) => extend(&mut errors, wrong),
-        }
-    }
-    if errors.is_empty() { Ok(Compiled { pipelines, udfs: folder }) } else { Err(errors.into()) }
+    Ok(Texts { texts: texts.into_iter().map(|(text, _)| text).collect(), folder, known })
 }
 
 /// What two pipelines share is wrong once.

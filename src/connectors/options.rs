@@ -70,12 +70,21 @@ impl<'a> OptionReader<'a> {
     /// The value of an option, its variables put in; its default when it is not given.
     ///
     /// The key must be in the docs that the reader was made with.
+    /// A value without quotes is wrong here, as on Arroyo.
     pub fn optional(&mut self, key: &str) -> Option<String> {
+        self.value(key, true)
+    }
+
+    fn value(&mut self, key: &str, quoted: bool) -> Option<String> {
         let doc = self.docs.iter().find(|d| d.key == key).copied();
         debug_assert!(doc.is_some(), "option {key} is read but not documented");
         let Some(entry) = self.table.option(key) else {
             return doc.and_then(|d| d.default).map(str::to_string);
         };
+        if quoted && !entry.quoted {
+            self.wrong(entry, &format!("a text in quotes: `'{}'`", entry.value));
+            return None;
+        }
         let value = match self.environment.interpolate(&entry.value) {
             Ok(value) => value,
             Err(error) => {
@@ -123,7 +132,7 @@ impl<'a> OptionReader<'a> {
         T: FromStr,
         T::Err: Display,
     {
-        let value = self.optional(key)?;
+        let value = self.value(key, false)?;
         if let Ok(parsed) = value.parse() {
             return Some(parsed);
         }
@@ -133,9 +142,19 @@ impl<'a> OptionReader<'a> {
         None
     }
 
-    /// An option that is `true` or `false`; `false` when neither given nor defaulted.
+    /// An option that is `true` or `false` (Arroyo takes `'yes'` and `'no'` too); `false` when neither given nor
+    /// defaulted.
     pub fn flag(&mut self, key: &str) -> bool {
-        self.parsed::<bool>(key, "`true` or `false`").unwrap_or(false)
+        match self.value(key, false).as_deref() {
+            Some("true" | "yes") => true,
+            Some("false" | "no") | None => false,
+            Some(_) => {
+                if let Some(entry) = self.table.option(key) {
+                    self.wrong(entry, "`true` or `false`");
+                }
+                false
+            }
+        }
     }
 
     /// Says that an option has a value that it does not take. The value is shown as written, never what a variable in

@@ -31,8 +31,7 @@ static OPTIONS: &[OptionDoc] = &[
         "wait_for_control",
         "Arroyo waits for a control message after each line unless this is `false`; the embedded engine never waits.",
     )
-    .default("true")
-    .choices(&["true", "false"]),
+    .default("true"),
 ];
 
 /// Rows in one micro-batch, at most.
@@ -80,7 +79,7 @@ struct Spec {
 fn read_spec(table: &TableDef, environment: &Environment, direction: Direction) -> Result<Spec, Vec<Diagnostic>> {
     let mut options = OptionReader::new(table, environment, OPTIONS.iter().chain(FORMAT_OPTIONS));
     let path = options.required("path");
-    options.optional("wait_for_control");
+    options.flag("wait_for_control");
     let format = Format::read(&mut options, direction);
     options.finish()?;
     match (path, format) {
@@ -353,7 +352,9 @@ impl SinkSpec for Spec {
     }
 
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Sink>, ConnectorError> {
-        let file = open_empty(&self.path).map_err(|error| self.failed(Code::SINK_FAILED, "write", &error))?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let created = folder.map_or(Ok(()), std::fs::create_dir_all);
+        let file = created.and_then(|()| open_empty(&self.path)).map_err(|error| self.failed(Code::SINK_FAILED, "write", &error))?;
         Ok(Arc::new(FileSink {
             table: self.table.name.clone(),
             path: self.path.clone(),

@@ -21,9 +21,11 @@ pub fn table(columns: Vec<ColumnDef>, options: &[(&str, &str)]) -> TableDef {
         key: (*key).into(),
         key_span: span(),
         value: (*value).into(),
+        quoted: true,
         value_span: span(),
     };
-    TableDef { name: "t".into(), span: span(), columns, options: options.iter().map(entry).collect() }
+    let options = options.iter().map(entry).collect();
+    TableDef { name: "t".into(), span: span(), statement: span(), columns, options }
 }
 
 /// A column that may be NULL.

@@ -57,6 +57,7 @@ codes! {
     QUERY = "Q108", "A query cannot be planned.";
     NO_INSERT = "Q109", "A pipeline has no INSERT, so it would do nothing.";
     CONSTANT = "Q110", "A constant table or a query over it cannot be worked out.";
+    RENDER = "Q111", "A query has no form that Arroyo runs the same way.";
     // U: UDFs
     UDF_SOURCE = "U001", "A UDF's source is not in the form that a UDF has.";
     UDF_TYPE = "U002", "A UDF takes or returns a type that UDFs cannot have.";

@@ -12,5 +12,5 @@ pub mod pipeline;
 pub mod run;
 pub mod step;
 
-pub use pipeline::{Pipeline, compile};
+pub use pipeline::{Pipeline, compile, rendered};
 pub use run::{RunOptions, run};

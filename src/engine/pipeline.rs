@@ -11,6 +11,7 @@ use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::catalogue::PipelineText;
 use crate::sql::plan::{UdfSet, plan};
+use crate::sql::render::{Rendered, render};
 use crate::sql::table::{ColumnKind, TableDef};
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 
@@ -55,10 +56,7 @@ pub async fn compile(
     environment: &Environment,
 ) -> Result<Pipeline, Vec<Diagnostic>> {
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
-    let set = UdfSet {
-        functions: slots.iter().map(|(u, slot)| Arc::new(scalar_udf(u, Arc::clone(slot)))).collect(),
-        asynchronous: udfs.iter().filter(|u| u.async_options().is_some()).map(|u| u.name.clone()).collect(),
-    };
+    let set = udf_set(&slots);
     // What is wrong with tables is sure even when queries are wrong too, so both are told.
     let mut errors = Vec::new();
     let tables = check_tables(&text, environment, &mut errors);
@@ -76,10 +74,13 @@ pub async fn compile(
             return Err(errors);
         }
     };
+    let (mut by_table, mut sinks) = tables;
+    for table in plan.inferred.iter().filter_map(|name| plan.tables.get(name)) {
+        check_sink(table, environment, &mut sinks, &mut errors);
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let (mut by_table, sinks) = tables;
     let mut sources = BTreeMap::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         if matches!(node.kind, NodeKind::Source) {
@@ -96,6 +97,30 @@ pub async fn compile(
     Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs })
 }
 
+/// Checks a pipeline as [`compile`] does and puts its whole text into Arroyo's dialect.
+///
+/// # Errors
+/// All that is wrong with it, and what has no form that Arroyo runs the same way.
+pub async fn rendered(
+    text: PipelineText,
+    udfs: &[UdfSource],
+    environment: &Environment,
+) -> Result<Rendered, Vec<Diagnostic>> {
+    compile(text.clone(), udfs, environment).await?;
+    let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
+    let set = udf_set(&slots);
+    let planned = plan(text.clone(), &set).await?;
+    render(&text, &planned, &set).await
+}
+
+fn udf_set(slots: &[(UdfSource, Arc<LoadedSlot>)]) -> UdfSet {
+    let asynchronous = slots.iter().filter(|(u, _)| u.async_options().is_some());
+    UdfSet {
+        functions: slots.iter().map(|(u, slot)| Arc::new(scalar_udf(u, Arc::clone(slot)))).collect(),
+        asynchronous: asynchronous.map(|(u, _)| u.name.clone()).collect(),
+    }
+}
+
 type Specs = (BTreeMap<String, Box<dyn SourceSpec>>, BTreeMap<String, Box<dyn SinkSpec>>);
 
 fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Specs {
@@ -106,7 +131,10 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
     for table in text.tables() {
         let is_written = written.contains(&table.name.as_str());
         let is_read = read.contains(&table.name);
-        if is_read && let Some(connector) = direction(table, "source", errors) {
+        if is_read && table.columns.is_empty() {
+            let error = Diagnostic::new(Code::FORMAT_COLUMNS, format!("`{}` is read, but has no columns", table.name));
+            errors.push(error.at(table.span.clone()).help("declare them: `CREATE TABLE name (id BIGINT, …) WITH (…)`"));
+        } else if is_read && let Some(connector) = direction(table, "source", errors) {
             check_metadata(table, connector, errors);
             match connector.source(table, environment) {
                 Ok(spec) => drop(sources.insert(table.name.clone(), spec)),
@@ -120,11 +148,8 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
                     .at(column.span.clone())
                     .help("leave the expression out, and put it into the SELECT"),
             );
-        } else if is_written && let Some(connector) = direction(table, "sink", errors) {
-            match connector.sink(table, environment) {
-                Ok(spec) => drop(sinks.insert(table.name.clone(), spec)),
-                Err(wrong) => errors.extend(wrong),
-            }
+        } else if is_written && !table.columns.is_empty() {
+            check_sink(table, environment, &mut sinks, errors);
         }
     }
     for table in text.tables().filter(|t| t.option("connector").is_some_and(|c| c.value == "single_file")) {
@@ -136,6 +161,19 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
         }
     }
     (sources, sinks)
+}
+
+fn check_sink(
+    table: &TableDef,
+    environment: &Environment,
+    sinks: &mut BTreeMap<String, Box<dyn SinkSpec>>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let Some(connector) = direction(table, "sink", errors) else { return };
+    match connector.sink(table, environment) {
+        Ok(spec) => drop(sinks.insert(table.name.clone(), spec)),
+        Err(wrong) => errors.extend(wrong),
+    }
 }
 
 /// Metadata columns of a connector that has none; one that has some checks their names and types itself.
@@ -176,9 +214,14 @@ fn direction(table: &TableDef, wanted: &str, errors: &mut Vec<Diagnostic>) -> Op
         }
         return None;
     };
+    if found.reads() && table.option("type").is_none() {
+        let error = Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `type`", table.name));
+        errors.push(error.at(table.span.clone()).help(format!("add `type = '{wanted}'` to its WITH clause")));
+        return None;
+    }
     if let Some(declared) = table.option("type") {
-        let says = declared.value.to_lowercase();
-        if !matches!(says.as_str(), "source" | "sink") {
+        let says = declared.value.as_str();
+        if !matches!(says, "source" | "sink") {
             errors.push(
                 Diagnostic::new(Code::OPTION_VALUE, format!("option `type` cannot be `{}`", declared.value))
                     .at(declared.value_span.clone())

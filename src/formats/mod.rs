@@ -25,20 +25,17 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
         .default("fail")
         .choices(&["fail", "drop"]),
     option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
-        .default("false")
-        .choices(&["true", "false"]),
+        .default("false"),
     option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`).")
         .default("RFC3339")
-        .choices(&["RFC3339", "rfc3339", "unix_millis", "UnixMillis"]),
+        .choices(&["RFC3339", "unix_millis", "UnixMillis"]),
     option("json.decimal_encoding", "How a sink writes DECIMAL: as a `number`, as a `string` with all digits, or as `bytes` in base64.")
         .default("number")
         .choices(&["number", "string", "bytes"]),
     option("json.include_schema", "A sink writes `{\"schema\": …, \"payload\": …}`, as Kafka Connect reads it.")
-        .default("false")
-        .choices(&["true", "false"]),
+        .default("false"),
     option("json.confluent_schema_registry", "Messages begin with the id of a registered schema; the embedded engine has no schema registry yet.")
-        .default("false")
-        .choices(&["false"]),
+        .default("false"),
     option("json.compression", "Compression of files; the embedded engine has none yet.")
         .default("uncompressed")
         .choices(&["uncompressed"]),
@@ -88,8 +85,8 @@ impl Format {
             return None;
         }
         let drop_bad = options.optional("bad_data").as_deref() == Some("drop");
-        let unstructured = options.optional("json.unstructured").as_deref() == Some("true");
-        let include_schema = options.optional("json.include_schema").as_deref() == Some("true");
+        let unstructured = options.flag("json.unstructured");
+        let include_schema = options.flag("json.include_schema");
         let timestamps = match options.optional("json.timestamp_format").as_deref() {
             Some("unix_millis" | "UnixMillis") => TimestampFormat::UnixMillis,
             _ => TimestampFormat::Rfc3339,
@@ -99,8 +96,12 @@ impl Format {
             Some("bytes") => DecimalEncoding::Bytes,
             _ => DecimalEncoding::Number,
         };
-        // They have one value each: reading them reports any other.
-        options.optional("json.confluent_schema_registry");
+        if options.flag("json.confluent_schema_registry")
+            && let Some(entry) = table.option("json.confluent_schema_registry")
+        {
+            options.wrong(entry, "`false`: the embedded engine has no schema registry yet");
+        }
+        // It has one value: reading it reports any other.
         options.optional("json.compression");
         let kind = match options.required("format")?.as_str() {
             "json" => Kind::Json(JsonFormat { unstructured, include_schema, timestamps, decimals }),

@@ -44,7 +44,7 @@ impl Project {
 }
 
 /// All that a pipeline's text says and refers to, parsed and in an order in which each thing comes after what it uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PipelineText {
     /// Its name: the file's, without `.sql`.
     pub name: String,
@@ -116,6 +116,19 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     resolve(name, &source, own, catalogue).map(|text| (text, project))
 }
 
+/// Reads a text that brings everything with it.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn alone(name: &str, source: &Arc<SourceText>) -> Result<PipelineText, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let own = script(source, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    resolve(name.to_string(), source, own, Script::default())
+}
+
 fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
     parse(source).and_then(|statements| read(source, statements)).unwrap_or_else(|wrong| {
         errors.extend(wrong);
@@ -180,7 +193,7 @@ fn resolve(
     own: Script,
     catalogue: Script,
 ) -> Result<PipelineText, Vec<Diagnostic>> {
-    let mut errors = Vec::new();
+    let mut errors = used_too_early(&own);
     let mut known: BTreeMap<String, Definition> = BTreeMap::new();
     let mut add = |definition: Definition, errors: &mut Vec<Diagnostic>, replace: bool| {
         if let Some(first) = known.get(definition.name()) {
@@ -243,6 +256,48 @@ fn resolve(
     let constants = constants.into_iter().filter(|c| used.contains(c.table.as_str())).collect();
     let definitions = sorted.iter().filter_map(|n| known.get(n).cloned()).collect();
     Ok(PipelineText { name, definitions, constants, inserts })
+}
+
+/// A file is read from top to bottom, as Arroyo reads it: what a statement uses stands above it, and so does the INSERT
+/// that fills a memory table.
+fn used_too_early(own: &Script) -> Vec<Diagnostic> {
+    let start = |span: &Span| span.range.start;
+    let mut errors = Vec::new();
+    let mut check = |name: &str, at: &Span, reader: &Span| {
+        let Some(definition) = own.definitions.iter().find(|d| d.name() == name) else { return };
+        if start(definition.span()) > start(reader) {
+            let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is used before it is defined"));
+            let help = format!("move its definition ({}) above this statement", definition.span().place());
+            errors.push(error.at(at.clone()).help(help));
+        } else if matches!(definition, Definition::Memory(_))
+            && let Some(filled) = own.inserts.iter().find(|i| i.table == name && !i.is_values())
+            && start(&filled.span) > start(reader)
+        {
+            let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is read before anything fills it"));
+            let help = format!("move the INSERT INTO it ({}) above this statement", filled.span.place());
+            errors.push(error.at(at.clone()).help(help));
+        }
+    };
+    for definition in &own.definitions {
+        let Definition::View(view) = definition else { continue };
+        for (name, at) in relations(&view.query, &view.span) {
+            check(&name, &at, &view.span);
+        }
+    }
+    for insert in &own.inserts {
+        for (name, at) in relations(&insert.query, &insert.span) {
+            check(&name, &at, &insert.span);
+        }
+    }
+    for insert in &own.inserts {
+        let Some(table) = own.definitions.iter().find(|d| d.name() == insert.table) else { continue };
+        if start(table.span()) > start(&insert.span) {
+            let message = format!("`{}` is used before it is defined", insert.table);
+            let help = format!("move its definition ({}) above this statement", table.span().place());
+            errors.push(Diagnostic::new(Code::TABLE_UNKNOWN, message).at(insert.table_span.clone()).help(help));
+        }
+    }
+    errors
 }
 
 /// Depth first: a definition goes to the list after all that it uses.

@@ -38,6 +38,11 @@ impl Constants {
         self.tables.contains(name)
     }
 
+    /// The names of all of them.
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.tables
+    }
+
     /// Whether a plan just reads a constant table, under whatever name.
     #[must_use]
     pub fn is_scan(&self, plan: &LogicalPlan) -> bool {
@@ -186,7 +191,11 @@ fn is_volatile(plan: &LogicalPlan) -> DfResult<bool> {
     Ok(found)
 }
 
-async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<ScalarValue>> {
+/// The values of a query's first column.
+///
+/// # Errors
+/// When it cannot be worked out.
+pub async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<ScalarValue>> {
     let batches = context.execute_logical_plan(plan.clone()).await?.collect().await?;
     let mut values = Vec::new();
     for batch in &batches {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
     self, ColumnOption, CreateTable, CreateTableOptions, CreateView, Expr, Query, SetExpr, SqlOption, Statement,
     TableObject, Value,
@@ -10,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::statement::{ParsedStatement, to_span};
 use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
-use super::{name_of, types};
+use super::{dialect, name_as_written, name_of, types};
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 
 /// Something that queries can name.
@@ -31,6 +32,8 @@ pub struct MemoryDef {
     pub name: String,
     /// Where the name stands.
     pub span: Span,
+    /// The whole statement.
+    pub statement: Span,
     /// Its columns.
     pub columns: Vec<ColumnDef>,
 }
@@ -42,6 +45,8 @@ pub struct ViewDef {
     pub name: String,
     /// Where the name stands.
     pub span: Span,
+    /// The whole statement.
+    pub statement: Span,
     /// What it selects.
     pub query: Box<Query>,
     /// Names for its columns, when it gives them.
@@ -61,6 +66,8 @@ pub struct InsertDef {
     pub query: Box<Query>,
     /// The whole statement.
     pub span: Span,
+    /// Whether it is a SELECT by itself, and the table is made up for it.
+    pub is_preview: bool,
 }
 
 impl Definition {
@@ -123,11 +130,7 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
                 Ok(insert) => script.inserts.push(insert),
                 Err(wrong) => errors.push(wrong),
             },
-            Statement::Query(_) => errors.push(
-                Diagnostic::new(Code::STATEMENT, "a SELECT by itself has nowhere to put its rows")
-                    .at(span)
-                    .help("write `INSERT INTO table SELECT …`, or `CREATE VIEW name AS SELECT …`"),
-            ),
+            Statement::Query(query) => preview(&mut script, query, span),
             other => errors.push(
                 Diagnostic::new(Code::STATEMENT, format!("pipelines have no {} statement", first_words(&other)))
                     .at(span)
@@ -136,6 +139,26 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
         }
     }
     if errors.is_empty() { Ok(script) } else { Err(errors) }
+}
+
+/// A SELECT by itself shows its rows: they go to stdout, as Arroyo sends them to its preview.
+fn preview(script: &mut Script, query: Box<Query>, span: Span) {
+    let table = format!("SELECT at {}", span.place());
+    let option = |key: &str, value: &str| OptionEntry {
+        key: key.into(),
+        key_span: span.clone(),
+        value: value.into(),
+        quoted: true,
+        value_span: span.clone(),
+    };
+    script.definitions.push(Definition::Table(TableDef {
+        name: table.clone(),
+        span: span.clone(),
+        statement: span.clone(),
+        columns: Vec::new(),
+        options: vec![option("connector", "stdout"), option("format", "json")],
+    }));
+    script.inserts.push(InsertDef { table, table_span: span.clone(), columns: Vec::new(), query, span, is_preview: true });
 }
 
 /// What a statement is called: its first word, or two where the second says of what.
@@ -167,31 +190,30 @@ fn object_name(
 
 fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -> Result<Definition, Vec<Diagnostic>> {
     let (name, span) = object_name(source, &table.name, statement).map_err(|e| vec![e])?;
-    let mut errors = Vec::new();
-    if table.query.is_some() {
-        errors.push(
-            Diagnostic::new(Code::STATEMENT, "CREATE TABLE … AS SELECT is not supported")
-                .at(span.clone())
-                .help("use CREATE VIEW, or CREATE TABLE and INSERT INTO"),
-        );
+    if let Some(query) = &table.query {
+        return read_table_as(table, query, name, span, statement);
     }
+    let mut errors = Vec::new();
     if let Some(constraint) = table.constraints.first() {
         errors.push(
-            Diagnostic::new(
-                Code::UNSUPPORTED,
-                format!("the embedded engine has no table constraints (`{constraint}`)"),
-            )
-            .at(span.clone())
-            .help("remove it, or run the pipeline on Arroyo"),
+            Diagnostic::new(Code::UNSUPPORTED, format!("tables have no constraints (`{constraint}`)"))
+                .at(span.clone())
+                .help("remove it; a column can be NOT NULL, and a table can have a WATERMARK FOR a column"),
         );
     }
     let mut columns = Vec::new();
+    let mut watermarks = Vec::new();
     for column in &table.columns {
+        if let Some(field) = dialect::watermark(column) {
+            watermarks.push((name_as_written(field), to_span(source, field.span).unwrap_or_else(|| span.clone())));
+            continue;
+        }
         match read_column(source, column, &span) {
             Ok(column) => columns.push(column),
             Err(error) => errors.push(error),
         }
     }
+    errors.extend(wrong_watermarks(&watermarks, &columns, &name));
     for (i, column) in columns.iter().enumerate() {
         if columns[..i].iter().any(|c| c.name == column.name) {
             errors.push(
@@ -225,17 +247,77 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
             Err(error) => errors.push(error),
         }
     }
+    let in_memory = entries.iter().position(|e| e.key == "connector" && e.value == "memory");
+    let memory = options.is_none() || in_memory.is_some();
+    if memory {
+        errors.extend(wrong_memory(&name, &columns, &entries));
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(match options {
-        Some(_) => Definition::Table(TableDef { name, span, columns, options: entries }),
-        None => Definition::Memory(MemoryDef { name, span, columns }),
+    Ok(if memory {
+        Definition::Memory(MemoryDef { name, span, statement: statement.clone(), columns })
+    } else {
+        Definition::Table(TableDef { name, span, statement: statement.clone(), columns, options: entries })
     })
 }
 
+/// `CREATE TABLE name AS SELECT …` is a view under another name, as on Arroyo.
+fn read_table_as(
+    table: &CreateTable,
+    query: &Query,
+    name: String,
+    span: Span,
+    statement: &Span,
+) -> Result<Definition, Vec<Diagnostic>> {
+    if !table.columns.is_empty() || !matches!(table.table_options, CreateTableOptions::None) {
+        return Err(vec![
+            Diagnostic::new(Code::STATEMENT, "CREATE TABLE … AS SELECT has neither columns nor options of its own")
+                .at(span)
+                .help("use CREATE VIEW, or CREATE TABLE with a connector and INSERT INTO"),
+        ]);
+    }
+    let statement = statement.clone();
+    Ok(Definition::View(ViewDef { name, span, statement, query: Box::new(query.clone()), columns: Vec::new() }))
+}
+
+/// What is wrong with `WATERMARK FOR column`. No stateless query needs a watermark, so that is all it is read for.
+fn wrong_watermarks(watermarks: &[(String, Span)], columns: &[ColumnDef], table: &str) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    if let Some((_, at)) = watermarks.get(1) {
+        let error = Diagnostic::new(Code::COLUMN_TYPE, format!("`{table}` has more than one WATERMARK"));
+        errors.push(error.at(at.clone()).help("leave one"));
+    }
+    for (name, at) in watermarks {
+        let message = match columns.iter().find(|c| c.name == *name).map(|c| &c.data_type) {
+            Some(DataType::Timestamp(_, None)) => continue,
+            Some(other) => format!("WATERMARK FOR `{name}`: the column is {}, not TIMESTAMP", types::to_sql(other)),
+            None => format!("WATERMARK FOR `{name}`: there is no such column"),
+        };
+        let error = Diagnostic::new(Code::COLUMN_TYPE, message).at(at.clone());
+        errors.push(error.help("name a TIMESTAMP column of this table"));
+    }
+    errors
+}
+
+/// What a memory table cannot have: options, and columns that something else would have to fill.
+fn wrong_memory(table: &str, columns: &[ColumnDef], options: &[OptionEntry]) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    if let Some(option) = options.iter().find(|e| e.key != "connector") {
+        let message = format!("`{table}` has no connector, so it has no option `{}`", option.key);
+        let error = Diagnostic::new(Code::OPTION_UNKNOWN, message).at(option.key_span.clone());
+        errors.push(error.help("add `connector = '…'`, or take the options out"));
+    }
+    for column in columns.iter().filter(|c| c.kind != ColumnKind::Data) {
+        let message = format!("column `{}`: a memory table has what is inserted and nothing else", column.name);
+        let error = Diagnostic::new(Code::FORMAT_COLUMNS, message).at(column.span.clone());
+        errors.push(error.help("work it out in the query of the INSERT"));
+    }
+    errors
+}
+
 fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) -> Result<ColumnDef, Diagnostic> {
-    let name = name_of(&column.name);
+    let name = name_as_written(&column.name);
     let span = to_span(source, column.name.span).unwrap_or_else(|| table.clone());
     let data_type = types::to_arrow(&column.data_type).map_err(|message| {
         Diagnostic::new(Code::COLUMN_TYPE, format!("column `{name}`: {message}")).at(span.clone()).help(
@@ -252,7 +334,8 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
     };
     for option in &column.options {
         match &option.option {
-            ColumnOption::Null => {}
+            // Arroyo takes a primary key and needs it for updates alone, which no stateless query makes.
+            ColumnOption::Null | ColumnOption::PrimaryKey(_) => {}
             ColumnOption::NotNull => result.nullable = false,
             ColumnOption::DialectSpecific(tokens) => {
                 if let Some(Token::SingleQuotedString(field)) = tokens.last() {
@@ -283,20 +366,15 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
     };
     let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
     let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, &key.value));
-    let (value, value_span) = match value {
-        Expr::Value(v) => {
-            let text = match &v.value {
-                Value::SingleQuotedString(text) | Value::Number(text, _) => text.clone(),
-                Value::Boolean(b) => b.to_string(),
-                _ => return Err(form(key_span)),
-            };
-            (text, to_span(source, v.span))
-        }
-        Expr::Identifier(ident) => (ident.value.clone(), to_span(source, ident.span)),
+    let Expr::Value(value) = value else { return Err(form(key_span)) };
+    let (text, quoted) = match &value.value {
+        Value::SingleQuotedString(text) => (text.clone(), true),
+        Value::Number(text, _) => (text.clone(), false),
+        Value::Boolean(b) => (b.to_string(), false),
         _ => return Err(form(key_span)),
     };
-    let value_span = value_span.unwrap_or_else(|| key_span.clone());
-    Ok(OptionEntry { key: key.value.clone(), key_span, value, value_span })
+    let value_span = to_span(source, value.span).unwrap_or_else(|| key_span.clone());
+    Ok(OptionEntry { key: key.value.clone(), key_span, value: text, quoted, value_span })
 }
 
 /// The parser does not tell where a key in quotes stands: it is the first such text after the table's name.
@@ -315,7 +393,7 @@ fn read_view(source: &Arc<SourceText>, view: CreateView, statement: &Span) -> Re
         return Err(Diagnostic::new(Code::STATEMENT, "views are plain views here").at(span).help("write CREATE VIEW"));
     }
     let columns = view.columns.iter().map(|c| name_of(&c.name)).collect();
-    Ok(ViewDef { name, span, query: view.query, columns })
+    Ok(ViewDef { name, span, statement: statement.clone(), query: view.query, columns })
 }
 
 fn read_insert(source: &Arc<SourceText>, insert: ast::Insert, statement: &Span) -> Result<InsertDef, Diagnostic> {
@@ -327,5 +405,5 @@ fn read_insert(source: &Arc<SourceText>, insert: ast::Insert, statement: &Span) 
         return Err(Diagnostic::new(Code::SYNTAX, "INSERT INTO needs a SELECT").at(statement.clone()));
     };
     let columns = insert.columns.iter().filter_map(|c| c.0.last()?.as_ident().map(name_of)).collect();
-    Ok(InsertDef { table, table_span, columns, query, span: statement.clone() })
+    Ok(InsertDef { table, table_span, columns, query, span: statement.clone(), is_preview: false })
 }

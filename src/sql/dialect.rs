@@ -1,8 +1,8 @@
-//! Arroyo's SQL dialect: PostgreSQL's, with `STRUCT` types and `METADATA FROM '…'` columns.
+//! Arroyo's SQL dialect: PostgreSQL's, with `STRUCT` types, `METADATA FROM '…'` columns and `WATERMARK FOR column`.
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{ColumnOption, GeneratedAs};
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, GeneratedAs, Ident};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -67,11 +67,25 @@ impl Dialect for PipelineDialect {
         true
     }
 
-    /// `METADATA FROM 'name'`, kept as its tokens, and `GENERATED ALWAYS AS (…)` without PostgreSQL's `STORED`.
+    /// `METADATA FROM 'name'`, kept as its tokens, `GENERATED ALWAYS AS (…)` without PostgreSQL's `STORED`, and what
+    /// comes after `WATERMARK FOR`, which the parser takes for a column of the type `FOR`.
     fn parse_column_option(
         &self,
         parser: &mut Parser,
     ) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
+        if after_watermark_for(parser) {
+            let column = parser.parse_identifier()?;
+            if parser.parse_keyword(Keyword::AS) {
+                parser.parse_expr()?;
+            }
+            return Ok(Some(Ok(Some(ColumnOption::Generated {
+                generated_as: GeneratedAs::ByDefault,
+                sequence_options: None,
+                generation_expr: Some(Expr::Identifier(column)),
+                generation_expr_mode: None,
+                generated_keyword: false,
+            }))));
+        }
         if next_is(parser, "metadata") {
             parser.next_token();
             parser.expect_keyword(Keyword::FROM)?;
@@ -99,6 +113,30 @@ impl Dialect for PipelineDialect {
         }
         Ok(None)
     }
+}
+
+/// The column of a `WATERMARK FOR column`, when that is what was parsed as a column.
+#[must_use]
+pub fn watermark(column: &ColumnDef) -> Option<&Ident> {
+    match column.options.first().map(|o| &o.option) {
+        Some(ColumnOption::Generated {
+            generated_as: GeneratedAs::ByDefault,
+            generation_expr: Some(Expr::Identifier(field)),
+            generated_keyword: false,
+            ..
+        }) => Some(field),
+        _ => None,
+    }
+}
+
+fn after_watermark_for(parser: &mut Parser) -> bool {
+    parser.prev_token();
+    parser.prev_token();
+    let found = next_is(parser, "watermark");
+    parser.next_token();
+    let found = found && next_is(parser, "for");
+    parser.next_token();
+    found && matches!(parser.peek_token_ref().token, Token::Word(_))
 }
 
 fn next_is(parser: &Parser, word: &str) -> bool {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use datafusion::common::{Column, DataFusionError, SchemaError, TableReference};
 use regex::Regex;
 
+use super::as_identifier;
 use super::statement::to_span;
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
@@ -52,7 +53,7 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
             };
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
             let help = match nearest(&field.name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => format!("did you mean `{}`?", as_identifier(near)),
                 None if names.is_empty() => "there are no columns here".to_string(),
                 None => format!("the columns are {}", names.join(", ")),
             };

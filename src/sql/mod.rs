@@ -10,6 +10,7 @@ pub mod errors;
 pub mod functions;
 pub(crate) mod json;
 pub mod plan;
+pub mod render;
 pub mod statement;
 pub mod table;
 pub mod types;
@@ -21,4 +22,19 @@ use datafusion::sql::sqlparser::ast::Ident;
 #[must_use]
 pub fn name_of(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// A name as `CREATE TABLE` and `STRUCT<…>` keep it: with its capitals, quoted or not (Arroyo's rule). A query that means
+/// such a column has to quote its name, because there [`name_of`] holds.
+#[must_use]
+pub fn name_as_written(ident: &Ident) -> String {
+    ident.value.clone()
+}
+
+/// A name as a query has to write it: in quotes unless [`name_of`] gives it back unchanged.
+#[must_use]
+pub fn as_identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

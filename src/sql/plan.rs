@@ -5,22 +5,24 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Fields};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext, lit};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
 use super::catalogue::PipelineText;
 use super::constants::{self, Constants};
 use super::definition::{Definition, InsertDef};
-use super::table::{ColumnKind, TableDef};
-use super::{check, errors, volatile};
-use crate::diag::{Code, Diagnostic, Span};
+use super::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
+use super::{as_identifier, check, errors, volatile};
+use crate::diag::{Code, Diagnostic, Span, nearest};
 
 /// The functions that a pipeline can call beyond SQL's own.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +40,14 @@ pub struct PipelinePlan {
     pub name: String,
     /// The tables over connectors that it reads or writes, by name.
     pub tables: BTreeMap<String, TableDef>,
+    /// Those of them that are declared without columns: they have those of what is inserted.
+    pub inferred: BTreeSet<String>,
     /// Plans of the generated columns of tables that are read: a projection over the table's other columns.
     pub generated: BTreeMap<String, LogicalPlan>,
     /// Views and memory tables, by name; each is computed once, whoever reads it.
     pub relations: BTreeMap<String, Relation>,
+    /// Constant tables, such as the agents: what was asked of them stands in the plans as literals.
+    pub constants: BTreeSet<String>,
     /// What is written where.
     pub sinks: Vec<SinkPlan>,
     /// The UDFs that are called, by name.
@@ -100,8 +106,13 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
             }
             Definition::Memory(memory) if planner.constants.is_constant(&memory.name) => {}
             Definition::Memory(memory) => {
-                let as_table =
-                    TableDef { name: memory.name, span: memory.span, columns: memory.columns, options: Vec::new() };
+                let as_table = TableDef {
+                    name: memory.name,
+                    span: memory.span,
+                    statement: memory.statement,
+                    columns: memory.columns,
+                    options: Vec::new(),
+                };
                 planner.register(&as_table.name, &believed(&as_table));
                 memory_columns.insert(as_table.name.clone(), as_table);
             }
@@ -123,7 +134,19 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         }
     }
     let mut sinks = Vec::new();
+    let mut inferred = BTreeSet::new();
     for insert in &text.inserts {
+        if let Some(table) = tables.get_mut(&insert.table)
+            && (table.columns.is_empty() || inferred.contains(&insert.table))
+        {
+            let Some(columns) = planner.columns_of(insert).await else { continue };
+            if inferred.insert(insert.table.clone()) {
+                table.columns = columns;
+            } else if !same_columns(&table.columns, &columns) {
+                planner.other_columns(insert, table);
+                continue;
+            }
+        }
         let memory = memory_columns.get(&insert.table);
         let Some(table) = memory.or_else(|| tables.get(&insert.table)) else {
             planner.not_a_table(insert);
@@ -159,7 +182,17 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         return Err(planner.errors);
     }
     let state = planner.context.state();
-    Ok(PipelinePlan { name: text.name, tables, generated, relations, sinks, udfs: planner.result_udfs, state })
+    Ok(PipelinePlan {
+        name: text.name,
+        tables,
+        inferred,
+        generated,
+        relations,
+        constants: planner.constants.names().clone(),
+        sinks,
+        udfs: planner.result_udfs,
+        state,
+    })
 }
 
 fn session(udfs: &UdfSet) -> SessionContext {
@@ -245,10 +278,15 @@ impl Planner {
     fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
         let state = self.context.state();
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-        // Only rules that keep the plan's shape: filters and projections stay where the author put them, and what is
-        // computed twice in one row is computed once.
+        // What Arroyo runs too and rows can tell: a WHERE is asked before what stands in a subquery's SELECT is worked
+        // out, so that `WHERE n <> 0` keeps `1 / n` from failing; what is volatile, UDFs among it, stays where it is. What
+        // is computed twice in one row is computed once.
         let rules =
-            Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(CommonSubexprEliminate::new())]);
+            Optimizer::with_rules(vec![
+                Arc::new(SimplifyExpressions::new()),
+                Arc::new(PushDownFilter::new()),
+                Arc::new(CommonSubexprEliminate::new()),
+            ]);
         rules.optimize(plan, &state, |_, _| {})
     }
 
@@ -283,45 +321,40 @@ impl Planner {
         }
     }
 
-    /// The query of an INSERT, its columns cast to the table's by position.
+    /// The query of an INSERT, its columns cast to the table's: by position, or as the INSERT lists them. A column that
+    /// the list leaves out is NULL.
     async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
         let plan = self.query(&insert.query, &insert.span).await?;
         let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-        if !insert.columns.is_empty() && insert.columns != names {
-            self.errors.push(
-                Diagnostic::new(
-                    Code::INSERT_COLUMNS,
-                    format!(
-                        "INSERT INTO `{}` goes by position; its list of columns must be ({})",
-                        table.name,
-                        names.join(", ")
-                    ),
-                )
-                .at(insert.table_span.clone())
-                .help("leave the list out, and put the values in the table's order"),
-            );
+        let listed: Vec<&str> = match insert.columns.as_slice() {
+            [] => names.clone(),
+            list => list.iter().map(String::as_str).collect(),
+        };
+        if !self.known_columns(insert, &listed, &names) {
             return None;
         }
         let columns = plan.schema().columns();
-        if columns.len() != names.len() {
+        if columns.len() != listed.len() {
             let given: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+            let takes = if insert.columns.is_empty() { "has" } else { "is given" };
             self.errors.push(
                 Diagnostic::new(
                     Code::INSERT_COLUMNS,
-                    format!("`{}` has {} columns, but {} are given", table.name, names.len(), columns.len()),
+                    format!("`{}` {takes} {} columns, but the SELECT has {}", table.name, listed.len(), columns.len()),
                 )
                 .at(insert.table_span.clone())
-                .help(format!(
-                    "it takes ({}); the SELECT gives ({})",
-                    names.join(", "),
-                    given.join(", ")
-                )),
+                .help(format!("it takes ({}); the SELECT gives ({})", listed.join(", "), given.join(", "))),
             );
             return None;
         }
         let schema = Arc::clone(plan.schema());
-        let mut exprs = Vec::with_capacity(columns.len());
-        for (i, (column, target)) in columns.into_iter().zip(&table.columns).enumerate() {
+        let mut exprs = Vec::with_capacity(names.len());
+        for target in &table.columns {
+            let Some(i) = listed.iter().position(|name| *name == target.name) else {
+                exprs.push(Expr::Cast(Cast::new(Box::new(lit(ScalarValue::Null)), target.data_type.clone())).alias(&target.name));
+                continue;
+            };
+            let column = &columns[i];
             let expr = Expr::Column(column.clone());
             let from = schema.field(i).data_type();
             if from == &target.data_type {
@@ -367,6 +400,62 @@ impl Planner {
             return None;
         }
         self.project(plan, exprs, &insert.span)
+    }
+
+    /// The columns that an INSERT would give a table that has none.
+    async fn columns_of(&mut self, insert: &InsertDef) -> Option<Vec<ColumnDef>> {
+        let plan = self.query(&insert.query, &insert.span).await?;
+        let fields = plan.schema().fields().iter();
+        Some(
+            fields
+                .map(|field| ColumnDef {
+                    name: field.name().clone(),
+                    span: insert.span.clone(),
+                    data_type: field.data_type().clone(),
+                    json: field.metadata().contains_key(JSON_FIELD),
+                    nullable: true,
+                    kind: ColumnKind::Data,
+                })
+                .collect(),
+        )
+    }
+
+    fn other_columns(&mut self, insert: &InsertDef, table: &TableDef) {
+        let columns: Vec<String> =
+            table.columns.iter().map(|c| format!("{} {}", c.name, super::types::to_sql(&c.data_type))).collect();
+        self.errors.push(
+            Diagnostic::new(
+                Code::INSERT_COLUMNS,
+                format!(
+                    "`{}` is declared without columns, and this INSERT gives other ones than the first",
+                    insert.table
+                ),
+            )
+            .at(insert.table_span.clone())
+            .help(format!("the first gives ({}); declare the columns in CREATE TABLE", columns.join(", "))),
+        );
+    }
+
+    /// Whether the columns that an INSERT lists are the table's, each once.
+    fn known_columns(&mut self, insert: &InsertDef, listed: &[&str], names: &[&str]) -> bool {
+        let before = self.errors.len();
+        for (i, name) in listed.iter().enumerate() {
+            let (message, help) = if !names.contains(name) {
+                let near = nearest(name, names.iter().copied());
+                let help = near.map_or_else(
+                    || format!("its columns are {}", names.join(", ")),
+                    |near| format!("did you mean `{}`?", as_identifier(near)),
+                );
+                (format!("`{}` has no column `{name}`", insert.table), help)
+            } else if listed[..i].contains(name) {
+                (format!("column `{name}` is listed twice"), "remove one of them".to_string())
+            } else {
+                continue;
+            };
+            self.errors
+                .push(Diagnostic::new(Code::INSERT_COLUMNS, message).at(insert.table_span.clone()).help(help));
+        }
+        self.errors.len() == before
     }
 
     fn not_a_table(&mut self, insert: &InsertDef) {
@@ -464,6 +553,10 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
         column.field().with_nullable(column.nullable || !checked)
     });
     datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn same_columns(a: &[ColumnDef], b: &[ColumnDef]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.data_type == b.data_type)
 }
 
 /// The columns that a connector gives: all but the generated ones.

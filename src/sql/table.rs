@@ -18,6 +18,8 @@ pub struct TableDef {
     pub name: String,
     /// Where it is defined: the name in `CREATE TABLE name`.
     pub span: Span,
+    /// The whole statement.
+    pub statement: Span,
     /// Its columns, in order.
     pub columns: Vec<ColumnDef>,
     /// Its `WITH` options, in order.
@@ -61,6 +63,8 @@ pub struct OptionEntry {
     pub key_span: Span,
     /// The value as written, without quotes, `${…}` left in place.
     pub value: String,
+    /// Whether it is written in quotes: `'true'`, not `true`.
+    pub quoted: bool,
     /// Where the value stands.
     pub value_span: Span,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
 /// The Arrow type of a SQL type; `JSON` is text.
@@ -20,33 +20,47 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
         SqlType::SmallIntUnsigned(_) | SqlType::Int2Unsigned(_) => DataType::UInt16,
         SqlType::IntUnsigned(_) | SqlType::IntegerUnsigned(_) | SqlType::Int4Unsigned(_) => DataType::UInt32,
         SqlType::BigIntUnsigned(_) | SqlType::Int8Unsigned(_) => DataType::UInt64,
-        SqlType::Real | SqlType::Float4 => DataType::Float32,
-        SqlType::Float(precision) => match precision {
-            ExactNumberInfo::Precision(p) if *p <= 24 => DataType::Float32,
-            ExactNumberInfo::None => DataType::Float32,
-            _ => DataType::Float64,
-        },
+        SqlType::Real | SqlType::Float4 | SqlType::Float(_) => DataType::Float32,
         SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 => DataType::Float64,
         SqlType::Char(_) | SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::JSON => DataType::Utf8,
-        SqlType::Bytea | SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Blob(_) => DataType::Binary,
-        SqlType::Date => DataType::Date32,
-        SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | SqlType::Datetime(_) => {
-            DataType::Timestamp(TimeUnit::Nanosecond, None)
+        SqlType::Bytea => DataType::Binary,
+        SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Blob(_) => {
+            return Err(format!("`{sql}` is no type here; bytes are BYTEA"));
         }
-        SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => decimal(info)?,
-        SqlType::Array(
-            ArrayElemTypeDef::SquareBracket(element, _)
-            | ArrayElemTypeDef::AngleBracket(element)
-            | ArrayElemTypeDef::Parenthesis(element),
-        ) => DataType::List(Arc::new(Field::new("item", to_arrow(element)?, true))),
+        SqlType::Date => DataType::Date32,
+        SqlType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            DataType::Time64(TimeUnit::Nanosecond)
+        }
+        SqlType::Timestamp(precision, TimezoneInfo::None) => DataType::Timestamp(timestamp_unit(*precision)?, None),
+        SqlType::Datetime(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        SqlType::Timestamp(..) => return Err(format!("`{sql}` is no type here; TIMESTAMP is UTC, without a zone")),
+        SqlType::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
+        SqlType::Decimal(info) | SqlType::Numeric(info) => decimal(info)?,
+        SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            if matches!(**element, SqlType::Array(_)) {
+                return Err("an array of arrays is no type here; put the inner one into a STRUCT".into());
+            }
+            DataType::List(Arc::new(Field::new("item", to_arrow(element)?, true)))
+        }
         SqlType::Struct(fields, _) => {
             let fields = fields.iter().map(|f| {
                 let name = f.field_name.as_ref().ok_or("a field of a STRUCT needs a name: `STRUCT<name TEXT>`")?;
-                Ok(Field::new(super::name_of(name), to_arrow(&f.field_type)?, true))
+                Ok(Field::new(super::name_as_written(name), to_arrow(&f.field_type)?, true))
             });
             DataType::Struct(fields.collect::<Result<Fields, String>>()?)
         }
         other => return Err(format!("`{other}` is no type that columns can have")),
+    })
+}
+
+/// `TIMESTAMP(3)`: what a second is divided into.
+fn timestamp_unit(digits: Option<u64>) -> Result<TimeUnit, String> {
+    Ok(match digits {
+        Some(0) => TimeUnit::Second,
+        Some(3) => TimeUnit::Millisecond,
+        Some(6) => TimeUnit::Microsecond,
+        None | Some(9) => TimeUnit::Nanosecond,
+        Some(other) => return Err(format!("TIMESTAMP({other}) is no type here; the digits are 0, 3, 6 or 9")),
     })
 }
 

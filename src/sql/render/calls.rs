@@ -1,0 +1,251 @@
+//! Async calls where Arroyo makes each once, with the right arguments.
+//!
+//! Two shapes run well here and not there. After a restart Arroyo sends the first columns of the operator's input in place
+//! of the call's arguments: so the arguments become the first columns of a view that the call reads. And a call in the
+//! INSERT of a memory table is made once for each reader of that table: so it moves into a view, too.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, VisitMut, Visit, VisitorMut, Visitor,
+    WildcardAdditionalOptions,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::{Owner, refused};
+use crate::diag::{Diagnostic, Span};
+use crate::sql::dialect::PipelineDialect;
+use crate::sql::plan::{PipelinePlan, UdfSet};
+use crate::sql::{as_identifier, name_of};
+
+/// The text of a view or an INSERT, with the views that it needs before it.
+///
+/// # Errors
+/// A call in a place from where it cannot be moved.
+pub fn arrange(owner: &Owner<'_>, text: String, plan: &PipelinePlan, udfs: &UdfSet) -> Result<String, Diagnostic> {
+    let parsed = Parser::new(&PipelineDialect).try_with_sql(&text).and_then(|mut p| p.parse_statement());
+    let Ok(mut statement) = parsed else { return Ok(text) };
+    let Some(query) = query_of(&mut statement) else { return Ok(text) };
+    if calls(query, udfs).is_empty() {
+        return Ok(text);
+    }
+    let mut before = String::new();
+    let mut changed = false;
+    let first = arguments_first(owner, query, plan, udfs)?;
+    if let Some(view) = first {
+        before.push_str(&view);
+        changed = true;
+    }
+    if owner.fills_memory {
+        let view = unique(&format!("{}_rows", owner.name), plan);
+        before.push_str(&format!("CREATE VIEW {} AS\n{query:#};\n\n", as_identifier(&view)));
+        let select = format!("SELECT * FROM {}", as_identifier(&view));
+        if let Ok(select) = Parser::new(&PipelineDialect).try_with_sql(&select).and_then(|mut p| p.parse_query()) {
+            **query = *select;
+            changed = true;
+        }
+    }
+    Ok(if changed { format!("{before}{statement:#}") } else { text })
+}
+
+fn query_of(statement: &mut Statement) -> Option<&mut Box<Query>> {
+    match statement {
+        Statement::CreateView(view) => Some(&mut view.query),
+        Statement::CreateTable(table) => table.query.as_mut(),
+        Statement::Insert(insert) => insert.source.as_mut(),
+        _ => None,
+    }
+}
+
+/// Makes the call's arguments the first columns of what it reads; the view that does it, when they are not that already.
+fn arguments_first(
+    owner: &Owner<'_>,
+    query: &mut Query,
+    plan: &PipelinePlan,
+    udfs: &UdfSet,
+) -> Result<Option<String>, Diagnostic> {
+    let at = owner.statement;
+    let elsewhere = || {
+        refused(
+            at,
+            format!("`{}` calls an async UDF in a query that is more than one SELECT from one table", owner.name),
+            "call it in a view of its own, which Arroyo needs to send the right arguments again after a restart",
+        )
+    };
+    let simple = query.with.is_none() && calls(query, udfs).len() == 1;
+    let SetExpr::Select(select) = query.body.as_mut() else { return Err(elsewhere()) };
+    let Some((relation, alias)) = only_table(select).filter(|_| simple) else { return Err(elsewhere()) };
+    let arguments = calls(select.as_ref(), udfs).pop().unwrap_or_default();
+    let columns = columns_of(&relation, plan);
+    let in_place = |(i, argument): (usize, &Expr)| match argument {
+        Expr::Identifier(ident) => columns.get(i).is_some_and(|c| *c == name_of(ident)),
+        Expr::CompoundIdentifier(parts) => {
+            parts.len() == 2 && columns.get(i).is_some_and(|c| *c == name_of(&parts[1]))
+        }
+        _ => false,
+    };
+    if arguments.iter().enumerate().all(in_place) {
+        return Ok(None);
+    }
+    let names: Vec<String> = (1..=arguments.len()).map(|i| free(&format!("argument_{i}"), &columns)).collect();
+    let view = unique(&format!("{}_arguments", owner.name), plan);
+    let mut list: Vec<String> = arguments.iter().zip(&names).map(|(a, name)| format!("{a} AS {name}")).collect();
+    list.extend(columns.iter().map(|c| as_identifier(c)));
+    let from = select.from[0].to_string();
+    let condition = select.selection.take().map_or(String::new(), |c| format!("\nWHERE {c}"));
+    let text = format!(
+        "CREATE VIEW {} AS\nSELECT\n  {}\nFROM {from}{condition};\n\n",
+        as_identifier(&view),
+        list.join(",\n  ")
+    );
+    read_from(select, owner, &view, &alias, &columns, plan, at)?;
+    let replaced = select.visit(&mut Rename { udfs, names: &names });
+    debug_assert!(replaced.is_continue());
+    Ok(Some(text))
+}
+
+/// The one table that a SELECT reads, and the name that it has there.
+fn only_table(select: &Select) -> Option<(String, Ident)> {
+    let [from] = select.from.as_slice() else { return None };
+    if !from.joins.is_empty() {
+        return None;
+    }
+    let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
+    let [part] = name.0.as_slice() else { return None };
+    let ident = part.as_ident()?;
+    Some((name_of(ident), alias.as_ref().map_or_else(|| ident.clone(), |a| a.name.clone())))
+}
+
+fn columns_of(relation: &str, plan: &PipelinePlan) -> Vec<String> {
+    if let Some(relation) = plan.relations.get(relation) {
+        return relation.plan.schema().fields().iter().map(|f| f.name().clone()).collect();
+    }
+    plan.tables.get(relation).map(|t| t.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
+}
+
+/// Has a SELECT read `view` under the name of what it read before, with the same columns for `*`.
+fn read_from(
+    select: &mut Select,
+    owner: &Owner<'_>,
+    view: &str,
+    alias: &Ident,
+    columns: &[String],
+    plan: &PipelinePlan,
+    at: &Span,
+) -> Result<(), Diagnostic> {
+    let plain = |options: &WildcardAdditionalOptions| *options == WildcardAdditionalOptions {
+        wildcard_token: options.wildcard_token.clone(),
+        ..WildcardAdditionalOptions::default()
+    };
+    let own_names = plan.relations.get(owner.name).filter(|_| owner.is_view).map(|r| r.plan.schema());
+    let mut items = Vec::new();
+    for item in std::mem::take(&mut select.projection) {
+        match item {
+            SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options)
+                if plain(&options) =>
+            {
+                items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(quoted(c)))));
+            }
+            SelectItem::UnnamedExpr(expr) if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                // It keeps the name that it has without the view.
+                let name = own_names.and_then(|s| s.fields().get(items.len())).map(|f| quoted(f.name()));
+                items.push(match name {
+                    Some(alias) => SelectItem::ExprWithAlias { expr, alias },
+                    None => SelectItem::UnnamedExpr(expr),
+                });
+            }
+            SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => items.push(item),
+            other => {
+                let message = format!("`{other}` stands beside an async call");
+                return Err(refused(at, message, "name the columns"));
+            }
+        }
+    }
+    select.projection = items;
+    let from = format!("SELECT 1 FROM {} AS {alias}", as_identifier(view));
+    let parsed = Parser::new(&PipelineDialect).try_with_sql(&from).and_then(|mut p| p.parse_query());
+    if let Ok(query) = parsed
+        && let SetExpr::Select(source) = *query.body
+    {
+        select.from = source.from;
+    }
+    Ok(())
+}
+
+fn quoted(name: &str) -> Ident {
+    let text = as_identifier(name);
+    if text == name { Ident::new(name) } else { Ident::with_quote('"', name) }
+}
+
+fn free(name: &str, taken: &[String]) -> String {
+    let mut name = name.to_string();
+    while taken.contains(&name) {
+        name.push('_');
+    }
+    name
+}
+
+fn unique(name: &str, plan: &PipelinePlan) -> String {
+    let mut name = name.to_string();
+    while plan.relations.contains_key(&name) || plan.tables.contains_key(&name) {
+        name.push('_');
+    }
+    name
+}
+
+/// The arguments of each async call.
+fn calls<T: Visit>(node: &T, udfs: &UdfSet) -> Vec<Vec<Expr>> {
+    struct Calls<'a> {
+        udfs: &'a UdfSet,
+        found: Vec<Vec<Expr>>,
+    }
+    impl Visitor for Calls<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::Function(function) = expr
+                && is_async(function, self.udfs)
+            {
+                self.found.push(arguments(function));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut visitor = Calls { udfs, found: Vec::new() };
+    let _ = node.visit(&mut visitor);
+    visitor.found
+}
+
+fn is_async(function: &Function, udfs: &UdfSet) -> bool {
+    let name = function.name.0.last().and_then(|p| p.as_ident()).map(name_of);
+    name.is_some_and(|name| udfs.asynchronous.contains(&name))
+}
+
+fn arguments(function: &Function) -> Vec<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let plain = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().filter_map(plain).collect()
+}
+
+/// Puts the names of columns in the place of an async call's arguments.
+struct Rename<'a> {
+    udfs: &'a UdfSet,
+    names: &'a [String],
+}
+
+impl VisitorMut for Rename<'_> {
+    type Break = ();
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && is_async(function, self.udfs)
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            let column = |name: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(Ident::new(name))));
+            list.args = self.names.iter().map(column).collect();
+        }
+        ControlFlow::Continue(())
+    }
+}

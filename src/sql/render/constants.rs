@@ -1,0 +1,138 @@
+//! Subqueries over constant tables as literals: Arroyo has no constant tables.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use datafusion::common::ScalarValue;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::{edited, refused, tokens};
+use crate::diag::{Diagnostic, Span};
+use crate::sql::catalogue::relations;
+use crate::sql::constants::evaluate;
+use crate::sql::dialect::PipelineDialect;
+use crate::sql::{errors, types};
+
+/// The text of a statement with a literal for each subquery that reads `constants` alone.
+///
+/// # Errors
+/// A value that cannot be written as a literal.
+pub async fn fold(
+    statement: &Span,
+    constants: &BTreeSet<String>,
+    context: &SessionContext,
+) -> Result<String, Diagnostic> {
+    let mut edits = Vec::new();
+    for found in subqueries(statement, constants) {
+        let at = Span::new(&statement.source, found.range.clone());
+        let select = DfStatement::Statement(Box::new(Statement::Query(found.query)));
+        let values = match context.state().statement_to_plan(select).await {
+            Ok(plan) => evaluate(context, &plan).await,
+            Err(error) => Err(error),
+        };
+        let values = values.map_err(|e| {
+            let mut known = errors::to_diagnostics(&e, &at);
+            known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be worked out".into(), "rewrite it"))
+        })?;
+        let literals = values.iter().map(|value| literal(value).ok_or_else(|| no_literal(&at, value)));
+        let literals = literals.collect::<Result<Vec<_>, _>>()?;
+        let text = match (found.is_list, literals.as_slice()) {
+            (true, []) => {
+                return Err(refused(&at, "this IN has no values".into(), "leave the condition out, or add rows"));
+            }
+            (true, values) => format!("({})", values.join(", ")),
+            (false, [one]) => one.clone(),
+            (false, _) => "NULL".into(),
+        };
+        edits.push((found.range, text));
+    }
+    Ok(edited(statement, edits))
+}
+
+struct Subquery {
+    /// From `(` to `)`.
+    range: Range<usize>,
+    query: Box<Query>,
+    /// Whether it stands behind IN.
+    is_list: bool,
+}
+
+fn subqueries(statement: &Span, constants: &BTreeSet<String>) -> Vec<Subquery> {
+    let tokens = tokens(statement);
+    let mut found: Vec<Subquery> = Vec::new();
+    for (i, (token, range)) in tokens.iter().enumerate() {
+        let inside_another = found.last().is_some_and(|last| range.start < last.range.end);
+        if *token != Token::LParen || inside_another || !tokens.get(i + 1).is_some_and(|(t, _)| opens_query(t)) {
+            continue;
+        }
+        let Some(end) = closing(&tokens[i..]) else { continue };
+        let text = &statement.source.text[range.end..end.start];
+        let parsed = Parser::new(&PipelineDialect).try_with_sql(text).and_then(|mut p| p.parse_query());
+        let Ok(query) = parsed else { continue };
+        let read = relations(&query, statement);
+        if !read.is_empty() && read.iter().all(|(name, _)| constants.contains(name)) {
+            let is_list = i > 0 && is_word(&tokens[i - 1].0, "in");
+            found.push(Subquery { range: range.start..end.end, query, is_list });
+        }
+    }
+    found
+}
+
+fn opens_query(token: &Token) -> bool {
+    is_word(token, "select") || is_word(token, "with")
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// Where the bracket that the first token opens is closed.
+fn closing(tokens: &[(Token, Range<usize>)]) -> Option<Range<usize>> {
+    let mut depth = 0_usize;
+    for (token, range) in tokens {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(range.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A value as SQL; `None` for what SQL has no literal for.
+fn literal(value: &ScalarValue) -> Option<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    Some(match value {
+        value if value.is_null() => match value.data_type() {
+            DataType::Null => "NULL".into(),
+            data_type if data_type.is_nested() => return None,
+            data_type => format!("CAST(NULL AS {})", types::to_sql(&data_type)),
+        },
+        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+            quoted(text)
+        }
+        ScalarValue::Boolean(Some(value)) => value.to_string(),
+        ScalarValue::Int64(Some(value)) if *value >= 0 => value.to_string(),
+        ScalarValue::Float64(Some(value)) if value.is_finite() && *value >= 0.0 => format!("{value:?}"),
+        value if value.data_type().is_nested() => return None,
+        value => match value.cast_to(&DataType::Utf8) {
+            Ok(ScalarValue::Utf8(Some(text))) => format!("CAST({} AS {})", quoted(&text), types::to_sql(&value.data_type())),
+            _ => return None,
+        },
+    })
+}
+
+fn no_literal(at: &Span, value: &ScalarValue) -> Diagnostic {
+    let message = format!("this subquery gives {}, which SQL has no literal for", types::to_sql(&value.data_type()));
+    refused(at, message, "make one text of it: `(SELECT json_agg(…) FROM …)`")
+}

@@ -1,0 +1,229 @@
+//! `baton render`: the whole text of a pipeline as one file in Arroyo's dialect.
+//!
+//! The statements are the authors' own, comments included, in an order in which each stands below what it uses. What
+//! only Baton knows is left out or put into words that Arroyo has: `baton.…` options ([`tables`]), subqueries over
+//! constant tables ([`constants`]), async calls whose arguments are not where Arroyo looks for them after a restart
+//! ([`calls`]). Where the text goes is for the caller.
+
+mod calls;
+mod constants;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::catalogue::{self, PipelineText, relations};
+use super::definition::{Definition, InsertDef};
+use super::dialect::PipelineDialect;
+use super::plan::{PipelinePlan, UdfSet};
+use super::table::TableDef;
+use crate::diag::{Code, Diagnostic, SourceText, Span};
+
+/// A pipeline in Arroyo's dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text.
+    pub sql: String,
+    /// The UDFs that it calls. Their sources are no part of the text: a cluster gets them beside it.
+    pub udfs: Vec<String>,
+    /// The variables that its options name: `${NAME}`, left in place.
+    pub variables: Vec<String>,
+    /// Options that only Baton has, which are left out: table and option.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// Renders a pipeline that has been planned.
+///
+/// # Errors
+/// What has no form that Arroyo runs the same way.
+pub async fn render(text: &PipelineText, plan: &PipelinePlan, udfs: &UdfSet) -> Result<Rendered, Vec<Diagnostic>> {
+    let context = SessionContext::new_with_state(plan.state.clone());
+    let mut left_out = Vec::new();
+    let mut body = String::new();
+    let mut errors = Vec::new();
+    for piece in pieces(text) {
+        let (statement, text) = match piece {
+            Piece::Table(table) => (&table.statement, Ok(tables::text(table, plan, &mut left_out))),
+            Piece::Memory(statement) => (statement, Ok(statement.text().to_string())),
+            Piece::Query(owner) => {
+                let folded = constants::fold(owner.statement, &plan.constants, &context).await;
+                (owner.statement, folded.and_then(|folded| calls::arrange(&owner, folded, plan, udfs)))
+            }
+        };
+        match text {
+            Ok(text) => drop(write!(body, "{}{text};\n\n", comments_above(statement))),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let rendered = Rendered {
+        sql: format!("{}{}\n", header(text, plan, &left_out), body.trim_end()),
+        udfs: plan.udfs.iter().cloned().collect(),
+        variables: variables(text, plan),
+        left_out,
+    };
+    stands_alone(text, &rendered, udfs).await?;
+    Ok(rendered)
+}
+
+/// A statement of the text, in the order in which it is written.
+enum Piece<'a> {
+    Table(&'a TableDef),
+    Memory(&'a Span),
+    Query(Owner<'a>),
+}
+
+/// A view or an INSERT.
+struct Owner<'a> {
+    /// The view's name, or that of the table.
+    name: &'a str,
+    statement: &'a Span,
+    /// Whether it fills a memory table.
+    fills_memory: bool,
+    /// Whether it is a view, so that its columns have names that others use.
+    is_view: bool,
+}
+
+/// All statements that the INSERTs need, each below what it uses.
+fn pieces(text: &PipelineText) -> Vec<Piece<'_>> {
+    let known: BTreeMap<&str, &Definition> = text.definitions.iter().map(|d| (d.name(), d)).collect();
+    let mut order = Order { text, known, done: HashSet::new(), pieces: Vec::new() };
+    for insert in &text.inserts {
+        if !matches!(order.known.get(insert.table.as_str()), Some(Definition::Memory(_))) {
+            order.insert(insert);
+        }
+    }
+    order.pieces
+}
+
+struct Order<'a> {
+    text: &'a PipelineText,
+    known: BTreeMap<&'a str, &'a Definition>,
+    done: HashSet<&'a str>,
+    pieces: Vec<Piece<'a>>,
+}
+
+impl<'a> Order<'a> {
+    fn insert(&mut self, insert: &'a InsertDef) {
+        for (name, _) in relations(&insert.query, &insert.span) {
+            self.need(&name);
+        }
+        if !insert.is_preview {
+            self.need(&insert.table);
+        }
+        let fills_memory = matches!(self.known.get(insert.table.as_str()), Some(Definition::Memory(_)));
+        let statement = &insert.span;
+        self.pieces.push(Piece::Query(Owner { name: &insert.table, statement, fills_memory, is_view: false }));
+    }
+
+    fn need(&mut self, name: &str) {
+        let Some((name, definition)) = self.known.get_key_value(name).map(|(n, d)| (*n, *d)) else { return };
+        if !self.done.insert(name) {
+            return;
+        }
+        match definition {
+            Definition::Table(table) => self.pieces.push(Piece::Table(table)),
+            Definition::View(view) => {
+                for (name, _) in relations(&view.query, &view.span) {
+                    self.need(&name);
+                }
+                let statement = &view.statement;
+                self.pieces.push(Piece::Query(Owner { name, statement, fills_memory: false, is_view: true }));
+            }
+            Definition::Memory(memory) => {
+                let text = self.text;
+                // A constant table has no INSERT here: what was asked of it has become literals.
+                let filling: Vec<_> = text.inserts.iter().filter(|i| i.table == name).collect();
+                if !filling.is_empty() {
+                    self.pieces.push(Piece::Memory(&memory.statement));
+                }
+                for insert in filling {
+                    self.insert(insert);
+                }
+            }
+        }
+    }
+}
+
+/// The comments between the statement before and this one.
+fn comments_above(statement: &Span) -> String {
+    let before = &statement.source.text[..statement.range.start];
+    let Ok(tokens) = Tokenizer::new(&PipelineDialect, before).tokenize() else { return String::new() };
+    let own = tokens.rsplit(|t| *t == Token::SemiColon).next().unwrap_or_default();
+    let text: String = own.iter().map(ToString::to_string).collect();
+    // What follows a `;` on its line belongs to that statement.
+    let text = if own.len() < tokens.len() { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
+    let text = text.trim();
+    if text.is_empty() { String::new() } else { format!("{text}\n\n") }.replace("\n\n\n", "\n\n")
+}
+
+fn header(text: &PipelineText, plan: &PipelinePlan, left_out: &[(String, String)]) -> String {
+    let mut header = format!(
+        "-- Made by `baton render {}`: change pipelines/ and sql/, not this text.\n",
+        text.name.replace('\n', " ")
+    );
+    let mut line = |what: &str, names: Vec<String>| {
+        if !names.is_empty() {
+            let _ = writeln!(header, "-- {what}: {}.", names.join(", "));
+        }
+    };
+    line("UDFs that it calls", plan.udfs.iter().cloned().collect());
+    line("Variables to put in", variables(text, plan));
+    let options = left_out.iter().map(|(table, option)| format!("`{option}` of {table}"));
+    line("Left out, because only Baton has it", options.collect());
+    header.push('\n');
+    header
+}
+
+/// The names of the `${…}` in the options of its tables.
+fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
+    let tables = text.tables().filter(|t| plan.tables.contains_key(&t.name));
+    let options = tables.flat_map(|t| t.options.iter().filter(|o| !tables::only_baton(&o.key)));
+    let names: BTreeSet<String> = options.flat_map(|o| crate::config::variables(&o.value)).collect();
+    names.into_iter().collect()
+}
+
+/// The rendered text must be a pipeline by itself.
+async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
+    let source = SourceText::new(format!("rendered {}", text.name), rendered.sql.clone());
+    let alone = catalogue::alone(&text.name, &source)?;
+    super::plan::plan(alone, udfs).await.map(drop)
+}
+
+/// The tokens of a statement, white space and comments left out, each with its place in the file.
+fn tokens(statement: &Span) -> Vec<(Token, Range<usize>)> {
+    let local = SourceText::new("", statement.text());
+    let found = Tokenizer::new(&PipelineDialect, statement.text()).tokenize_with_location().unwrap_or_default();
+    let base = statement.range.start;
+    let place = |t: &TokenWithSpan| {
+        let span = super::statement::to_span(&local, t.span)?;
+        Some((t.token.clone(), span.range.start + base..span.range.end + base))
+    };
+    found.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).filter_map(place).collect()
+}
+
+/// A statement's text with some of its parts replaced, which do not overlap.
+fn edited(statement: &Span, mut edits: Vec<(Range<usize>, String)>) -> String {
+    edits.sort_by_key(|(range, _)| range.start);
+    let source: &Arc<SourceText> = &statement.source;
+    let mut result = String::new();
+    let mut at = statement.range.start;
+    for (range, text) in edits {
+        result.push_str(&source.text[at..range.start]);
+        result.push_str(&text);
+        at = range.end;
+    }
+    result.push_str(&source.text[at..statement.range.end]);
+    result
+}
+
+fn refused(at: &Span, message: String, help: &str) -> Diagnostic {
+    Diagnostic::new(Code::RENDER, message).at(at.clone()).help(help)
+}
