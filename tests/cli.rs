@@ -13,5 +13,7 @@ mod layers;
 mod meaning;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/render.rs"]
+mod render;
 #[path = "cli/wrong.rs"]
 mod wrong;

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
-use crate::sql::render::Rendered;
+use crate::sql::render::{self, Rendered};
 use output::Failed;
 use serde_json::json;
 
@@ -161,8 +161,9 @@ async fn dispatch(command: Command) -> Result<(), Failed> {
         }
         Command::Render { pipeline, format, udfs } => {
             let rendered = prepare::render(&pipeline, udfs, &environment).await?;
-            for (table, option) in &rendered.left_out {
-                output::note(&format!("left out, because only Baton has it: `{option}` of {table}"));
+            for (option, tables) in render::by_option(&rendered.left_out) {
+                let tables = tables.join(", ");
+                output::note(&format!("left out, because only Baton has it: `{option}`; in {tables}"));
             }
             match format {
                 RenderFormat::Sql => Ok(output::data(&rendered.sql)?),

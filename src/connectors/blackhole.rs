@@ -26,10 +26,6 @@ impl Connector for Blackhole {
         "Takes every row and keeps none; only a sink."
     }
 
-    fn reads(&self) -> bool {
-        false
-    }
-
     fn options(&self) -> &'static [OptionDoc] {
         &[]
     }

@@ -33,10 +33,6 @@ pub trait Connector: Send + Sync {
     fn description(&self) -> &'static str;
     /// Its options, those of formats left out.
     fn options(&self) -> &'static [OptionDoc];
-    /// Whether it can be read; if so, a table's option `type` must say whether it is a source or a sink.
-    fn reads(&self) -> bool {
-        true
-    }
     /// The metadata columns that a source of it has, each with its type.
     fn metadata(&self) -> &'static [(&'static str, DataType)] {
         &[]

@@ -98,6 +98,10 @@ impl Spec {
         let (table, path) = (&self.table.name, self.path.display());
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let reason = match error.kind() {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => match folder {
+                Some(folder) => format!("`{}` is a file, not a folder", folder.display()),
+                None => error.to_string(),
+            },
             io::ErrorKind::NotFound => match folder.filter(|p| !p.exists()) {
                 Some(folder) => format!("the folder `{}` does not exist", folder.display()),
                 None => "the file does not exist".into(),
@@ -354,7 +358,9 @@ impl SinkSpec for Spec {
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Sink>, ConnectorError> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let created = folder.map_or(Ok(()), std::fs::create_dir_all);
-        let file = created.and_then(|()| open_empty(&self.path)).map_err(|error| self.failed(Code::SINK_FAILED, "write", &error))?;
+        let file = created
+            .and_then(|()| open_empty(&self.path))
+            .map_err(|error| self.failed(Code::SINK_FAILED, "write", &error))?;
         Ok(Arc::new(FileSink {
             table: self.table.name.clone(),
             path: self.path.clone(),

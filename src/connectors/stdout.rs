@@ -27,10 +27,6 @@ impl Connector for Stdout {
         "The standard output of the process, one row a line; only a sink."
     }
 
-    fn reads(&self) -> bool {
-        false
-    }
-
     fn options(&self) -> &'static [OptionDoc] {
         &[]
     }

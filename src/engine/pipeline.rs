@@ -214,11 +214,6 @@ fn direction(table: &TableDef, wanted: &str, errors: &mut Vec<Diagnostic>) -> Op
         }
         return None;
     };
-    if found.reads() && table.option("type").is_none() {
-        let error = Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `type`", table.name));
-        errors.push(error.at(table.span.clone()).help(format!("add `type = '{wanted}'` to its WITH clause")));
-        return None;
-    }
     if let Some(declared) = table.option("type") {
         let says = declared.value.as_str();
         if !matches!(says, "source" | "sink") {

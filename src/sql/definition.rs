@@ -130,6 +130,11 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
                 Ok(insert) => script.inserts.push(insert),
                 Err(wrong) => errors.push(wrong),
             },
+            Statement::Query(query) if matches!(*query.body, SetExpr::Insert(_)) => errors.push(
+                Diagnostic::new(Code::STATEMENT, "WITH stands before INSERT INTO")
+                    .at(span)
+                    .help("write `INSERT INTO table WITH … SELECT …`"),
+            ),
             Statement::Query(query) => preview(&mut script, query, span),
             other => errors.push(
                 Diagnostic::new(Code::STATEMENT, format!("pipelines have no {} statement", first_words(&other)))
@@ -158,7 +163,14 @@ fn preview(script: &mut Script, query: Box<Query>, span: Span) {
         columns: Vec::new(),
         options: vec![option("connector", "stdout"), option("format", "json")],
     }));
-    script.inserts.push(InsertDef { table, table_span: span.clone(), columns: Vec::new(), query, span, is_preview: true });
+    script.inserts.push(InsertDef {
+        table,
+        table_span: span.clone(),
+        columns: Vec::new(),
+        query,
+        span,
+        is_preview: true,
+    });
 }
 
 /// What a statement is called: its first word, or two where the second says of what.

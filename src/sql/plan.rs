@@ -281,12 +281,11 @@ impl Planner {
         // What Arroyo runs too and rows can tell: a WHERE is asked before what stands in a subquery's SELECT is worked
         // out, so that `WHERE n <> 0` keeps `1 / n` from failing; what is volatile, UDFs among it, stays where it is. What
         // is computed twice in one row is computed once.
-        let rules =
-            Optimizer::with_rules(vec![
-                Arc::new(SimplifyExpressions::new()),
-                Arc::new(PushDownFilter::new()),
-                Arc::new(CommonSubexprEliminate::new()),
-            ]);
+        let rules = Optimizer::with_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(PushDownFilter::new()),
+            Arc::new(CommonSubexprEliminate::new()),
+        ]);
         rules.optimize(plan, &state, |_, _| {})
     }
 
@@ -343,7 +342,11 @@ impl Planner {
                     format!("`{}` {takes} {} columns, but the SELECT has {}", table.name, listed.len(), columns.len()),
                 )
                 .at(insert.table_span.clone())
-                .help(format!("it takes ({}); the SELECT gives ({})", listed.join(", "), given.join(", "))),
+                .help(format!(
+                    "it takes ({}); the SELECT gives ({})",
+                    listed.join(", "),
+                    given.join(", ")
+                )),
             );
             return None;
         }
@@ -351,7 +354,10 @@ impl Planner {
         let mut exprs = Vec::with_capacity(names.len());
         for target in &table.columns {
             let Some(i) = listed.iter().position(|name| *name == target.name) else {
-                exprs.push(Expr::Cast(Cast::new(Box::new(lit(ScalarValue::Null)), target.data_type.clone())).alias(&target.name));
+                exprs.push(
+                    Expr::Cast(Cast::new(Box::new(lit(ScalarValue::Null)), target.data_type.clone()))
+                        .alias(&target.name),
+                );
                 continue;
             };
             let column = &columns[i];
@@ -452,8 +458,7 @@ impl Planner {
             } else {
                 continue;
             };
-            self.errors
-                .push(Diagnostic::new(Code::INSERT_COLUMNS, message).at(insert.table_span.clone()).help(help));
+            self.errors.push(Diagnostic::new(Code::INSERT_COLUMNS, message).at(insert.table_span.clone()).help(help));
         }
         self.errors.len() == before
     }

@@ -126,3 +126,119 @@ fn a_source_that_fails_ends_the_pipeline_while_another_still_waits() {
     let ended = running.wait(Duration::from_secs(5)).expect_code(1);
     assert!(ended.stderr.contains("error[R003]"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_condition_is_asked_before_the_select_below_it_is_worked_out() {
+    gives(
+        "INSERT INTO o SELECT a, q FROM (SELECT a, n, 10 / n AS q FROM src) WHERE n > 0;",
+        &[r#"{"a":"x","n":2}"#, r#"{"a":null,"n":5}"#],
+    );
+    // A view is worked out as it stands, whoever reads it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "CREATE VIEW v AS SELECT a, n, 10 / n AS q FROM src; INSERT INTO o SELECT a, q FROM v WHERE n > 0;";
+    let ended = query(folder.path(), sql).expect_code(1);
+    assert!(ended.stderr.contains("error[R004]"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_insert_may_list_its_columns() {
+    gives("INSERT INTO o (n, a) SELECT n, a FROM src WHERE n = 5;", &[r#"{"a":"x","n":5}"#]);
+    gives("INSERT INTO o (n) SELECT n FROM src WHERE n = 5;", &[r#"{"a":null,"n":5}"#]);
+    is_refused("INSERT INTO o (n, m) SELECT n, a FROM src;", "Q104");
+    is_refused("INSERT INTO o (n, n) SELECT n, a FROM src;", "Q104");
+    is_refused("INSERT INTO o (n) SELECT n, a FROM src;", "Q104");
+}
+
+#[test]
+fn a_sink_without_columns_has_those_of_what_is_inserted() {
+    const OPEN: &str = "CREATE TABLE p WITH (connector = 'stdout', format = 'json');";
+    gives(&format!("{OPEN} INSERT INTO p SELECT n + 1 AS Next, a FROM src WHERE n = 5;"), &[r#"{"next":6,"a":"x"}"#]);
+    is_refused(&format!("{OPEN} INSERT INTO p SELECT n FROM src; INSERT INTO p SELECT a FROM src;"), "Q104");
+    is_refused(&format!("{OPEN} INSERT INTO o SELECT a, n FROM p;"), "T105");
+}
+
+#[test]
+fn a_select_by_itself_shows_its_rows() {
+    gives(
+        "SELECT a, n * 2 AS m FROM src WHERE n = 5; SELECT 1 AS one FROM src WHERE n = 0;",
+        &[r#"{"a":"x","m":10}"#, r#"{"one":1}"#],
+    );
+}
+
+#[test]
+fn a_table_made_from_a_query_is_a_view() {
+    gives(
+        "CREATE TABLE v AS SELECT upper(a) AS a, n FROM src; INSERT INTO o SELECT a, n FROM v WHERE n = 5;",
+        &[r#"{"a":"X","n":5}"#],
+    );
+    is_refused("CREATE TABLE v (a TEXT) AS SELECT a FROM src; INSERT INTO o SELECT a, 1 FROM v;", "S002");
+}
+
+#[test]
+fn columns_keep_their_capitals_and_queries_quote_them() {
+    gives(
+        "CREATE TABLE p (userId BIGINT, s STRUCT<zipCode TEXT>) WITH (connector = 'stdout', format = 'json');
+         INSERT INTO P SELECT N, named_struct('zipCode', A) FROM SRC WHERE n = 5;",
+        &[r#"{"userId":5,"s":{"zipCode":"x"}}"#],
+    );
+    let wide = "CREATE TABLE w (userId BIGINT) WITH
+                (connector = 'single_file', path = 'in.json', format = 'json', type = 'source');";
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = query(folder.path(), &format!("{wide} SELECT userId FROM w;")).expect_code(78);
+    assert!(ended.stderr.contains("did you mean `\"userId\"`?"), "{}", ended.stderr);
+    gives(&format!("{wide} SELECT \"userId\" AS u FROM w;"), &[r#"{"u":null}"#; 3]);
+}
+
+#[test]
+fn a_watermark_and_a_primary_key_change_no_row() {
+    const SOURCE: &str = "(connector = 'single_file', path = 'in.json', format = 'json', type = 'source')";
+    gives(
+        &format!(
+            "CREATE TABLE w (n BIGINT PRIMARY KEY, t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '5 seconds') WITH {SOURCE};
+             SELECT n FROM w WHERE n = 5;"
+        ),
+        &[r#"{"n":5}"#],
+    );
+    is_refused(&format!("CREATE TABLE w (n BIGINT, watermark for n) WITH {SOURCE}; SELECT n FROM w;"), "T003");
+    is_refused(&format!("CREATE TABLE w (n BIGINT, watermark for m) WITH {SOURCE}; SELECT n FROM w;"), "T003");
+}
+
+#[test]
+fn a_text_is_read_from_top_to_bottom() {
+    is_refused("INSERT INTO o SELECT a, n FROM v; CREATE VIEW v AS SELECT a, n FROM src;", "T002");
+    is_refused("CREATE VIEW v AS SELECT * FROM w; CREATE VIEW w AS SELECT a, n FROM src; SELECT a FROM v;", "T002");
+    is_refused("CREATE TABLE m (a TEXT); SELECT a FROM m; INSERT INTO m SELECT a FROM src;", "T002");
+    is_refused(
+        "CREATE TABLE m (a TEXT) WITH (connector = 'memory', format = 'json'); INSERT INTO m SELECT a FROM src;",
+        "T101",
+    );
+    gives(
+        "CREATE TABLE m (a TEXT) WITH (connector = 'memory'); INSERT INTO m SELECT a FROM src WHERE n = 5; SELECT a FROM m;",
+        &[r#"{"a":"x"}"#],
+    );
+}
+
+#[test]
+fn option_values_are_written_as_arroyo_wants_them() {
+    const COLUMNS: &str = "CREATE TABLE p (a TEXT) WITH (connector = 'stdout', ";
+    is_refused(&format!("{COLUMNS} format = json); INSERT INTO p SELECT a FROM src;"), "S001");
+    is_refused(&format!("{COLUMNS} format = 5); INSERT INTO p SELECT a FROM src;"), "T103");
+    for flag in ["true", "'true'", "'yes'"] {
+        let sql = format!(
+            "CREATE TABLE p (value JSON) WITH (connector = 'stdout', format = 'json', 'json.unstructured' = {flag});
+                           INSERT INTO p SELECT concat('{{\"k\":', CAST(n AS TEXT), '}}') FROM src WHERE n = 5;"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        query(folder.path(), &sql).expect_code(0);
+    }
+}
+
+#[test]
+fn a_file_sink_makes_its_folder_and_is_shared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "CREATE TABLE p (n BIGINT) WITH (connector = 'single_file', path = 'deep/er/out.json', format = 'json', type = 'sink');
+               INSERT INTO p SELECT n FROM src WHERE n > 2; INSERT INTO p SELECT n FROM src WHERE n < 2;";
+    query(folder.path(), sql).expect_code(0);
+    let written = fs::read_to_string(folder.path().join("deep/er/out.json")).expect("a file");
+    assert_eq!(written, "{\"n\":5}\n{\"n\":0}\n");
+}

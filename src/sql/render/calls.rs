@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, VisitMut, Visit, VisitorMut, Visitor,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
     WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::parser::Parser;
@@ -80,9 +80,7 @@ fn arguments_first(
     let columns = columns_of(&relation, plan);
     let in_place = |(i, argument): (usize, &Expr)| match argument {
         Expr::Identifier(ident) => columns.get(i).is_some_and(|c| *c == name_of(ident)),
-        Expr::CompoundIdentifier(parts) => {
-            parts.len() == 2 && columns.get(i).is_some_and(|c| *c == name_of(&parts[1]))
-        }
+        Expr::CompoundIdentifier(parts) => parts.len() == 2 && columns.get(i).is_some_and(|c| *c == name_of(&parts[1])),
         _ => false,
     };
     if arguments.iter().enumerate().all(in_place) {
@@ -134,15 +132,19 @@ fn read_from(
     plan: &PipelinePlan,
     at: &Span,
 ) -> Result<(), Diagnostic> {
-    let plain = |options: &WildcardAdditionalOptions| *options == WildcardAdditionalOptions {
-        wildcard_token: options.wildcard_token.clone(),
-        ..WildcardAdditionalOptions::default()
+    let plain = |options: &WildcardAdditionalOptions| {
+        *options
+            == WildcardAdditionalOptions {
+                wildcard_token: options.wildcard_token.clone(),
+                ..WildcardAdditionalOptions::default()
+            }
     };
     let own_names = plan.relations.get(owner.name).filter(|_| owner.is_view).map(|r| r.plan.schema());
     let mut items = Vec::new();
     for item in std::mem::take(&mut select.projection) {
         match item {
-            SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options)
+            SelectItem::Wildcard(options)
+            | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options)
                 if plain(&options) =>
             {
                 items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(quoted(c)))));
@@ -243,7 +245,8 @@ impl VisitorMut for Rename<'_> {
             && is_async(function, self.udfs)
             && let FunctionArguments::List(list) = &mut function.args
         {
-            let column = |name: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(Ident::new(name))));
+            let column =
+                |name: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(Ident::new(name))));
             list.args = self.names.iter().map(column).collect();
         }
         ControlFlow::Continue(())

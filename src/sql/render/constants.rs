@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use datafusion::common::ScalarValue;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
@@ -31,14 +31,19 @@ pub async fn fold(
     for found in subqueries(statement, constants) {
         let at = Span::new(&statement.source, found.range.clone());
         let select = DfStatement::Statement(Box::new(Statement::Query(found.query)));
-        let values = match context.state().statement_to_plan(select).await {
-            Ok(plan) => evaluate(context, &plan).await,
-            Err(error) => Err(error),
+        let evaluated = async {
+            let plan = context.state().statement_to_plan(select).await?;
+            let nothing = ScalarValue::try_from(plan.schema().field(0).data_type())?;
+            Ok((evaluate(context, &plan).await?, nothing))
         };
-        let values = values.map_err(|e| {
+        let (mut values, nothing) = evaluated.await.map_err(|e| {
+            let e: DataFusionError = e;
             let mut known = errors::to_diagnostics(&e, &at);
             known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be worked out".into(), "rewrite it"))
         })?;
+        if values.is_empty() && !found.is_list {
+            values.push(nothing);
+        }
         let literals = values.iter().map(|value| literal(value).ok_or_else(|| no_literal(&at, value)));
         let literals = literals.collect::<Result<Vec<_>, _>>()?;
         let text = match (found.is_list, literals.as_slice()) {
@@ -46,8 +51,8 @@ pub async fn fold(
                 return Err(refused(&at, "this IN has no values".into(), "leave the condition out, or add rows"));
             }
             (true, values) => format!("({})", values.join(", ")),
-            (false, [one]) => one.clone(),
-            (false, _) => "NULL".into(),
+            // One value, or the planner would have refused it.
+            (false, values) => values.join(", "),
         };
         edits.push((found.range, text));
     }
@@ -126,7 +131,9 @@ fn literal(value: &ScalarValue) -> Option<String> {
         ScalarValue::Float64(Some(value)) if value.is_finite() && *value >= 0.0 => format!("{value:?}"),
         value if value.data_type().is_nested() => return None,
         value => match value.cast_to(&DataType::Utf8) {
-            Ok(ScalarValue::Utf8(Some(text))) => format!("CAST({} AS {})", quoted(&text), types::to_sql(&value.data_type())),
+            Ok(ScalarValue::Utf8(Some(text))) => {
+                format!("CAST({} AS {})", quoted(&text), types::to_sql(&value.data_type()))
+            }
             _ => return None,
         },
     })

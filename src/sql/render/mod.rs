@@ -152,7 +152,7 @@ impl<'a> Order<'a> {
     }
 }
 
-/// The comments between the statement before and this one.
+/// What stands between the statement before and this one: comments, as a rule.
 fn comments_above(statement: &Span) -> String {
     let before = &statement.source.text[..statement.range.start];
     let Ok(tokens) = Tokenizer::new(&PipelineDialect, before).tokenize() else { return String::new() };
@@ -160,26 +160,39 @@ fn comments_above(statement: &Span) -> String {
     let text: String = own.iter().map(ToString::to_string).collect();
     // What follows a `;` on its line belongs to that statement.
     let text = if own.len() < tokens.len() { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
-    let text = text.trim();
-    if text.is_empty() { String::new() } else { format!("{text}\n\n") }.replace("\n\n\n", "\n\n")
+    // The header of a text that was rendered before.
+    let text = text.trim_start();
+    let text = if text.starts_with(HEADER) { text.split_once("\n\n").map_or("", |(_, rest)| rest) } else { text };
+    if text.trim().is_empty() { String::new() } else { text.trim_start().to_string() }
 }
 
+const HEADER: &str = "-- Made by `baton render";
+
 fn header(text: &PipelineText, plan: &PipelinePlan, left_out: &[(String, String)]) -> String {
-    let mut header = format!(
-        "-- Made by `baton render {}`: change pipelines/ and sql/, not this text.\n",
-        text.name.replace('\n', " ")
-    );
-    let mut line = |what: &str, names: Vec<String>| {
+    let mut header =
+        format!("{HEADER} {}`: change pipelines/ and sql/, not this text.\n", text.name.replace('\n', " "));
+    let mut line = |what: &str, names: &[String]| {
         if !names.is_empty() {
-            let _ = writeln!(header, "-- {what}: {}.", names.join(", "));
+            let _ = writeln!(header, "-- {what} {}.", names.join(", "));
         }
     };
-    line("UDFs that it calls", plan.udfs.iter().cloned().collect());
-    line("Variables to put in", variables(text, plan));
-    let options = left_out.iter().map(|(table, option)| format!("`{option}` of {table}"));
-    line("Left out, because only Baton has it", options.collect());
+    line("UDFs that it calls:", &plan.udfs.iter().cloned().collect::<Vec<_>>());
+    line("Variables to put in:", &variables(text, plan));
+    for (option, tables) in by_option(left_out) {
+        line(&format!("Left out, because only Baton has it: `{option}`; in"), &tables);
+    }
     header.push('\n');
     header
+}
+
+/// The tables of each option.
+#[must_use]
+pub fn by_option(left_out: &[(String, String)]) -> BTreeMap<&str, Vec<String>> {
+    let mut tables: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (table, option) in left_out {
+        tables.entry(option).or_default().push(table.clone());
+    }
+    tables
 }
 
 /// The names of the `${…}` in the options of its tables.

@@ -6,8 +6,13 @@ use super::{edited, tokens};
 use crate::sql::plan::PipelinePlan;
 use crate::sql::table::TableDef;
 
-/// Options that mean something else on Arroyo when they are not given: connector, direction, and what Baton does.
+/// Options that Arroyo misses, or takes for something else, when they are not given: connector, direction, and what Baton
+/// does.
 const DEFAULTS: &[(&str, &str, &str, &str)] = &[
+    ("kafka", "source", "type", "source"),
+    ("kafka", "sink", "type", "sink"),
+    ("single_file", "source", "type", "source"),
+    ("single_file", "sink", "type", "sink"),
     // Arroyo reads what transactions that were aborted have written.
     ("kafka", "source", "source.read_mode", "read_committed"),
     // Arroyo waits for a control message after each line.
@@ -27,7 +32,7 @@ pub fn text(table: &TableDef, plan: &PipelinePlan, left_out: &mut Vec<(String, S
     let shifts = tokens(statement).into_iter().filter(|(token, _)| *token == Token::ShiftRight);
     let mut edits: Vec<_> = shifts.map(|(_, range)| (range, "> >".to_string())).collect();
     let value = |key: &str| table.option(key).map_or("", |o| o.value.as_str());
-    let direction = value("type");
+    let direction = if plan.sinks.iter().any(|s| s.table == table.name) { "sink" } else { "source" };
     let added = DEFAULTS.iter().filter(|(connector, side, key, _)| {
         *connector == value("connector") && *side == direction && table.option(key).is_none()
     });
@@ -36,11 +41,13 @@ pub fn text(table: &TableDef, plan: &PipelinePlan, left_out: &mut Vec<(String, S
     if plan.tables.contains_key(&table.name) {
         left_out.extend(dropped.map(|o| (table.name.clone(), o.key.clone())));
     }
-    let mut options: Vec<String> = kept
-        .map(|o| statement.source.text[o.key_span.range.start..o.value_span.range.end].to_string())
-        .collect();
+    let mut options: Vec<String> =
+        kept.map(|o| statement.source.text[o.key_span.range.start..o.value_span.range.end].to_string()).collect();
     let unchanged = options.len() == table.options.len();
-    options.extend(added.map(|(_, _, key, value)| format!("'{key}' = '{value}'")));
+    options.extend(added.map(|(_, _, key, value)| match *key {
+        plain if !plain.contains('.') => format!("{plain} = '{value}'"),
+        key => format!("'{key}' = '{value}'"),
+    }));
     if let (Some(first), Some(last)) = (table.options.first(), table.options.last())
         && !(unchanged && options.len() == table.options.len())
     {
