@@ -17,8 +17,6 @@ pub struct BadData {
 /// Makes columns of messages. A message that cannot be read leaves no trace in them.
 pub struct Decoder {
     rows: Rows,
-    drop_bad: bool,
-    dropped: u64,
 }
 
 enum Rows {
@@ -38,14 +36,14 @@ impl Decoder {
             Kind::RawBytes => Rows::Bytes(Bytes::new()),
             Kind::Json(_) => JsonReader::new(&table.data_schema()).map_or(Rows::Misfit, Rows::Json),
         };
-        Self { rows, drop_bad: format.drop_bad, dropped: 0 }
+        Self { rows }
     }
 
     /// Appends the row of a message and says whether there is one. There is none when the message is empty (as with
-    /// Arroyo, whatever the format: an empty line, a tombstone), or bad and `bad_data = 'drop'`.
+    /// Arroyo, whatever the format: an empty line, a tombstone).
     ///
     /// # Errors
-    /// The message is bad and `bad_data = 'fail'`.
+    /// The message is bad.
     pub fn push(&mut self, payload: &[u8]) -> Result<bool, BadData> {
         if payload.is_empty() {
             return Ok(false);
@@ -69,14 +67,7 @@ impl Decoder {
             }
             Rows::Misfit => Err("the columns of the table do not fit its format".to_string()),
         };
-        match result {
-            Ok(()) => Ok(true),
-            Err(_) if self.drop_bad => {
-                self.dropped += 1;
-                Ok(false)
-            }
-            Err(message) => Err(BadData { message }),
-        }
+        result.map(|()| true).map_err(|message| BadData { message })
     }
 
     /// The data columns of all rows since the last call, in the table's order.
@@ -90,11 +81,4 @@ impl Decoder {
             Rows::Bytes(column) => vec![column.take()],
             Rows::Misfit => Vec::new(),
         })
-    }
-
-    /// How many bad messages were dropped so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
+    }}

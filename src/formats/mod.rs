@@ -11,7 +11,7 @@ mod tests;
 
 use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic};
-use crate::sql::table::{ColumnDef, ColumnKind};
+use crate::sql::table::{ColumnDef, ColumnKind, DEAD_LETTERS};
 use crate::sql::types::to_sql;
 pub use decoder::{BadData, Decoder};
 pub use encoder::{EncodeError, EncodedRows, Encoder};
@@ -24,6 +24,14 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     option("bad_data", "What to do with a message that cannot be read: `fail` ends the pipeline, `drop` counts it and goes on.")
         .default("fail")
         .choices(&["fail", "drop"]),
+    option(
+        DEAD_LETTERS,
+        "Instead of `bad_data`: the table over a connector that gets what a source cannot read, a row a message, before \
+         the source's offset is committed. Its columns are filled by name: `payload` (the bytes, in base64 when it is \
+         TEXT) and `error` it must have; `topic`, `partition`, `offset_id` (for a file its path, NULL and the line), \
+         `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` (topic/partition/offset) it \
+         may have; all others are NULL. An empty message is no row and no dead letter.",
+    ),
     option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
         .default("false")
         .choices(&["true", "false"]),
@@ -60,7 +68,18 @@ pub enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     kind: Kind,
-    drop_bad: bool,
+    on_bad_data: OnBadData,
+}
+
+/// What a source does with a message that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadData {
+    /// It ends.
+    Fail,
+    /// It counts it and goes on.
+    Drop,
+    /// It gives it to the table of `baton.dead_letters`.
+    DeadLetter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +106,10 @@ impl Format {
             );
             return None;
         }
-        let drop_bad = options.optional("bad_data").as_deref() == Some("drop");
+        let mut on_bad_data = match options.optional("bad_data").as_deref() {
+            Some("drop") => OnBadData::Drop,
+            _ => OnBadData::Fail,
+        };
         let unstructured = options.optional("json.unstructured").as_deref() == Some("true");
         let include_schema = options.optional("json.include_schema").as_deref() == Some("true");
         let timestamps = match options.optional("json.timestamp_format").as_deref() {
@@ -108,9 +130,58 @@ impl Format {
             "raw_bytes" => Kind::RawBytes,
             _ => return None,
         };
-        let format = Self { kind, drop_bad };
+        if table.option(DEAD_LETTERS).is_some() {
+            on_bad_data = OnBadData::DeadLetter;
+        }
+        let format = Self { kind, on_bad_data };
+        format.check_dead_letters(options, direction);
         format.check_columns(options, direction);
         Some(format)
+    }
+
+    /// What is done with a message that cannot be read.
+    #[must_use]
+    pub fn on_bad_data(&self) -> OnBadData {
+        self.on_bad_data
+    }
+
+    fn check_dead_letters(&self, options: &mut OptionReader<'_>, direction: Direction) {
+        let table = options.table();
+        let Some(entry) = table.option(DEAD_LETTERS) else { return };
+        let always = match self.kind {
+            Kind::RawString => Some("`raw_string`"),
+            Kind::RawBytes => Some("`raw_bytes`"),
+            Kind::Json(JsonFormat { unstructured: true, .. }) => Some("`json.unstructured`"),
+            Kind::Json(_) => None,
+        };
+        if direction == Direction::Sink {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_UNKNOWN,
+                    format!("option `{DEAD_LETTERS}` is for sources, and `{}` is a sink", table.name),
+                )
+                .at(entry.key_span.clone())
+                .help("take it out"),
+            );
+        } else if let Some(format) = always {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_VALUE,
+                    format!("option `{DEAD_LETTERS}` does nothing: with {format} every message can be read"),
+                )
+                .at(entry.key_span.clone())
+                .help("take it out, or declare typed columns with `format = 'json'`"),
+            );
+        } else if let Some(rule) = table.option("bad_data") {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_VALUE,
+                    format!("`bad_data` and `{DEAD_LETTERS}` both say what becomes of messages that cannot be read"),
+                )
+                .at(rule.key_span.clone())
+                .help(format!("take `bad_data` out, and they go to `{}`", entry.value)),
+            );
+        }
     }
 
     fn check_columns(&self, options: &mut OptionReader<'_>, direction: Direction) {

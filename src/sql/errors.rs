@@ -8,6 +8,51 @@ use regex::Regex;
 use super::statement::to_span;
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
+/// Words of the program's inside that mean nothing to an analyst: no message has them, but for what the author wrote.
+pub const INTERNAL: [&str; 41] = [
+    "Utf8",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Float32",
+    "Float64",
+    "Decimal128",
+    "LargeList",
+    "List(",
+    "Struct(",
+    "FixedSizeList",
+    "Timestamp(",
+    "Nanosecond",
+    "nullable",
+    "DataType",
+    "DataFusion",
+    "Arrow",
+    "LogicalPlan",
+    "ScalarValue",
+    "ScalarUDF",
+    "Signature",
+    "TypeSignature",
+    "Some(",
+    "None",
+    "Err(",
+    "Field {",
+    "type_coercion",
+    "Projections require",
+    "sqlparser",
+    "panicked",
+    "datafusion",
+    "Cast error",
+    "signature",
+    "coerc",
+    "BIGINT(",
+    "token stream",
+    "did not contain",
+    "predicate",
+    "non-boolean",
+    "error:",
+];
+
 /// What the planner found wrong with the statement at `at`.
 #[must_use]
 pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
@@ -81,7 +126,7 @@ pub fn argument_error(planner: &str) -> Option<&str> {
 }
 
 fn plain(message: &str, at: &Span) -> Diagnostic {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 16] = [
         "Error during planning: ",
         "This feature is not implemented: ",
         "type_coercion\ncaused by\n",
@@ -89,6 +134,13 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         "Arrow error: ",
         "SQL error: ",
         "Internal error: ",
+        "External error: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Parser error: ",
+        "Schema error: ",
+        "Invalid argument error: ",
+        "Not yet implemented: ",
         "Optimizer rule 'simplify_expressions' failed\ncaused by\n",
         "Optimizer rule 'common_sub_expression_eliminate' failed\ncaused by\n",
     ];
@@ -116,10 +168,24 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         }
     }
     let first = in_sql_words(rest.lines().next().unwrap_or(rest).trim());
+    let written = at.text();
+    if !first.contains(char::is_alphanumeric) || INTERNAL.iter().any(|w| first.contains(w) && !written.contains(w)) {
+        tracing::debug!(planner = message, "an error that has no words of SQL");
+        return say(Code::QUERY, CANNOT_PLAN.into(), TAKE_APART);
+    }
     if ["coerce", "coercion", "cast", "Cast"].iter().any(|w| first.contains(w)) {
         return say(Code::TYPE_MISMATCH, first, CONVERT);
     }
     say(Code::QUERY, first, "change the statement that is marked above")
+}
+
+const CANNOT_PLAN: &str = "this statement cannot be planned";
+const TAKE_APART: &str = "take it apart with views, to see which part it is";
+
+/// What is said of a statement that makes the planner panic.
+#[must_use]
+pub fn planner_died(at: &Span) -> Diagnostic {
+    Diagnostic::new(Code::QUERY, CANNOT_PLAN).at(at.clone()).help(TAKE_APART)
 }
 
 const CONVERT: &str = "convert one side with CAST(… AS …) or TRY_CAST(… AS …)";
@@ -164,6 +230,18 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         ),
         known(
             r"(?s)Cannot cast string '(.*?)' to value of (.+?) type",
+            Code::TYPE_MISMATCH,
+            "'$1' is no $2",
+            "write a value of that type, or use TRY_CAST, which gives NULL",
+        ),
+        known(
+            r"(?s)regex parse error:.*error: (.+)$",
+            Code::QUERY,
+            "a regular expression is wrong: $1",
+            "correct it; a sign that stands for itself is written with a backslash before it",
+        ),
+        known(
+            r"(?s)Cannot cast value '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
             "'$1' is no $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
@@ -271,7 +349,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(KNOWN.len(), 9);
+        assert_eq!(KNOWN.len(), 11);
         assert_eq!(SHAPES.len(), 3);
     }
 

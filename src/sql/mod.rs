@@ -8,6 +8,7 @@ pub mod definition;
 pub mod dialect;
 pub mod errors;
 pub mod functions;
+mod guard;
 pub(crate) mod json;
 pub mod plan;
 pub mod statement;

@@ -9,7 +9,9 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use rdkafka::Message;
 
-use crate::formats::{Decoder, Format};
+use crate::connectors::bad_data::BadMessages;
+use crate::connectors::dead_letters::Rejected;
+use crate::formats::{Decoder, Format, OnBadData};
 use crate::sql::table::{ColumnDef, ColumnKind, TableDef};
 
 /// Makes the rows of one table.
@@ -17,6 +19,18 @@ pub struct RowBuilder {
     decoder: Decoder,
     schema: SchemaRef,
     columns: Vec<Column>,
+    bad: BadMessages,
+}
+
+/// What some messages are.
+#[derive(Default)]
+pub struct Decoded {
+    /// Their rows.
+    pub rows: Option<RecordBatch>,
+    /// Those that cannot be read, when they are to be dead letters.
+    pub rejected: Vec<Rejected>,
+    /// The one that ends the pipeline: neither it nor what comes after it is read.
+    pub bad: Option<BadMessage>,
 }
 
 enum Column {
@@ -64,42 +78,58 @@ impl RowBuilder {
             }
             fields.push(ColumnDef::field(column));
         }
-        Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns }
+        Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns, bad: BadMessages::new(format, &table.name) }
     }
 
-    /// How many bad messages the format has dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.decoder.dropped()
-    }
-
-    /// The rows of some messages, up to the first that is bad.
+    /// The rows of some messages, up to the first that ends the pipeline because it cannot be read.
     ///
-    /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what the format drops.
-    pub fn rows<M: Message>(&mut self, messages: &[M]) -> (Option<RecordBatch>, Option<BadMessage>) {
+    /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what is dropped.
+    pub fn decode<M: Message>(&mut self, messages: &[M]) -> Decoded {
         let mut kept: Vec<&M> = Vec::with_capacity(messages.len());
-        let mut bad = None;
+        let (mut rejected, mut bad) = (Vec::new(), None);
         for (index, message) in messages.iter().enumerate() {
             let Some(payload) = message.payload().filter(|payload| !payload.is_empty()) else { continue };
             match self.decoder.push(payload) {
                 Ok(true) => kept.push(message),
                 Ok(false) => {}
-                Err(error) => {
+                Err(error) if self.bad.rule() == OnBadData::Fail => {
                     bad = Some(BadMessage { index: Some(index), reason: error.message });
                     break;
                 }
+                Err(error) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    self.bad.count(format_args!("partition {partition}, offset {offset}"), &error.message);
+                    if self.bad.rule() == OnBadData::DeadLetter {
+                        rejected.push(Rejected {
+                            payload: payload.to_vec(),
+                            error: error.message,
+                            topic: message.topic().to_string(),
+                            partition: Some(partition),
+                            offset,
+                            timestamp: message.timestamp().to_millis(),
+                        });
+                    }
+                }
             }
         }
+        self.bad.report(false);
+        let nothing = |reason| Decoded { bad: Some(BadMessage { index: None, reason }), ..Decoded::default() };
         let data = match self.decoder.finish() {
             Ok(data) => data,
-            Err(error) => return (None, Some(BadMessage { index: None, reason: error.message })),
+            Err(error) => return nothing(error.message),
         };
         if kept.is_empty() {
-            return (None, bad);
+            return Decoded { rows: None, rejected, bad };
         }
         match self.assemble(&data, &kept) {
-            Ok(rows) => (Some(rows), bad),
-            Err(error) => (None, Some(BadMessage { index: None, reason: error.to_string() })),
+            Ok(rows) => Decoded { rows: Some(rows), rejected, bad },
+            Err(error) => nothing(error.to_string()),
         }
+    }
+
+    /// Tells what has not been told of messages that cannot be read.
+    pub fn report(&mut self) {
+        self.bad.report(true);
     }
 
     fn assemble<M: Message>(&self, data: &[ArrayRef], kept: &[&M]) -> Result<RecordBatch, ArrowError> {

@@ -91,7 +91,9 @@ impl JsonReader {
             // Whether it is JSON at all comes before whether it is an object.
             peek => {
                 let wrong = Wrong::no_object(&mut json, peek);
-                json.finish()?;
+                if !wrong.is_syntax() {
+                    json.finish()?;
+                }
                 return Err(wrong);
             }
         }
