@@ -25,13 +25,25 @@ const TABLES: [(&str, &str, bool); 8] = [
         "",
         true,
     ),
-    ("a TINYINT, b SMALLINT, c INT NOT NULL, d BIGINT, e TINYINT UNSIGNED, f SMALLINT UNSIGNED, g INT UNSIGNED, \
-      h BIGINT UNSIGNED, i FLOAT, j DOUBLE", "", true),
+    (
+        "a TINYINT, b SMALLINT, c INT NOT NULL, d BIGINT, e TINYINT UNSIGNED, f SMALLINT UNSIGNED, g INT UNSIGNED, \
+      h BIGINT UNSIGNED, i FLOAT, j DOUBLE",
+        "",
+        true,
+    ),
     ("a DECIMAL(10, 2), b DECIMAL(38, 10), c DECIMAL(5, 5), d DECIMAL(38, 0)", "", true),
     ("a BIGINT[], b STRUCT<x TEXT, y JSON>[], c STRUCT<x BOOLEAN[], y TIMESTAMP[]>, d DOUBLE[][]", "", true),
     ("a JSON NOT NULL, b JSON, c TEXT NOT NULL, d DATE", "", true),
-    ("a TIMESTAMP, b DATE, c DECIMAL(20, 3)", ", 'json.timestamp_format' = 'unix_millis', 'json.decimal_encoding' = 'string'", false),
-    ("a TIMESTAMP, b TEXT, c DECIMAL(20, 3)", ", 'json.include_schema' = 'true', 'json.decimal_encoding' = 'bytes'", false),
+    (
+        "a TIMESTAMP, b DATE, c DECIMAL(20, 3)",
+        ", 'json.timestamp_format' = 'unix_millis', 'json.decimal_encoding' = 'string'",
+        false,
+    ),
+    (
+        "a TIMESTAMP, b TEXT, c DECIMAL(20, 3)",
+        ", 'json.include_schema' = 'true', 'json.decimal_encoding' = 'bytes'",
+        false,
+    ),
     ("value JSON", ", 'json.unstructured' = 'true'", false),
 ];
 
@@ -110,7 +122,11 @@ fn agrees(message: &[u8], is_json: bool, said: &str) {
         }
         Err(error) => {
             let deep = error.to_string().contains("recursion limit");
-            assert!(!is_json || deep, "serde_json says {error}, but it is {said}: {}", String::from_utf8_lossy(message));
+            assert!(
+                !is_json || deep,
+                "serde_json says {error}, but it is {said}: {}",
+                String::from_utf8_lossy(message)
+            );
         }
     }
 }

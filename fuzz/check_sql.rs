@@ -38,9 +38,8 @@ pub fn check(text: &str) {
 fn outcome(text: &str) -> String {
     let known = &*KNOWN;
     let source = SourceText::new("fuzz.sql", text);
-    let compiled = assemble("fuzz", &source, known.catalogue.clone()).and_then(|read| {
-        known.runtime.block_on(engine::compile(read, &known.udfs, &known.environment))
-    });
+    let compiled = assemble("fuzz", &source, known.catalogue.clone())
+        .and_then(|read| known.runtime.block_on(engine::compile(read, &known.udfs, &known.environment)));
     match compiled {
         Ok(pipeline) => drawn(&pipeline),
         Err(wrong) => told(&wrong, text),

@@ -1,6 +1,7 @@
 //! What fuzzing has found, and what it begins with, through the same checks: `fuzz/run` finds more.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/check_json.rs"]
@@ -21,8 +22,9 @@ fn replay(folder: &str, at_least: usize, check: impl Fn(&[u8])) {
     let files = files(folder);
     assert!(files.len() >= at_least, "only {} files in {folder}", files.len());
     for file in files {
-        eprintln!("{}", file.display());
-        check(&fs::read(&file).expect("a file"));
+        let data = fs::read(&file).expect("a file");
+        let holds = catch_unwind(AssertUnwindSafe(|| check(&data)));
+        assert!(holds.is_ok(), "{} does not keep a rule; see above", file.display());
     }
 }
 

@@ -276,7 +276,9 @@ mod tests {
         };
         assert_eq!(
             refused(vec![column("topic", DataType::Utf8)]),
-            ["`t` cannot take dead letters: it has no column `payload` and `error`; add `payload TEXT` and `error TEXT` to it, at t.sql:1:1"]
+            [
+                "`t` cannot take dead letters: it has no column `payload` and `error`; add `payload TEXT` and `error TEXT` to it, at t.sql:1:1"
+            ]
         );
         let needed = |name: &str, data_type| ColumnDef { nullable: false, ..column(name, data_type) };
         assert_eq!(

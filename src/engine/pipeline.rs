@@ -11,8 +11,8 @@ use crate::connectors::registry::{self, connector};
 use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::catalogue::PipelineText;
-use crate::sql::plan::{UdfSet, plan};
 use crate::sql::definition::Definition;
+use crate::sql::plan::{UdfSet, plan};
 use crate::sql::table::{ColumnKind, DEAD_LETTERS, TableDef};
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 

@@ -81,4 +81,5 @@ impl Decoder {
             Rows::Bytes(column) => vec![column.take()],
             Rows::Misfit => Vec::new(),
         })
-    }}
+    }
+}

@@ -74,8 +74,22 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
             result
         }
         DataFusionError::SchemaError(schema, _) => vec![schema_error(schema, at)],
-        other => vec![plain(&other.strip_backtrace(), at)],
+        other => {
+            let message = other.strip_backtrace();
+            let found = plain(&message, at);
+            if in_words_of(at.text(), &found.message) {
+                return vec![found];
+            }
+            tracing::debug!(planner = message, "an error for which there are no words of SQL");
+            vec![Diagnostic { code: found.code, ..planner_died(at) }]
+        }
     }
+}
+
+/// Whether a message says something, and nothing of the program's inside that the author has not written.
+fn in_words_of(written: &str, message: &str) -> bool {
+    let internal = |word: &&str| message.contains(*word) && !written.contains(*word);
+    message.contains(char::is_alphanumeric) && !INTERNAL.iter().any(|word| internal(&word))
 }
 
 fn place(at: &Span, span: datafusion::common::Span) -> Option<Span> {
@@ -150,7 +164,7 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
     }
     let say = |code, message: String, help: &str| Diagnostic::new(code, message).at(at.clone()).help(help);
     if let Some(name) = duplicate_projection(rest) {
-        let message = format!("two columns of the SELECT have the name `{name}`");
+        let message = format!("two columns of the SELECT have the name `{}`", in_sql_words(name));
         return say(Code::QUERY, message, "give each a name of its own: `… AS name`");
     }
     if let Some(said) = argument_error(rest) {
@@ -168,11 +182,6 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         }
     }
     let first = in_sql_words(rest.lines().next().unwrap_or(rest).trim());
-    let written = at.text();
-    if !first.contains(char::is_alphanumeric) || INTERNAL.iter().any(|w| first.contains(w) && !written.contains(w)) {
-        tracing::debug!(planner = message, "an error that has no words of SQL");
-        return say(Code::QUERY, CANNOT_PLAN.into(), TAKE_APART);
-    }
     if ["coerce", "coercion", "cast", "Cast"].iter().any(|w| first.contains(w)) {
         return say(Code::TYPE_MISMATCH, first, CONVERT);
     }

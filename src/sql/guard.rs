@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer() {
-        let answer = |future: std::pin::Pin<Box<dyn Future<Output = i32>>>| futures::executor::block_on(guarded(future));
+        let answer =
+            |future: std::pin::Pin<Box<dyn Future<Output = i32>>>| futures::executor::block_on(guarded(future));
         assert_eq!(answer(Box::pin(async { 1 })), Some(1));
         assert_eq!(answer(Box::pin(async { Vec::<i32>::new()[0] })), None);
         assert!(!GUARDED.get());

@@ -13,7 +13,6 @@ use baton::sql::errors::INTERNAL;
 
 use crate::binary::{root, run};
 
-
 /// Codes that need something else than a text to be seen, the tests that see them, and how those call them.
 const ELSEWHERE: [(&str, &str, &str); 4] = [
     ("U003", "tests/udf_host", "error[U003]"),

@@ -87,7 +87,10 @@ fn a_message_that_does_not_fit_its_table_is_a_dead_letter_with_its_bytes() {
         let place = (i32::try_from(number("partition")).unwrap(), number("offset_id"));
         let bytes = expected.remove(&place).unwrap_or_else(|| panic!("nothing bad was at {place:?}: {}", row.json));
         assert!(BASE64_STANDARD.decode(row.text("payload")).unwrap() == bytes, "{place:?} has other bytes");
-        assert_eq!((row.text("topic"), row.text("pipeline"), row.text("status")), ("agent_messages", "typed", "unreadable"));
+        assert_eq!(
+            (row.text("topic"), row.text("pipeline"), row.text("status")),
+            ("agent_messages", "typed", "unreadable")
+        );
         assert!(row.text("error").len() > 10 && row.text("error").len() < 500, "{}", row.json);
         let id = format!("agent_messages/{}/{}", place.0, place.1);
         assert_eq!((row.text("workflow_id"), row.key.as_deref()), (id.as_str(), Some(id.as_str())));
@@ -114,7 +117,8 @@ fn a_dead_letter_that_cannot_be_delivered_holds_the_offset_back() {
     system.send("agent_messages", Some(0), None, Some(good(0).as_bytes()));
     system.send("agent_messages", Some(0), None, Some(b"garbage"));
     // They come later, in a batch of their own.
-    let settings = system.settings(&model.url(), &[]);
+    let url = model.url();
+    let settings = system.settings(&url, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut baton = Baton::start(&[path.to_str().unwrap()], &settings);
     system.flush();
@@ -146,5 +150,7 @@ fn what_is_dropped_is_counted_and_passed_by_commits() {
     system.wait_until_committed("typed", "agent_messages");
     baton.terminate();
     baton.end_well(Duration::from_secs(10));
-    assert!(baton.stderr().contains(&format!("messages that cannot be read are dropped table=typed total={}", bad.len())));
+    assert!(
+        baton.stderr().contains(&format!("messages that cannot be read are dropped table=typed total={}", bad.len()))
+    );
 }

@@ -78,7 +78,12 @@ impl RowBuilder {
             }
             fields.push(ColumnDef::field(column));
         }
-        Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns, bad: BadMessages::new(format, &table.name) }
+        Self {
+            decoder: Decoder::new(format, table),
+            schema: Arc::new(Schema::new(fields)),
+            columns,
+            bad: BadMessages::new(format, &table.name),
+        }
     }
 
     /// The rows of some messages, up to the first that ends the pipeline because it cannot be read.

@@ -305,8 +305,9 @@ impl Reader {
                 .collect::<Vec<_>>()
                 .join("; "),
         };
-        self.error(Code::BAD_DATA, format!("has a message that cannot be read ({place}): {}", bad.reason))
-            .help("give the table `'baton.dead_letters' = '…'` or `bad_data = 'drop'`, or read the topic as `raw_bytes`")
+        self.error(Code::BAD_DATA, format!("has a message that cannot be read ({place}): {}", bad.reason)).help(
+            "give the table `'baton.dead_letters' = '…'` or `bad_data = 'drop'`, or read the topic as `raw_bytes`",
+        )
     }
 
     fn error(&self, code: Code, what: impl std::fmt::Display) -> ConnectorError {

@@ -317,7 +317,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     };
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         // One that does not fit is larger or smaller than any number.
-        Some((mantissa, exponent)) => (mantissa, whole(exponent)?),
+        Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
         None => (unsigned, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -339,7 +339,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// An exponent; past the range, the end of the range.
-fn whole(exponent: &str) -> Option<i64> {
+fn parse_exponent(exponent: &str) -> Option<i64> {
     let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
