@@ -265,6 +265,9 @@ fn resolve(
     Ok(PipelineText { name, definitions, constants, inserts })
 }
 
+/// How many views may stand on each other.
+const MAX_VIEWS: usize = 200;
+
 /// Depth first: a definition goes to the list after all that it uses.
 struct Order<'a> {
     known: &'a BTreeMap<String, Definition>,
@@ -285,6 +288,14 @@ impl Order<'_> {
                 .at(at.clone())
                 .help("a view can only read what is defined without it"),
             );
+            return;
+        }
+        if self.open.len() >= MAX_VIEWS {
+            let message = format!("more than {MAX_VIEWS} views stand on each other");
+            if !self.errors.iter().any(|e| e.message == message) {
+                let error = Diagnostic::new(Code::QUERY, message).at(at.clone());
+                self.errors.push(error.help("put some of them together"));
+            }
             return;
         }
         if !self.done.contains(name) {

@@ -2,6 +2,7 @@
 //! INSERT. What connectors and UDFs mean is for the layers above.
 
 pub mod catalogue;
+mod chains;
 pub mod check;
 pub mod constants;
 pub mod definition;

@@ -289,3 +289,42 @@ fn a_million_messages_of_garbage_are_counted_and_fill_no_memory() {
     let letters = BufReader::new(File::open(folder.path().join("rejected.json")).expect("dead letters"));
     assert_eq!(letters.lines().count(), MILLION);
 }
+
+/// SQL that is as deep or as long as no person writes it: it is planned or refused, soon, and never ends the process.
+#[test]
+fn endless_sql_is_refused_or_planned_in_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tables = pipeline("", "");
+    let many = 20_000;
+    let chain = |link: &str, count: usize| format!("INSERT INTO copied SELECT id{} FROM leads;", link.repeat(count));
+    let around = |open: &str, close: &str| {
+        format!("INSERT INTO copied SELECT {}id{} FROM leads;", open.repeat(many), close.repeat(many))
+    };
+    let views = |count: usize| {
+        let view = |n: usize| format!("CREATE VIEW v{} AS SELECT id FROM v{n};\n", n + 1);
+        format!("CREATE VIEW v0 AS SELECT id FROM leads;\n{}", (0..count).map(view).collect::<String>())
+    };
+    let mut cases = vec![
+        around("(", ")"),
+        around("- ", ""),
+        around("upper(", ")"),
+        around("CASE WHEN true THEN id ELSE ", " END"),
+        around("[", "]"),
+        format!("CREATE TABLE deep (a {}TEXT{});", "STRUCT<a ".repeat(many), " >".repeat(many)),
+        format!("CREATE TABLE deep (a TEXT{});", "[]".repeat(many)),
+        "/*".repeat(many),
+        views(many),
+        views(190),
+    ];
+    for link in [" + id", " || name", " -> 'a'", " -> name", "::TEXT", " IS NULL", "[1]", ".a", " UNION ALL SELECT id"]
+    {
+        cases.push(chain(link, many));
+        cases.push(chain(link, 60));
+    }
+    for case in cases {
+        fs::write(folder.path().join("deep.sql"), format!("{tables}{case}")).expect("a file");
+        let ended = run(folder.path(), &["plan", "deep.sql"], &[]);
+        assert!(matches!(ended.code, Some(0 | 78)), "{:?}: {case:.80}\n{:.500}", ended.code, ended.stderr);
+        assert!(ended.took < Duration::from_secs(30), "{:?}: {case:.80}", ended.took);
+    }
+}
