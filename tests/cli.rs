@@ -9,6 +9,8 @@ mod demo;
 mod files;
 #[path = "cli/layers.rs"]
 mod layers;
+#[path = "cli/malformed.rs"]
+mod malformed;
 #[path = "cli/meaning.rs"]
 mod meaning;
 #[path = "cli/parity.rs"]

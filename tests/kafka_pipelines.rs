@@ -20,6 +20,8 @@ mod system;
 mod broken;
 #[path = "kafka_pipelines/crashes.rs"]
 mod crashes;
+#[path = "kafka_pipelines/malformed.rs"]
+mod malformed;
 #[path = "kafka_pipelines/pace.rs"]
 mod pace;
 #[path = "kafka_pipelines/places.rs"]

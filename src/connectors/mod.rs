@@ -3,7 +3,9 @@
 //! A [`Connector`] reads a table's options (no I/O, all errors at once) into a spec; a spec is opened (I/O) into a
 //! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
 
+pub mod bad_data;
 pub mod blackhole;
+pub mod dead_letters;
 pub mod kafka;
 pub mod options;
 pub mod registry;
@@ -23,6 +25,7 @@ use crate::config::Environment;
 use crate::delivery::{Ledger, Lineage};
 use crate::diag::{Code, Diagnostic};
 use crate::sql::table::TableDef;
+use dead_letters::Rejected;
 use options::OptionDoc;
 
 /// A kind of table: `connector = 'kafka'`.
@@ -80,6 +83,12 @@ pub trait Output {
     /// # Errors
     /// [`Stopped`] when the pipeline has failed elsewhere: the source must end.
     fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped>;
+    /// Passes messages on that cannot be read, for the table that takes them. As with rows, the lineage is delivered
+    /// when they are.
+    ///
+    /// # Errors
+    /// As [`Output::push`].
+    fn reject(&mut self, messages: Vec<Rejected>, lineage: Lineage) -> Result<(), Stopped>;
 }
 
 /// What a table over a connector without sources is told when it is read.

@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 
+use super::bad_data::BadMessages;
+use super::dead_letters::Rejected;
 use super::options::{OptionDoc, OptionReader, option};
 use super::{
     Connector, ConnectorError, InFlightLimits, OpenContext, Output, Sink, SinkSpec, Source, SourceSpec, StopFlag,
@@ -22,7 +24,7 @@ use super::{
 use crate::config::Environment;
 use crate::delivery::{Ledger, Lineage};
 use crate::diag::{Code, Diagnostic};
-use crate::formats::{Decoder, Direction, Encoder, FORMAT_OPTIONS, Format};
+use crate::formats::{Decoder, Direction, Encoder, FORMAT_OPTIONS, Format, Framing, OnBadData};
 use crate::sql::table::TableDef;
 
 static OPTIONS: &[OptionDoc] = &[
@@ -139,6 +141,8 @@ impl SourceSpec for Spec {
             path: self.path.clone(),
             schema: self.table.data_schema(),
             decoder: Decoder::new(&self.format, &self.table),
+            framing: self.format.framing(),
+            bad: BadMessages::new(&self.format, &self.table.name),
             input: BufReader::with_capacity(CHUNK, input),
             line: 0,
             pending: Pending::default(),
@@ -155,6 +159,8 @@ struct FileSource {
     path: PathBuf,
     schema: SchemaRef,
     decoder: Decoder,
+    framing: Framing,
+    bad: BadMessages,
     input: BufReader<Box<dyn Read + Send>>,
     line: u64,
     pending: Pending,
@@ -164,10 +170,12 @@ struct FileSource {
     drain_timeout: Duration,
 }
 
-/// What is in the decoder.
+/// What was read and not passed on.
 #[derive(Default)]
 struct Pending {
+    /// Rows in the decoder.
     rows: usize,
+    rejected: Vec<Rejected>,
     bytes: usize,
 }
 
@@ -177,13 +185,7 @@ impl Source for FileSource {
         // Rows before a line that is bad are good.
         let pushed = self.push(output);
         self.drain();
-        if self.decoder.dropped() > 0 {
-            tracing::warn!(
-                table = self.table,
-                dropped = self.decoder.dropped(),
-                "messages that cannot be read were dropped"
-            );
-        }
+        self.bad.report(true);
         match (read, pushed) {
             (Err(End::Failed(error)), _) | (_, Err(End::Failed(error))) => Err(error),
             _ => Ok(()),
@@ -214,10 +216,15 @@ impl FileSource {
     fn read(&mut self, output: &mut dyn Output) -> Result<(), End> {
         let mut line = Vec::new();
         while !self.stop.is_set() && self.next_line(&mut line)? {
-            let had_row = self.decoder.push(&line).map_err(|bad| self.bad_data(&bad.message))?;
-            self.pending.rows += usize::from(had_row);
+            for frame in self.framing.frames(&line) {
+                match self.decoder.push(frame) {
+                    Ok(had_row) => self.pending.rows += usize::from(had_row),
+                    Err(bad) => self.cannot_read(frame, bad.message)?,
+                }
+            }
             self.pending.bytes += line.len();
-            let full = self.pending.rows >= BATCH_ROWS || self.pending.bytes >= BATCH_BYTES;
+            let full =
+                self.pending.rows + self.pending.rejected.len() >= BATCH_ROWS || self.pending.bytes >= BATCH_BYTES;
             // A row never waits for another that may come late: what is complete is passed on before more is read.
             if full || !self.input.buffer().contains(&b'\n') {
                 self.push(output)?;
@@ -252,16 +259,37 @@ impl FileSource {
         Ok(read > 0)
     }
 
+    fn cannot_read(&mut self, line: &[u8], error: String) -> Result<(), End> {
+        if self.bad.rule() == OnBadData::Fail {
+            return Err(self.bad_data(&error));
+        }
+        self.bad.count(format_args!("line {}", self.line), &error);
+        self.bad.report(false);
+        if self.bad.rule() == OnBadData::DeadLetter {
+            self.pending.rejected.push(Rejected {
+                payload: line.to_vec(),
+                error,
+                topic: self.path.display().to_string(),
+                partition: None,
+                offset: i64::try_from(self.line).unwrap_or(i64::MAX),
+                timestamp: None,
+            });
+        }
+        Ok(())
+    }
+
     fn bad_data(&self, reason: &str) -> End {
         let (table, path, line) = (&self.table, self.path.display(), self.line);
         let error = ConnectorError::new(Code::BAD_DATA, format!("table `{table}`: line {line} of `{path}`: {reason}"));
-        End::Failed(error.help("correct the line, or pass over such lines with `bad_data = 'drop'`"))
+        End::Failed(error.help(
+            "correct the line, pass over such lines with `bad_data = 'drop'`, or keep them with `'baton.dead_letters' = '…'`",
+        ))
     }
 
-    /// Passes on the rows that the decoder has, once there is room for them.
+    /// Passes on what is pending, once there is room for it.
     fn push(&mut self, output: &mut dyn Output) -> Result<(), End> {
-        let Pending { rows, bytes } = std::mem::take(&mut self.pending);
-        if rows == 0 {
+        let Pending { rows, rejected, bytes } = std::mem::take(&mut self.pending);
+        if rows + rejected.len() == 0 {
             return Ok(());
         }
         let columns = self.decoder.finish().map_err(|bad| self.bad_data(&bad.message))?;
@@ -277,8 +305,16 @@ impl FileSource {
                 return Err(End::Stopped);
             }
         }
-        let lineage = self.ledger.begin(Vec::new(), rows, bytes);
-        Ok(output.push(batch, lineage)?)
+        let lineage = self.ledger.begin(Vec::new(), rows + rejected.len(), bytes);
+        if rows > 0 {
+            output.push(batch, lineage.clone())?;
+        }
+        if rejected.is_empty() {
+            lineage.deliver();
+        } else {
+            output.reject(rejected, lineage)?;
+        }
+        Ok(())
     }
 
     fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, End> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 
+use super::dead_letters::Rejected;
 use super::{ConnectorError, InFlightLimits, OpenContext, Output, StopFlag, Stopped};
 use crate::delivery::{Ledger, Lineage};
 use crate::diag::{SourceText, Span};
@@ -62,6 +63,8 @@ pub type Batch = (RecordBatch, Option<Lineage>);
 pub struct Collected {
     /// What was pushed and not taken.
     pub batches: Arc<Mutex<Vec<Batch>>>,
+    /// What could not be read; its lineage is delivered.
+    pub rejected: Arc<Mutex<Vec<Rejected>>>,
     /// Keep the lineage, so that rows stay in flight.
     pub hold: bool,
 }
@@ -75,6 +78,12 @@ impl Output for Collected {
             None
         };
         self.batches.lock().unwrap().push((batch, held));
+        Ok(())
+    }
+
+    fn reject(&mut self, messages: Vec<Rejected>, lineage: Lineage) -> Result<(), Stopped> {
+        self.rejected.lock().unwrap().extend(messages);
+        lineage.deliver();
         Ok(())
     }
 }

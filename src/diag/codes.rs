@@ -46,6 +46,7 @@ codes! {
     FORMAT_COLUMNS = "T105", "The columns do not fit the format.";
     METADATA = "T106", "A metadata column is unknown to the connector or has the wrong type.";
     TABLE_DIRECTION = "T107", "A source is written to, or a sink is read from.";
+    DEAD_LETTERS = "T108", "A table cannot take the messages that another table cannot read.";
     // Q: queries
     COLUMN_UNKNOWN = "Q101", "A column does not exist where it is used.";
     FUNCTION_UNKNOWN = "Q102", "A function does not exist.";

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::graph::{Graph, NodeId, NodeKind};
+use super::graph::{Graph, Node, NodeId, NodeKind};
 use super::pipeline::Pipeline;
 use super::step::Step;
 
@@ -28,9 +28,10 @@ fn branch(pipeline: &Pipeline, node: NodeId, indent: &str, last: bool, drawn: &m
     if known {
         return;
     }
-    let outputs = &pipeline.graph.nodes[node].outputs;
+    let Node { outputs, rejects, .. } = &pipeline.graph.nodes[node];
+    let outputs: Vec<&NodeId> = outputs.iter().chain(rejects).collect();
     for (i, output) in outputs.iter().enumerate() {
-        branch(pipeline, *output, &format!("{indent}{below}"), i + 1 == outputs.len(), drawn, out);
+        branch(pipeline, **output, &format!("{indent}{below}"), i + 1 == outputs.len(), drawn, out);
     }
 }
 
@@ -43,13 +44,16 @@ pub fn mermaid(pipeline: &Pipeline) -> String {
         let shape = match node.kind {
             NodeKind::Source | NodeKind::Sink => format!("[(\"{title}\")]"),
             NodeKind::Call(_) => format!("{{{{\"{title}\"}}}}"),
-            NodeKind::Stage(_) => format!("[\"{title}\"]"),
+            NodeKind::Stage(_) | NodeKind::DeadLetters(_) => format!("[\"{title}\"]"),
         };
         let _ = writeln!(out, "  n{id}{shape}");
     }
     for (id, node) in pipeline.graph.nodes.iter().enumerate() {
         for output in &node.outputs {
             let _ = writeln!(out, "  n{id} --> n{output}");
+        }
+        if let Some(letters) = node.rejects {
+            let _ = writeln!(out, "  n{id} -.-> n{letters}");
         }
     }
     out
@@ -62,7 +66,7 @@ pub fn json(pipeline: &Pipeline) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .enumerate()
-        .map(|(id, node)| serde_json::json!({ "id": id, "kind": kind(&node.kind), "name": node.label, "title": title(pipeline, id), "outputs": node.outputs }))
+        .map(|(id, node)| serde_json::json!({ "id": id, "kind": kind(&node.kind), "name": node.label, "title": title(pipeline, id), "outputs": node.outputs.iter().chain(&node.rejects).collect::<Vec<_>>() }))
         .collect();
     serde_json::json!({ "pipeline": pipeline.name, "nodes": nodes })
 }
@@ -70,6 +74,7 @@ pub fn json(pipeline: &Pipeline) -> serde_json::Value {
 fn kind(kind: &NodeKind) -> &'static str {
     match kind {
         NodeKind::Source => "source",
+        NodeKind::DeadLetters(_) => "dead_letters",
         NodeKind::Stage(_) => "stage",
         NodeKind::Call(_) => "call",
         NodeKind::Sink => "sink",
@@ -87,6 +92,7 @@ fn title(pipeline: &Pipeline, id: NodeId) -> String {
             Some(spec) => format!("{} ⇒ {}", node.label, spec.describe()),
             None => node.label.clone(),
         },
+        NodeKind::DeadLetters(_) => format!("{}: what cannot be read", node.label),
         NodeKind::Call(call) => format!("{}: call {}", node.label, call.udf),
         NodeKind::Stage(steps) => {
             let words: Vec<&str> = steps

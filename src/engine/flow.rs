@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::graph::NodeId;
 use super::step::{Step, with_schema};
+use crate::connectors::dead_letters::{DeadLetters, Rejected};
 use crate::connectors::{ConnectorError, Output, Sink, Stopped};
 use crate::delivery::Lineage;
 use crate::diag::{Code, Diagnostic, Span};
@@ -59,6 +60,8 @@ pub struct FlowNode {
     pub kind: FlowKind,
     /// Who gets its rows.
     pub outputs: Vec<NodeId>,
+    /// Who gets the messages that a source cannot read.
+    pub rejects: Option<NodeId>,
     /// For messages.
     pub label: String,
     /// For messages.
@@ -69,6 +72,8 @@ pub struct FlowNode {
 pub enum FlowKind {
     /// Rows come from its source's thread.
     Source,
+    /// Makes rows of the messages that a source cannot read, in its thread.
+    DeadLetters(DeadLetters),
     /// Computes.
     Stage(Vec<Step>),
     /// Hands rows to the task that calls a UDF. It is bounded by what the sources may have in flight.
@@ -109,7 +114,7 @@ impl Flow {
     fn push(&self, to: NodeId, mut batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped> {
         let node = &self.nodes[to];
         match &node.kind {
-            FlowKind::Source => self.emit(to, batch, lineage),
+            FlowKind::Source | FlowKind::DeadLetters(_) => self.emit(to, batch, lineage),
             FlowKind::Stage(steps) => {
                 for step in steps {
                     if batch.num_rows() == 0 {
@@ -125,6 +130,24 @@ impl Flow {
                 sink.write(batch, lineage).map_err(|e| self.sink_failed(node, e))
             }
         }
+    }
+
+    /// Passes messages that a source could not read to the table that takes them.
+    ///
+    /// # Errors
+    /// As [`Flow::emit`].
+    pub fn reject(&self, source: NodeId, messages: &[Rejected], lineage: Lineage) -> Result<(), Stopped> {
+        let node = &self.nodes[source];
+        if let Some(letters) = node.rejects
+            && let FlowKind::DeadLetters(table) = &self.nodes[letters].kind
+        {
+            let rows = table.rows(messages).map_err(|e| self.row_failed(&self.nodes[letters], &e.into()))?;
+            return self.emit(letters, rows, lineage);
+        }
+        // Sources reject messages only where their table says to whom.
+        let lost = format!("`{}` has messages that cannot be read, and no table that takes them", node.label);
+        self.failure.set(Diagnostic::new(Code::BAD_DATA, lost).at(node.span.clone()));
+        Err(Stopped)
     }
 
     /// Ends the pipeline because rows could not be computed, as Arroyo does.
@@ -186,5 +209,79 @@ impl Output for SourceOutput {
             return Err(Stopped);
         }
         self.flow.emit(self.node, batch, lineage)
+    }
+
+    fn reject(&mut self, messages: Vec<Rejected>, lineage: Lineage) -> Result<(), Stopped> {
+        if self.flow.failure.get().is_some() {
+            return Err(Stopped);
+        }
+        self.flow.reject(self.node, &messages, lineage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use datafusion::arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::connectors::testing::{column, table};
+    use crate::delivery::{Ledger, OffsetRange};
+
+    /// Takes rows and keeps what delivers them.
+    #[derive(Default)]
+    struct Holding(Mutex<Vec<Rows>>);
+
+    #[async_trait]
+    impl Sink for Holding {
+        fn write(&self, batch: RecordBatch, lineage: Lineage) -> Result<(), ConnectorError> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((batch, lineage));
+            Ok(())
+        }
+
+        async fn flush(&self) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+    }
+
+    fn message(offset: i64) -> Rejected {
+        let (payload, error) = (b"x".to_vec(), "no".to_string());
+        Rejected { payload, error, topic: "t".into(), partition: Some(0), offset, timestamp: None }
+    }
+
+    #[test]
+    fn an_offset_waits_for_its_dead_letter() {
+        let target = table(vec![column("payload", DataType::Utf8), column("error", DataType::Utf8)], &[]);
+        let letters = DeadLetters::new(&target, &target.span, "p").unwrap();
+        let sink = Arc::new(Holding::default());
+        let node = |kind, outputs: &[NodeId], rejects| FlowNode {
+            kind,
+            outputs: outputs.to_vec(),
+            rejects,
+            label: "t".into(),
+            span: target.span.clone(),
+        };
+        let nodes = vec![
+            node(FlowKind::Source, &[], Some(1)),
+            node(FlowKind::DeadLetters(letters), &[2], None),
+            node(FlowKind::Sink(Arc::clone(&sink) as Arc<dyn Sink>, target.data_schema()), &[], None),
+        ];
+        let flow = Flow { nodes, failure: Arc::new(Failure::default()) };
+        let ledger = Ledger::new();
+        ledger.tracker().assign(0);
+        // The rows of the batch are delivered at once, its dead letters are not.
+        let lineage = ledger.begin(vec![OffsetRange { partition: 0, first: 0, last: 9 }], 10, 100);
+        lineage.clone().deliver();
+        flow.reject(0, &[message(3), message(7)], lineage).unwrap();
+        assert_eq!(ledger.tracker().committable(), vec![]);
+        let (batch, lineage) = sink.0.lock().unwrap().pop().unwrap();
+        assert_eq!(batch.num_rows(), 2);
+        lineage.deliver();
+        assert_eq!(ledger.tracker().committable(), vec![(0, 10)]);
+        // One that is lost on its way holds it back for good.
+        let lineage = ledger.begin(vec![OffsetRange { partition: 0, first: 10, last: 10 }], 1, 1);
+        flow.reject(0, &[message(10)], lineage).unwrap();
+        drop(sink.0.lock().unwrap().pop());
+        assert_eq!(ledger.tracker().committable(), vec![]);
     }
 }

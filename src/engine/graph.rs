@@ -18,6 +18,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::unnest::ListUnnest;
 
 use super::step::{Step, Unnest};
+use crate::connectors::dead_letters::DeadLetters;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::check::async_call;
 use crate::sql::errors::to_diagnostics;
@@ -40,6 +41,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// Who gets its rows.
     pub outputs: Vec<NodeId>,
+    /// Who gets the messages that cannot be read: the [`NodeKind::DeadLetters`] of a source.
+    pub rejects: Option<NodeId>,
     /// The table, view or statement that it comes from, for messages and drawings.
     pub label: String,
     /// Where that stands.
@@ -51,12 +54,31 @@ pub struct Node {
 pub enum NodeKind {
     /// Reads a table.
     Source,
+    /// Makes rows of the messages that a source cannot read.
+    DeadLetters(DeadLetters),
     /// Computes.
     Stage(Vec<Step>),
     /// Calls an async UDF for each row and adds its result as the last column.
     Call(Call),
     /// Writes a table.
     Sink,
+}
+
+impl Graph {
+    fn add(&mut self, kind: NodeKind, label: &str, span: &Span) -> NodeId {
+        let (label, span) = (label.to_string(), span.clone());
+        self.nodes.push(Node { kind, outputs: Vec::new(), rejects: None, label, span });
+        self.nodes.len() - 1
+    }
+
+    /// Gives a source a way for messages that it cannot read.
+    pub fn add_dead_letters(&mut self, source: NodeId, letters: DeadLetters) {
+        let (table, span, label) = (letters.table.clone(), letters.span.clone(), self.nodes[source].label.clone());
+        let node = self.add(NodeKind::DeadLetters(letters), &label, &span);
+        let sink = self.add(NodeKind::Sink, &table, &span);
+        self.nodes[node].outputs.push(sink);
+        self.nodes[source].rejects = Some(node);
+    }
 }
 
 /// The call of an async UDF.
@@ -109,8 +131,7 @@ struct Origin<'a> {
 
 impl Builder<'_> {
     fn add(&mut self, kind: NodeKind, label: &str, span: &Span) -> NodeId {
-        self.graph.nodes.push(Node { kind, outputs: Vec::new(), label: label.to_string(), span: span.clone() });
-        self.graph.nodes.len() - 1
+        self.graph.add(kind, label, span)
     }
 
     fn connect(&mut self, from: NodeId, to: NodeId) {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::graph::{self, Graph, NodeId, NodeKind};
 use crate::config::Environment;
+use crate::connectors::dead_letters::DeadLetters;
 use crate::connectors::registry::{self, connector};
 use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::catalogue::PipelineText;
+use crate::sql::definition::Definition;
 use crate::sql::plan::{UdfSet, plan};
 use crate::sql::render::{Rendered, render};
-use crate::sql::table::{ColumnKind, TableDef};
+use crate::sql::table::{ColumnKind, DEAD_LETTERS, TableDef};
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 
 /// A pipeline that is ready to run.
@@ -67,14 +69,14 @@ pub async fn compile(
             return Err(errors);
         }
     };
-    let graph = match graph::build(&plan, &set) {
+    let mut graph = match graph::build(&plan, &set) {
         Ok(graph) => graph,
         Err(wrong) => {
             errors.extend(wrong);
             return Err(errors);
         }
     };
-    let (mut by_table, mut sinks) = tables;
+    let Tables { sources: mut by_table, mut sinks, mut dead_letters } = tables;
     for table in plan.inferred.iter().filter_map(|name| plan.tables.get(name)) {
         check_sink(table, environment, &mut sinks, &mut errors);
     }
@@ -82,6 +84,7 @@ pub async fn compile(
         return Err(errors);
     }
     let mut sources = BTreeMap::new();
+    let mut letters = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         if matches!(node.kind, NodeKind::Source) {
             let Some(spec) = by_table.remove(&node.label) else {
@@ -91,7 +94,11 @@ pub async fn compile(
                 ]);
             };
             sources.insert(id, spec);
+            letters.extend(dead_letters.remove(&node.label).map(|made| (id, made)));
         }
+    }
+    for (source, made) in letters {
+        graph.add_dead_letters(source, made);
     }
     let udfs = slots.into_iter().filter(|(u, _)| plan.udfs.contains(&u.name)).collect();
     Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs })
@@ -121,13 +128,33 @@ fn udf_set(slots: &[(UdfSource, Arc<LoadedSlot>)]) -> UdfSet {
     }
 }
 
-type Specs = (BTreeMap<String, Box<dyn SourceSpec>>, BTreeMap<String, Box<dyn SinkSpec>>);
+/// Tables that their connectors have read, by name.
+#[derive(Default)]
+struct Tables {
+    sources: BTreeMap<String, Box<dyn SourceSpec>>,
+    sinks: BTreeMap<String, Box<dyn SinkSpec>>,
+    /// By the source.
+    dead_letters: BTreeMap<String, DeadLetters>,
+}
 
-fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Specs {
-    let mut sources: BTreeMap<String, Box<dyn SourceSpec>> = BTreeMap::new();
-    let mut sinks: BTreeMap<String, Box<dyn SinkSpec>> = BTreeMap::new();
-    let written: Vec<&str> = text.inserts.iter().map(|i| i.table.as_str()).collect();
+fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Tables {
+    let Tables { mut sources, mut sinks, mut dead_letters } = Tables::default();
+    let mut written: Vec<&str> = text.inserts.iter().map(|i| i.table.as_str()).collect();
     let read = text.tables_read();
+    for source in text.tables().filter(|t| read.contains(&t.name)) {
+        let Some(entry) = source.option(DEAD_LETTERS) else { continue };
+        match dead_letter_table(text, &entry.value) {
+            Ok(target) => {
+                written.push(&target.name);
+                match DeadLetters::new(target, &entry.value_span, &text.name) {
+                    Ok(letters) => drop(dead_letters.insert(source.name.clone(), letters)),
+                    // Several sources may name the same table.
+                    Err(wrong) => errors.extend(wrong.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+                }
+            }
+            Err(wrong) => errors.push(wrong.at(entry.value_span.clone())),
+        }
+    }
     for table in text.tables() {
         let is_written = written.contains(&table.name.as_str());
         let is_read = read.contains(&table.name);
@@ -160,7 +187,18 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
             errors.push(error.at(table.span.clone()).help("writing empties it first: give it another path"));
         }
     }
-    (sources, sinks)
+    Tables { sources, sinks, dead_letters }
+}
+
+/// The table that an option names; the catalogue has seen to it that there is something of that name.
+fn dead_letter_table<'a>(text: &'a PipelineText, name: &str) -> Result<&'a TableDef, Diagnostic> {
+    let what = match text.definitions.iter().find(|d| d.name() == name) {
+        Some(Definition::Table(table)) => return Ok(table),
+        Some(Definition::View(_)) => "a view",
+        _ => "a table in memory",
+    };
+    Err(Diagnostic::new(Code::DEAD_LETTERS, format!("`{name}` cannot take dead letters: it is {what}"))
+        .help("name a table over a connector, such as `dead_letters_sink`"))
 }
 
 fn check_sink(

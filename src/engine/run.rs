@@ -168,6 +168,7 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     for (id, node) in pipeline.graph.nodes.into_iter().enumerate() {
         let kind = match node.kind {
             NodeKind::Source => FlowKind::Source,
+            NodeKind::DeadLetters(letters) => FlowKind::DeadLetters(letters),
             NodeKind::Stage(steps) => FlowKind::Stage(steps),
             NodeKind::Call(call) => {
                 let Some(udf) = start_udf(&pipeline.udfs, &call.udf) else {
@@ -188,7 +189,7 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
                 }
             }
         };
-        nodes.push(FlowNode { kind, outputs: node.outputs, label: node.label, span: node.span });
+        nodes.push(FlowNode { kind, outputs: node.outputs, rejects: node.rejects, label: node.label, span: node.span });
     }
     let flow = Arc::new(Flow { nodes, failure });
     Ok(Opened {

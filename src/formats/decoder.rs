@@ -1,4 +1,4 @@
-//! Messages to columns, one row a message.
+//! Messages, or the frames that they are cut into, to columns: one row each.
 
 use datafusion::arrow::array::ArrayRef;
 
@@ -17,8 +17,6 @@ pub struct BadData {
 /// Makes columns of messages. A message that cannot be read leaves no trace in them.
 pub struct Decoder {
     rows: Rows,
-    drop_bad: bool,
-    dropped: u64,
 }
 
 enum Rows {
@@ -38,16 +36,16 @@ impl Decoder {
             Kind::RawBytes => Rows::Bytes(Bytes::new()),
             Kind::Json(_) => JsonReader::new(&table.data_schema()).map_or(Rows::Misfit, Rows::Json),
         };
-        Self { rows, drop_bad: format.drop_bad, dropped: 0 }
+        Self { rows }
     }
 
-    /// Appends the row of a message and says whether there is one. There is none when the message is empty (as with
-    /// Arroyo, whatever the format: an empty line, a tombstone), or bad and `bad_data = 'drop'`.
+    /// Appends the row of a frame and says whether there is one: an empty frame is no JSON, and so no row. (An empty
+    /// message has no frames, whatever the format: an empty line, a tombstone.)
     ///
     /// # Errors
-    /// The message is bad and `bad_data = 'fail'`.
+    /// The message is bad.
     pub fn push(&mut self, payload: &[u8]) -> Result<bool, BadData> {
-        if payload.is_empty() {
+        if payload.is_empty() && matches!(self.rows, Rows::Json(_)) {
             return Ok(false);
         }
         let full = || "the rows of one batch hold more than 2 GB of text".to_string();
@@ -69,14 +67,7 @@ impl Decoder {
             }
             Rows::Misfit => Err("the columns of the table do not fit its format".to_string()),
         };
-        match result {
-            Ok(()) => Ok(true),
-            Err(_) if self.drop_bad => {
-                self.dropped += 1;
-                Ok(false)
-            }
-            Err(message) => Err(BadData { message }),
-        }
+        result.map(|()| true).map_err(|message| BadData { message })
     }
 
     /// The data columns of all rows since the last call, in the table's order.
@@ -90,11 +81,5 @@ impl Decoder {
             Rows::Bytes(column) => vec![column.take()],
             Rows::Misfit => Vec::new(),
         })
-    }
-
-    /// How many bad messages were dropped so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 }

@@ -5,16 +5,18 @@
 
 mod decoder;
 mod encoder;
+mod framing;
 mod json;
 #[cfg(test)]
 mod tests;
 
 use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic};
-use crate::sql::table::{ColumnDef, ColumnKind};
+use crate::sql::table::{ColumnDef, ColumnKind, DEAD_LETTERS};
 use crate::sql::types::to_sql;
 pub use decoder::{BadData, Decoder};
 pub use encoder::{EncodeError, EncodedRows, Encoder};
+pub use framing::Framing;
 use json::{DecimalEncoding, JsonFormat, TimestampFormat};
 
 /// The options that every connector with a format has besides its own.
@@ -24,6 +26,17 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     option("bad_data", "What to do with a message that cannot be read: `fail` ends the pipeline, `drop` counts it and goes on.")
         .default("fail")
         .choices(&["fail", "drop"]),
+    option(
+        DEAD_LETTERS,
+        "Instead of `bad_data`: the table over a connector that gets what a source cannot read, a row a message, before \
+         the source's offset is committed. Its columns are filled by name: `payload` (the bytes, in base64 when it is \
+         TEXT) and `error` it must have; `topic`, `partition`, `offset_id` (for a file its path, NULL and the line), \
+         `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` (topic/partition/offset) it \
+         may have; all others are NULL. An empty message is no row and no dead letter.",
+    ),
+    option("framing", "With `newline` a source takes each line of a message for a row; without it, a message is a row.")
+        .choices(&["newline"]),
+    option("framing.newline.max_length", "With `framing`: how many bytes of a line are read; the rest is cut off."),
     option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
         .default("false"),
     option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`).")
@@ -57,7 +70,19 @@ pub enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     kind: Kind,
-    drop_bad: bool,
+    framing: Framing,
+    on_bad_data: OnBadData,
+}
+
+/// What a source does with a message that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadData {
+    /// It ends.
+    Fail,
+    /// It counts it and goes on.
+    Drop,
+    /// It gives it to the table of `baton.dead_letters`.
+    DeadLetter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +109,10 @@ impl Format {
             );
             return None;
         }
-        let drop_bad = options.optional("bad_data").as_deref() == Some("drop");
+        let mut on_bad_data = match options.optional("bad_data").as_deref() {
+            Some("drop") => OnBadData::Drop,
+            _ => OnBadData::Fail,
+        };
         let unstructured = options.flag("json.unstructured");
         let include_schema = options.flag("json.include_schema");
         let timestamps = match options.optional("json.timestamp_format").as_deref() {
@@ -109,9 +137,64 @@ impl Format {
             "raw_bytes" => Kind::RawBytes,
             _ => return None,
         };
-        let format = Self { kind, drop_bad };
+        if table.option(DEAD_LETTERS).is_some() {
+            on_bad_data = OnBadData::DeadLetter;
+        }
+        let format = Self { kind, framing: read_framing(options), on_bad_data };
+        format.check_dead_letters(options, direction);
         format.check_columns(options, direction);
         Some(format)
+    }
+
+    /// How a message is cut into rows.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// What is done with a message that cannot be read.
+    #[must_use]
+    pub fn on_bad_data(&self) -> OnBadData {
+        self.on_bad_data
+    }
+
+    fn check_dead_letters(&self, options: &mut OptionReader<'_>, direction: Direction) {
+        let table = options.table();
+        let Some(entry) = table.option(DEAD_LETTERS) else { return };
+        let always = match self.kind {
+            Kind::RawString => Some("`raw_string`"),
+            Kind::RawBytes => Some("`raw_bytes`"),
+            Kind::Json(JsonFormat { unstructured: true, .. }) => Some("`json.unstructured`"),
+            Kind::Json(_) => None,
+        };
+        if direction == Direction::Sink {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_UNKNOWN,
+                    format!("option `{DEAD_LETTERS}` is for sources, and `{}` is a sink", table.name),
+                )
+                .at(entry.key_span.clone())
+                .help("take it out"),
+            );
+        } else if let Some(format) = always {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_VALUE,
+                    format!("option `{DEAD_LETTERS}` does nothing: with {format} every message can be read"),
+                )
+                .at(entry.key_span.clone())
+                .help("take it out, or declare typed columns with `format = 'json'`"),
+            );
+        } else if let Some(rule) = table.option("bad_data") {
+            options.fail(
+                Diagnostic::new(
+                    Code::OPTION_VALUE,
+                    format!("`bad_data` and `{DEAD_LETTERS}` both say what becomes of messages that cannot be read"),
+                )
+                .at(rule.key_span.clone())
+                .help(format!("take `bad_data` out, and they go to `{}`", entry.value)),
+            );
+        }
     }
 
     fn check_columns(&self, options: &mut OptionReader<'_>, direction: Direction) {
@@ -172,6 +255,20 @@ impl Format {
             );
         }
     }
+}
+
+fn read_framing(options: &mut OptionReader<'_>) -> Framing {
+    const LONGEST: &str = "framing.newline.max_length";
+    let longest = options.parsed(LONGEST, "a whole number of bytes, such as `65536`");
+    if options.optional("framing").is_some() {
+        return Framing::lines(longest);
+    }
+    if let Some(entry) = options.table().option(LONGEST) {
+        let message = format!("option `{LONGEST}` does nothing without `framing`");
+        let error = Diagnostic::new(Code::OPTION_VALUE, message).at(entry.key_span.clone());
+        options.fail(error.help("add `framing = 'newline'`"));
+    }
+    Framing::NONE
 }
 
 fn type_name(column: &ColumnDef) -> String {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 use super::definition::{Definition, InsertDef, Script, read};
 use super::name_of;
 use super::statement::{parse, to_span};
-use super::table::TableDef;
+use super::table::{DEAD_LETTERS, TableDef};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// A folder with `pipelines/`, `sql/` and `udfs/`.
@@ -116,17 +116,24 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     resolve(name, &source, own, catalogue).map(|text| (text, project))
 }
 
-/// Reads a text that brings everything with it.
+/// Reads a pipeline from a text, with a catalogue that was read before.
 ///
 /// # Errors
-/// All that is wrong with it.
-pub fn alone(name: &str, source: &Arc<SourceText>) -> Result<PipelineText, Vec<Diagnostic>> {
+/// All that is wrong with the text.
+pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> Result<PipelineText, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let own = script(source, &mut errors);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    resolve(name.to_string(), source, own, Script::default())
+    if errors.is_empty() { resolve(name.to_string(), source, own, catalogue) } else { Err(errors) }
+}
+
+/// Reads what a project's `sql/` defines.
+///
+/// # Errors
+/// All that is wrong with its files.
+pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let all = read_catalogue(&project.root.join("sql"), &mut errors);
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
 fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
@@ -299,6 +306,8 @@ fn used_too_early(own: &Script) -> Vec<Diagnostic> {
     }
     errors
 }
+/// How many views may stand on each other.
+const MAX_VIEWS: usize = 200;
 
 /// Depth first: a definition goes to the list after all that it uses.
 struct Order<'a> {
@@ -320,6 +329,14 @@ impl Order<'_> {
                 .at(at.clone())
                 .help("a view can only read what is defined without it"),
             );
+            return;
+        }
+        if self.open.len() >= MAX_VIEWS {
+            let message = format!("more than {MAX_VIEWS} views stand on each other");
+            if !self.errors.iter().any(|e| e.message == message) {
+                let error = Diagnostic::new(Code::QUERY, message).at(at.clone());
+                self.errors.push(error.help("put some of them together"));
+            }
             return;
         }
         if !self.done.contains(name) {
@@ -345,6 +362,11 @@ impl Order<'_> {
                     }
                     if self.done.insert(name.to_string()) {
                         self.sorted.push(name.to_string());
+                    }
+                    if let Definition::Table(table) = definition
+                        && let Some(entry) = table.option(DEAD_LETTERS)
+                    {
+                        self.visit(&entry.value, &entry.value_span);
                     }
                 }
             }

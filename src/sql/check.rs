@@ -53,7 +53,8 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             if self.udfs.functions.iter().any(|f| f.name() == name) {
                 self.found.udfs.insert(name);
             } else if !exists(self.state, &name) {
-                let known: Vec<String> = self.state.udfs().into_iter().collect();
+                let mut known: Vec<String> = self.state.udfs().into_iter().collect();
+                known.sort_unstable();
                 let help = match nearest(&name, known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("if it is a UDF, put its source into udfs/{name}.rs"),

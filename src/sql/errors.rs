@@ -9,6 +9,51 @@ use super::as_identifier;
 use super::statement::to_span;
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
+/// Words of the program's inside that mean nothing to an analyst: no message has them, but for what the author wrote.
+pub const INTERNAL: [&str; 41] = [
+    "Utf8",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Float32",
+    "Float64",
+    "Decimal128",
+    "LargeList",
+    "List(",
+    "Struct(",
+    "FixedSizeList",
+    "Timestamp(",
+    "Nanosecond",
+    "nullable",
+    "DataType",
+    "DataFusion",
+    "Arrow",
+    "LogicalPlan",
+    "ScalarValue",
+    "ScalarUDF",
+    "Signature",
+    "TypeSignature",
+    "Some(",
+    "None",
+    "Err(",
+    "Field {",
+    "type_coercion",
+    "Projections require",
+    "sqlparser",
+    "panicked",
+    "datafusion",
+    "Cast error",
+    "signature",
+    "coerc",
+    "BIGINT(",
+    "token stream",
+    "did not contain",
+    "predicate",
+    "non-boolean",
+    "error:",
+];
+
 /// What the planner found wrong with the statement at `at`.
 #[must_use]
 pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
@@ -30,8 +75,22 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
             result
         }
         DataFusionError::SchemaError(schema, _) => vec![schema_error(schema, at)],
-        other => vec![plain(&other.strip_backtrace(), at)],
+        other => {
+            let message = other.strip_backtrace();
+            let found = plain(&message, at);
+            if in_words_of(at.text(), &found.message) {
+                return vec![found];
+            }
+            tracing::debug!(planner = message, "an error for which there are no words of SQL");
+            vec![Diagnostic { code: found.code, ..planner_died(at) }]
+        }
     }
+}
+
+/// Whether a message says something, and nothing of the program's inside that the author has not written.
+fn in_words_of(written: &str, message: &str) -> bool {
+    let internal = |word: &&str| message.contains(*word) && !written.contains(*word);
+    message.contains(char::is_alphanumeric) && !INTERNAL.iter().any(|word| internal(&word))
 }
 
 fn place(at: &Span, span: datafusion::common::Span) -> Option<Span> {
@@ -82,7 +141,7 @@ pub fn argument_error(planner: &str) -> Option<&str> {
 }
 
 fn plain(message: &str, at: &Span) -> Diagnostic {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 16] = [
         "Error during planning: ",
         "This feature is not implemented: ",
         "type_coercion\ncaused by\n",
@@ -90,6 +149,13 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         "Arrow error: ",
         "SQL error: ",
         "Internal error: ",
+        "External error: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Parser error: ",
+        "Schema error: ",
+        "Invalid argument error: ",
+        "Not yet implemented: ",
         "Optimizer rule 'simplify_expressions' failed\ncaused by\n",
         "Optimizer rule 'common_sub_expression_eliminate' failed\ncaused by\n",
     ];
@@ -99,7 +165,7 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
     }
     let say = |code, message: String, help: &str| Diagnostic::new(code, message).at(at.clone()).help(help);
     if let Some(name) = duplicate_projection(rest) {
-        let message = format!("two columns of the SELECT have the name `{name}`");
+        let message = format!("two columns of the SELECT have the name `{}`", in_sql_words(name));
         return say(Code::QUERY, message, "give each a name of its own: `… AS name`");
     }
     if let Some(said) = argument_error(rest) {
@@ -121,6 +187,15 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         return say(Code::TYPE_MISMATCH, first, CONVERT);
     }
     say(Code::QUERY, first, "change the statement that is marked above")
+}
+
+const CANNOT_PLAN: &str = "this statement cannot be planned";
+const TAKE_APART: &str = "take it apart with views, to see which part it is";
+
+/// What is said of a statement that makes the planner panic.
+#[must_use]
+pub fn planner_died(at: &Span) -> Diagnostic {
+    Diagnostic::new(Code::QUERY, CANNOT_PLAN).at(at.clone()).help(TAKE_APART)
 }
 
 const CONVERT: &str = "convert one side with CAST(… AS …) or TRY_CAST(… AS …)";
@@ -165,6 +240,18 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         ),
         known(
             r"(?s)Cannot cast string '(.*?)' to value of (.+?) type",
+            Code::TYPE_MISMATCH,
+            "'$1' is no $2",
+            "write a value of that type, or use TRY_CAST, which gives NULL",
+        ),
+        known(
+            r"(?s)regex parse error:.*error: (.+)$",
+            Code::QUERY,
+            "a regular expression is wrong: $1",
+            "correct it; a sign that stands for itself is written with a backslash before it",
+        ),
+        known(
+            r"(?s)Cannot cast value '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
             "'$1' is no $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
@@ -272,7 +359,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(KNOWN.len(), 9);
+        assert_eq!(KNOWN.len(), 11);
         assert_eq!(SHAPES.len(), 3);
     }
 

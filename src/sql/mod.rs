@@ -2,12 +2,14 @@
 //! INSERT. What connectors and UDFs mean is for the layers above.
 
 pub mod catalogue;
+mod chains;
 pub mod check;
 pub mod constants;
 pub mod definition;
 pub mod dialect;
 pub mod errors;
 pub mod functions;
+mod guard;
 pub(crate) mod json;
 pub mod plan;
 pub mod render;

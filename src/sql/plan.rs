@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use super::catalogue::PipelineText;
 use super::constants::{self, Constants};
 use super::definition::{Definition, InsertDef};
+use super::guard::guarded;
 use super::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
 use super::{as_identifier, check, errors, volatile};
 use crate::diag::{Code, Diagnostic, Span, nearest};
@@ -253,10 +254,14 @@ impl Planner {
         if reads_broken {
             return None;
         }
-        match self.plan_query(query, at).await {
-            Ok(plan) => Some(plan),
-            Err(errors) => {
+        match guarded(self.plan_query(query, at)).await {
+            Some(Ok(plan)) => Some(plan),
+            Some(Err(errors)) => {
                 self.errors.extend(errors);
+                None
+            }
+            None => {
+                self.errors.push(errors::planner_died(at));
                 None
             }
         }

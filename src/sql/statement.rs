@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer};
 
+use super::chains;
 use super::dialect::PipelineDialect;
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 
@@ -39,6 +40,15 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagn
         let Some(first) = words.next() else { continue };
         let last = words.next_back().unwrap_or(first);
         let span = Span::new(source, start(source, first.span)..end(source, last.span));
+        if let Some(at) = chains::too_long(tokens) {
+            let limit = chains::MAX_OPERATORS;
+            errors.push(
+                Diagnostic::new(Code::SYNTAX, format!("more than {limit} operators follow each other"))
+                    .at(Span::new(source, start(source, at.span)..end(source, at.span)))
+                    .help("split the expression with views; for a list of values there is `IN (…)`"),
+            );
+            continue;
+        }
         let mut parser =
             Parser::new(&PipelineDialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
         match parser.parse_statement() {

@@ -11,6 +11,9 @@ use crate::diag::Span;
 /// The key of the field metadata that marks a `JSON` column: text that is JSON, and is written as such.
 pub const JSON_FIELD: &str = "baton.json";
 
+/// The option that names the table for what a source cannot read. The catalogue follows it; `formats` says what it means.
+pub const DEAD_LETTERS: &str = "baton.dead_letters";
+
 /// A table over a connector.
 #[derive(Debug, Clone)]
 pub struct TableDef {

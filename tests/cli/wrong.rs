@@ -9,6 +9,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use baton::sql::errors::INTERNAL;
+
 use crate::binary::{root, run};
 
 /// Codes that need something else than a text to be seen, the tests that see them, and how those call them.
@@ -17,51 +19,6 @@ const ELSEWHERE: [(&str, &str, &str); 4] = [
     ("U004", "tests/udf_host", "error[U004]"),
     ("R005", "tests/kafka", "Code::BROKER"),
     ("R006", "tests/kafka", "Code::TOPIC_MISSING"),
-];
-
-/// Words of the program's inside that mean nothing to an analyst.
-const INTERNAL: [&str; 41] = [
-    "Utf8",
-    "Int8",
-    "Int16",
-    "Int32",
-    "Int64",
-    "Float32",
-    "Float64",
-    "Decimal128",
-    "LargeList",
-    "List(",
-    "Struct(",
-    "FixedSizeList",
-    "Timestamp(",
-    "Nanosecond",
-    "nullable",
-    "DataType",
-    "DataFusion",
-    "Arrow",
-    "LogicalPlan",
-    "ScalarValue",
-    "ScalarUDF",
-    "Signature",
-    "TypeSignature",
-    "Some(",
-    "None",
-    "Err(",
-    "Field {",
-    "type_coercion",
-    "Projections require",
-    "sqlparser",
-    "panicked",
-    "datafusion",
-    "Cast error",
-    "signature",
-    "coerc",
-    "BIGINT(",
-    "token stream",
-    "did not contain",
-    "predicate",
-    "non-boolean",
-    "error:",
 ];
 
 /// The exit codes of what is found before anything is read, and of what is found while rows flow.

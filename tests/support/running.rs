@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use baton::config::Environment;
+use baton::connectors::dead_letters::Rejected;
 use baton::connectors::kafka::Kafka;
 use baton::connectors::{Connector, ConnectorError, InFlightLimits, OpenContext, Output, Sink, StopFlag, Stopped};
 use baton::delivery::{Ledger, Lineage};
@@ -100,6 +101,10 @@ struct Channel(Sender<(RecordBatch, Lineage)>);
 impl Output for Channel {
     fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped> {
         self.0.send((batch, lineage)).map_err(|_| Stopped)
+    }
+
+    fn reject(&mut self, messages: Vec<Rejected>, _: Lineage) -> Result<(), Stopped> {
+        panic!("no table here names another for what it cannot read: {messages:?}")
     }
 }
 

@@ -9,14 +9,29 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use rdkafka::Message;
 
-use crate::formats::{Decoder, Format};
+use crate::connectors::bad_data::BadMessages;
+use crate::connectors::dead_letters::Rejected;
+use crate::formats::{Decoder, Format, Framing, OnBadData};
 use crate::sql::table::{ColumnDef, ColumnKind, TableDef};
 
 /// Makes the rows of one table.
 pub struct RowBuilder {
     decoder: Decoder,
+    framing: Framing,
     schema: SchemaRef,
     columns: Vec<Column>,
+    bad: BadMessages,
+}
+
+/// What some messages are.
+#[derive(Default)]
+pub struct Decoded {
+    /// Their rows.
+    pub rows: Option<RecordBatch>,
+    /// Those that cannot be read, when they are to be dead letters.
+    pub rejected: Vec<Rejected>,
+    /// The one that ends the pipeline: neither it nor what comes after it is read.
+    pub bad: Option<BadMessage>,
 }
 
 enum Column {
@@ -64,42 +79,67 @@ impl RowBuilder {
             }
             fields.push(ColumnDef::field(column));
         }
-        Self { decoder: Decoder::new(format, table), schema: Arc::new(Schema::new(fields)), columns }
+        Self {
+            decoder: Decoder::new(format, table),
+            framing: format.framing(),
+            schema: Arc::new(Schema::new(fields)),
+            columns,
+            bad: BadMessages::new(format, &table.name),
+        }
     }
 
-    /// How many bad messages the format has dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.decoder.dropped()
-    }
-
-    /// The rows of some messages, up to the first that is bad.
+    /// The rows of some messages, up to the first that ends the pipeline because it cannot be read.
     ///
-    /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what the format drops.
-    pub fn rows<M: Message>(&mut self, messages: &[M]) -> (Option<RecordBatch>, Option<BadMessage>) {
+    /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what is dropped.
+    pub fn decode<M: Message>(&mut self, messages: &[M]) -> Decoded {
         let mut kept: Vec<&M> = Vec::with_capacity(messages.len());
-        let mut bad = None;
-        for (index, message) in messages.iter().enumerate() {
-            let Some(payload) = message.payload().filter(|payload| !payload.is_empty()) else { continue };
+        let (mut rejected, mut bad) = (Vec::new(), None);
+        let framing = self.framing;
+        let payloads = messages.iter().enumerate().filter_map(|(index, m)| Some((index, m, m.payload()?)));
+        for (index, message, payload) in
+            payloads.flat_map(|(i, m, p)| framing.frames(p).map(move |frame| (i, m, frame)))
+        {
             match self.decoder.push(payload) {
                 Ok(true) => kept.push(message),
                 Ok(false) => {}
-                Err(error) => {
+                Err(error) if self.bad.rule() == OnBadData::Fail => {
                     bad = Some(BadMessage { index: Some(index), reason: error.message });
                     break;
                 }
+                Err(error) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    self.bad.count(format_args!("partition {partition}, offset {offset}"), &error.message);
+                    if self.bad.rule() == OnBadData::DeadLetter {
+                        rejected.push(Rejected {
+                            payload: payload.to_vec(),
+                            error: error.message,
+                            topic: message.topic().to_string(),
+                            partition: Some(partition),
+                            offset,
+                            timestamp: message.timestamp().to_millis(),
+                        });
+                    }
+                }
             }
         }
+        self.bad.report(false);
+        let nothing = |reason| Decoded { bad: Some(BadMessage { index: None, reason }), ..Decoded::default() };
         let data = match self.decoder.finish() {
             Ok(data) => data,
-            Err(error) => return (None, Some(BadMessage { index: None, reason: error.message })),
+            Err(error) => return nothing(error.message),
         };
         if kept.is_empty() {
-            return (None, bad);
+            return Decoded { rows: None, rejected, bad };
         }
         match self.assemble(&data, &kept) {
-            Ok(rows) => (Some(rows), bad),
-            Err(error) => (None, Some(BadMessage { index: None, reason: error.to_string() })),
+            Ok(rows) => Decoded { rows: Some(rows), rejected, bad },
+            Err(error) => nothing(error.to_string()),
         }
+    }
+
+    /// Tells what has not been told of messages that cannot be read.
+    pub fn report(&mut self) {
+        self.bad.report(true);
     }
 
     fn assemble<M: Message>(&self, data: &[ArrayRef], kept: &[&M]) -> Result<RecordBatch, ArrowError> {
@@ -124,5 +164,52 @@ fn metadata<M: Message>(which: Metadata, kept: &[&M]) -> ArrayRef {
         Metadata::Topic => Arc::new(StringArray::from_iter_values(kept.iter().map(|m| m.topic()))),
         Metadata::Timestamp => Arc::new(kept.iter().map(|m| m.timestamp().to_millis()).collect::<Int64Array>()),
         Metadata::Key => Arc::new(kept.iter().map(|m| m.key()).collect::<BinaryArray>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::datatypes::{DataType, Int64Type};
+    use rdkafka::Timestamp;
+    use rdkafka::message::OwnedMessage;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::connectors::options::OptionReader;
+    use crate::connectors::testing::{column, table};
+    use crate::formats::{Direction, FORMAT_OPTIONS};
+
+    fn message(offset: i64, payload: &str) -> OwnedMessage {
+        let payload = Some(payload.as_bytes().to_vec());
+        OwnedMessage::new(payload, None, "t".into(), Timestamp::CreateTime(offset * 1000), 3, offset, None)
+    }
+
+    fn builder(bad_data: &str) -> RowBuilder {
+        let offset = ColumnDef { kind: ColumnKind::Metadata("offset_id".into()), ..column("place", DataType::Int64) };
+        let options = [("format", "json"), ("framing", "newline"), ("bad_data", bad_data)];
+        let table = table(vec![column("n", DataType::Int64), offset], &options);
+        let environment = Environment::only([]);
+        let mut reader = OptionReader::new(&table, &environment, FORMAT_OPTIONS);
+        let format = Format::read(&mut reader, Direction::Source).unwrap();
+        reader.finish().unwrap();
+        RowBuilder::new(&format, &table)
+    }
+
+    fn numbers(rows: &RecordBatch, column: usize) -> Vec<i64> {
+        rows.column(column).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn each_line_of_a_message_is_a_row_with_the_messages_metadata() {
+        let messages = [message(7, "{\"n\":1}\n{\"n\":2}\n\n"), message(8, "no\n{\"n\":3}"), message(9, "")];
+        let decoded = builder("drop").decode(&messages);
+        let rows = decoded.rows.unwrap();
+        assert_eq!((numbers(&rows, 0), numbers(&rows, 1)), (vec![1, 2, 3], vec![7, 7, 8]));
+        assert!(decoded.bad.is_none());
+
+        let decoded = builder("fail").decode(&messages);
+        assert_eq!(numbers(&decoded.rows.unwrap(), 1), [7, 7]);
+        assert_eq!(decoded.bad.unwrap().index, Some(1));
     }
 }

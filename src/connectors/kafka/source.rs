@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::admin::{self, HasEvents};
-use super::batch::{BadMessage, RowBuilder};
+use super::batch::{BadMessage, Decoded, RowBuilder};
 use super::client::Events;
 use super::committer::Committer;
 use super::config::SourceConfig;
@@ -23,8 +24,6 @@ use crate::diag::Code;
 
 /// How long an idle source sleeps in `poll`; a message wakes it.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often dropped messages are reported.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What one micro-batch holds at most; one message may be larger.
 const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -72,8 +71,6 @@ struct Reader {
     topic: String,
     rows: RowBuilder,
     context: OpenContext,
-    /// How many dropped messages were reported, and when.
-    dropped: (u64, Option<Instant>),
     bound: Option<Bound>,
 }
 
@@ -141,7 +138,6 @@ impl KafkaSource {
             topic: connection.topic.clone(),
             rows: RowBuilder::new(&config.format, &config.table),
             context,
-            dropped: (0, None),
             bound,
         };
         Ok(Self { consumer, reader })
@@ -165,6 +161,7 @@ impl Source for KafkaSource {
             }
         };
         let end = reader.read(&consumer, output);
+        reader.rows.report();
         if matches!(end, End::Finished) {
             reader.finish(&consumer);
         }
@@ -273,8 +270,7 @@ impl Reader {
             return Ok(());
         }
         let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
-        let (rows, bad) = self.rows.rows(&messages);
-        self.report_dropped();
+        let Decoded { rows, rejected, bad } = self.rows.decode(&messages);
         // What comes before a bad message is delivered and committed; it and what follows is not.
         let good = match &bad {
             Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
@@ -282,26 +278,21 @@ impl Reader {
             None => &messages[..],
         };
         if !good.is_empty() {
-            let bytes = if rows.is_some() { good.iter().map(size).sum() } else { 0 };
-            let count = rows.as_ref().map_or(0, datafusion::arrow::array::RecordBatch::num_rows);
+            let count = rows.as_ref().map_or(0, RecordBatch::num_rows) + rejected.len();
+            let bytes = if count > 0 { good.iter().map(size).sum() } else { 0 };
             let lineage = self.context.ledger.begin(ranges(good), count, bytes);
-            match rows {
-                Some(rows) => output.push(rows, lineage)?,
-                None => lineage.deliver(),
+            if let Some(rows) = rows {
+                output.push(rows, lineage.clone())?;
+            }
+            if rejected.is_empty() {
+                lineage.deliver();
+            } else {
+                output.reject(rejected, lineage)?;
             }
         }
         match bad {
             Some(bad) => Err(End::Failed(self.bad_data(&messages, &bad))),
             None => Ok(()),
-        }
-    }
-
-    /// Says how many bad messages `bad_data = 'drop'` has dropped: at once for the first, then now and then.
-    fn report_dropped(&mut self) {
-        let (total, (reported, last)) = (self.rows.dropped(), self.dropped);
-        if total > reported && last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
-            self.dropped = (total, Some(Instant::now()));
-            tracing::warn!(target: "kafka", topic = %self.topic, total, "messages that cannot be read are dropped");
         }
     }
 
@@ -314,8 +305,9 @@ impl Reader {
                 .collect::<Vec<_>>()
                 .join("; "),
         };
-        self.error(Code::BAD_DATA, format!("has a message that cannot be read ({place}): {}", bad.reason))
-            .help("write `'bad_data' = 'drop'`, or read the topic as `raw_bytes` and take it apart in SQL")
+        self.error(Code::BAD_DATA, format!("has a message that cannot be read ({place}): {}", bad.reason)).help(
+            "give the table `'baton.dead_letters' = '…'` or `bad_data = 'drop'`, or read the topic as `raw_bytes`",
+        )
     }
 
     fn error(&self, code: Code, what: impl std::fmt::Display) -> ConnectorError {

@@ -17,7 +17,7 @@ use datafusion::arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray, StringArray,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime};
+use datafusion::arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use jiter::{Jiter, Peek};
 
@@ -300,11 +300,52 @@ struct Decimals {
 impl Column for Decimals {
     fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong> {
         let (precision, scale) = (self.precision, self.scale);
-        let parse = |text: &str| parse_decimal::<Decimal128Type>(text, precision, scale).ok();
+        let parse = |text: &str| decimal(text, precision, scale);
         self.values.read(json, peek, parse, parse)
     }
 
     delegate!(values);
+}
+
+/// The digits of a DECIMAL; what is past its scale is cut off, as Arroyo does. (Arrow's own reader counts digits and
+/// exponents in a few bits and gives another number when there are more.)
+fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        // One that does not fit is larger or smaller than any number.
+        Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let Some(zeros) = digits.iter().position(|d| *d != b'0') else { return Some(0) };
+    // How many digits from the first that counts to the last that the scale keeps.
+    let point = i64::try_from(whole.len()).ok()?.saturating_add(exponent);
+    let kept = point.saturating_add(i64::from(scale)).saturating_sub(i64::try_from(zeros).ok()?);
+    let Ok(kept) = usize::try_from(kept) else { return Some(0) };
+    if kept > usize::from(precision) {
+        return None;
+    }
+    let kept = digits[zeros..].iter().copied().chain(std::iter::repeat(b'0')).take(kept);
+    let value = kept.fold(0_i128, |value, digit| value * 10 + i128::from(digit - b'0'));
+    Some(if negative { -value } else { value })
+}
+
+/// An exponent; past the range, the end of the range.
+fn parse_exponent(exponent: &str) -> Option<i64> {
+    let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let end = if exponent.starts_with('-') { i64::from(i32::MIN) } else { i64::from(i32::MAX) };
+    Some(exponent.parse::<i64>().map_or(end, |e| e.clamp(i64::from(i32::MIN), i64::from(i32::MAX))))
 }
 
 struct Booleans {
@@ -468,4 +509,57 @@ impl Content for RawBytes {
 /// All that was appended is whole text, so the array's own check finds nothing.
 fn text_array(offsets: OffsetBuffer<i32>, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(StringArray::new(offsets, bytes.into(), nulls))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::compute::kernels::cast_utils::parse_decimal;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_decimal_is_the_number_that_was_written() {
+        for (text, value) in [
+            ("12.349", Some(1234)),
+            ("-0.009", Some(0)),
+            ("+7", Some(700)),
+            ("1e3", Some(100_000)),
+            ("1.5E-1", Some(15)),
+            ("0.000000000000000000001e20", Some(10)),
+            ("0e999999999999999999999", Some(0)),
+            ("1e-999999999999999999999", Some(0)),
+            ("99999999.99", Some(9_999_999_999)),
+            ("00000000000000000000000000000000000000000000000001", Some(100)),
+            ("100000000", None),
+            ("1e8", None),
+            ("1e999", None),
+            ("1e99999999999999999999", None),
+            ("1e65536", None),
+            ("", None),
+            (".", None),
+            ("-", None),
+            ("1e", None),
+            ("1e+", None),
+            ("e5", None),
+            ("1.2.3", None),
+            ("--1", None),
+            ("1_000", None),
+            ("NaN", None),
+            ("٣", None),
+        ] {
+            assert_eq!(decimal(text, 10, 2), value, "{text}");
+        }
+        let long = format!("1{}", "0".repeat(260));
+        assert_eq!(decimal(&long, 10, 2), None);
+        assert_eq!(decimal(&format!("0.{}", "1".repeat(10_000)), 10, 2), Some(11));
+        assert_eq!(decimal(&"9".repeat(38), 38, 0), Some(10_i128.pow(38) - 1));
+    }
+
+    proptest! {
+        #[test]
+        fn short_decimals_are_read_as_arrow_reads_them(text in "[+-]?[0-9]{1,12}(\\.[0-9]{1,8})?") {
+            prop_assert_eq!(decimal(&text, 18, 4), parse_decimal::<Decimal128Type>(&text, 18, 4).ok(), "{}", text);
+        }
+    }
 }

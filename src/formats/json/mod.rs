@@ -86,17 +86,17 @@ impl JsonReader {
 
     fn read(&mut self, payload: &[u8]) -> Result<(), Wrong> {
         let mut json = Jiter::new(payload);
-        match json.peek()? {
-            Peek::Object => self.columns.read(&mut json, self.rows)?,
-            // Whether it is JSON at all comes before whether it is an object.
-            peek => {
-                let wrong = Wrong::no_object(&mut json, peek);
-                json.finish()?;
-                return Err(wrong);
-            }
+        let read = match json.peek()? {
+            Peek::Object => self.columns.read(&mut json, self.rows),
+            peek => Err(Wrong::no_object(&mut json, peek)),
+        };
+        // Whether it is JSON at all comes before whether it fits.
+        if read.as_ref().is_err_and(Wrong::is_syntax) {
+            return read;
         }
         let end = json.current_index();
-        json.finish().map_err(|_| Wrong::syntax(JsonErrorType::TrailingCharacters, end))
+        json.finish().map_err(|_| Wrong::syntax(JsonErrorType::TrailingCharacters, end))?;
+        read
     }
 
     pub(super) fn finish(&mut self) -> Vec<ArrayRef> {

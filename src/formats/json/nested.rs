@@ -52,22 +52,39 @@ impl Object {
     }
 
     /// Reads an object as row number `row`. Keys without a column are passed over, columns without a key are NULL, and
-    /// of a key that is there twice the last counts.
+    /// of a key that is there twice the last counts: as with Arroyo, a value before it may be of any type.
     pub(super) fn read(&mut self, json: &mut Jiter<'_>, row: usize) -> Result<(), Wrong> {
         let mut expected = 0;
+        // Values that do not fit. They count when the object is read to its end and no later value took their place.
+        let mut misfits: Vec<(usize, Wrong)> = Vec::new();
         let mut key = json.known_object()?.map(|name| self.find(name, &mut expected));
         while let Some(slot) = key {
             let peek = json.peek()?;
-            match slot.and_then(|index| self.slots.get_mut(index)) {
+            match slot.and_then(|index| Some((index, self.slots.get_mut(index)?))) {
                 None => json.known_skip(peek)?,
-                Some(slot) => {
+                Some((index, slot)) => {
                     if slot.column.len() > row {
                         slot.column.truncate(row);
                     }
-                    slot.read(json, peek).map_err(|wrong| wrong.inside(&slot.name))?;
+                    if !misfits.is_empty() {
+                        misfits.retain(|(other, _)| *other != index);
+                    }
+                    let value = json.clone();
+                    if let Err(wrong) = slot.read(json, peek) {
+                        if wrong.is_syntax() {
+                            return Err(wrong);
+                        }
+                        slot.column.truncate(row);
+                        misfits.push((index, wrong.inside(&slot.name)));
+                        *json = value;
+                        json.known_skip(peek)?;
+                    }
                 }
             }
             key = json.next_key()?.map(|name| self.find(name, &mut expected));
+        }
+        if !misfits.is_empty() {
+            return Err(misfits.swap_remove(0).1);
         }
         for slot in &mut self.slots {
             if slot.column.len() == row {

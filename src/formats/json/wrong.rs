@@ -48,6 +48,11 @@ impl Wrong {
         Self::new(What::Type { expected: expected.to_string(), found: shortened(found) })
     }
 
+    /// Whether the message is no JSON, so that there is nothing to read on.
+    pub(super) fn is_syntax(&self) -> bool {
+        matches!(self.what, What::Syntax(..))
+    }
+
     /// A column that needs a value has none.
     pub(super) fn null(missing: bool) -> Self {
         Self::new(What::Null { missing })
@@ -130,7 +135,8 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
         E::TrailingComma => "a comma is followed by nothing".into(),
         E::KeyMustBeAString => "a key is not in double quotes".into(),
         E::InvalidEscape => "a backslash in a string is followed by a character that cannot be escaped".into(),
-        E::InvalidNumber | E::NumberOutOfRange => "a number is not written as JSON has them".into(),
+        E::InvalidNumber => "a number is not written as JSON has them".into(),
+        E::NumberOutOfRange => "a number has more than 4,300 digits".into(),
         E::ExpectedColon => "a key is not followed by a colon".into(),
         E::ExpectedListCommaOrEnd => "a comma or `]` is missing".into(),
         E::ExpectedObjectCommaOrEnd => "a comma or `}` is missing".into(),
@@ -150,10 +156,11 @@ fn near(payload: &[u8], index: usize) -> String {
     String::from_utf8_lossy(&payload[from..to]).trim_matches('\u{fffd}').replace(char::is_control, " ")
 }
 
-/// A value, cut where it is long.
+/// A value on one line, cut where it is long.
 pub(crate) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    let shown = match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_string(),
-    }
+    };
+    shown.replace(char::is_control, " ")
 }

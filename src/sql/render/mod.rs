@@ -18,7 +18,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::catalogue::{self, PipelineText, relations};
-use super::definition::{Definition, InsertDef};
+use super::definition::{Definition, InsertDef, Script};
 use super::dialect::PipelineDialect;
 use super::plan::{PipelinePlan, UdfSet};
 use super::table::TableDef;
@@ -206,7 +206,7 @@ fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
 /// The rendered text must be a pipeline by itself.
 async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
     let source = SourceText::new(format!("rendered {}", text.name), rendered.sql.clone());
-    let alone = catalogue::alone(&text.name, &source)?;
+    let alone = catalogue::assemble(&text.name, &source, Script::default())?;
     super::plan::plan(alone, udfs).await.map(drop)
 }
 

@@ -1,0 +1,75 @@
+//! What must hold of the SQL front end, whatever the text: it ends, the same way each time, and what it says is fit for
+//! an analyst. Shared by the fuzz target and the test that replays what was found.
+
+use std::sync::LazyLock;
+
+use baton::config::Environment;
+use baton::diag::{Diagnostic, SourceText, Style, to_json, to_text};
+use baton::engine::{self, Pipeline, draw};
+use baton::sql::catalogue::{Project, assemble, definitions};
+use baton::sql::definition::Script;
+use baton::sql::errors::INTERNAL;
+use baton::udf::{UdfSource, discover};
+
+/// The catalogue and the UDFs that a pipeline of this project has.
+struct Known {
+    catalogue: Script,
+    udfs: Vec<UdfSource>,
+    environment: Environment,
+    runtime: tokio::runtime::Runtime,
+}
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let project = Project { root: env!("CARGO_MANIFEST_DIR").into() };
+    Known {
+        catalogue: definitions(&project).expect("the project's own sql/ is right"),
+        udfs: discover(&project.udfs()).expect("the project's own udfs/ are right"),
+        environment: Environment::only([]),
+        runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
+    }
+});
+
+/// Reads a text as a pipeline of this project; panics when something does not hold.
+pub fn check(text: &str) {
+    let first = outcome(text);
+    assert_eq!(first, outcome(text), "the second time it came out differently");
+}
+
+fn outcome(text: &str) -> String {
+    let known = &*KNOWN;
+    let source = SourceText::new("fuzz.sql", text);
+    let compiled = assemble("fuzz", &source, known.catalogue.clone())
+        .and_then(|read| known.runtime.block_on(engine::compile(read, &known.udfs, &known.environment)));
+    match compiled {
+        Ok(pipeline) => drawn(&pipeline),
+        Err(wrong) => told(&wrong, text),
+    }
+}
+
+fn drawn(pipeline: &Pipeline) -> String {
+    assert!(!pipeline.sinks.is_empty(), "a pipeline that does nothing");
+    format!("{}{}{}", draw::text(pipeline), draw::mermaid(pipeline), draw::json(pipeline))
+}
+
+fn told(wrong: &[Diagnostic], text: &str) -> String {
+    assert!(!wrong.is_empty(), "it failed and says nothing");
+    for diagnostic in wrong {
+        if let Some(span) = &diagnostic.span {
+            let of = &span.source.text;
+            assert!(
+                span.range.start <= span.range.end && of.get(span.range.clone()).is_some(),
+                "{:?} is no place in a text of {} bytes",
+                span.range,
+                of.len()
+            );
+        }
+        let said = format!("{}\n{}", diagnostic.message, diagnostic.help.as_deref().unwrap_or_default());
+        assert!(diagnostic.message.chars().any(char::is_alphanumeric), "it says nothing: {said}");
+        // Words that the author wrote may be repeated to them.
+        let internal = INTERNAL.iter().find(|w| said.contains(**w) && !text.contains(**w));
+        assert!(internal.is_none(), "it speaks of {internal:?}: {said}");
+    }
+    let coloured = to_text(wrong, Style::Coloured);
+    assert!(coloured.len() >= wrong.len());
+    format!("{}{}", to_text(wrong, Style::Plain), to_json(wrong))
+}

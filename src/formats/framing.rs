@@ -1,0 +1,55 @@
+//! `framing`: a message that holds several rows, one a line.
+
+/// How a message is cut into rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    lines: bool,
+    longest: usize,
+}
+
+impl Framing {
+    /// A message is one row.
+    pub const NONE: Self = Self { lines: false, longest: usize::MAX };
+
+    /// Each line is a row, of which no more than `longest` bytes are read.
+    #[must_use]
+    pub fn lines(longest: Option<usize>) -> Self {
+        Self { lines: true, longest: longest.unwrap_or(usize::MAX) }
+    }
+
+    /// The rows of a message. An empty message has none; nor has what follows its last line's end.
+    pub fn frames(self, message: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let mut rest = message;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = if self.lines { rest.iter().position(|byte| *byte == b'\n') } else { None };
+            let (frame, after) = match end {
+                Some(end) => (&rest[..end], &rest[end + 1..]),
+                None => (rest, &rest[rest.len()..]),
+            };
+            rest = after;
+            Some(&frame[..frame.len().min(self.longest)])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_frames_as_arroyo_has_them() {
+        let frames = |framing: Framing, message: &str| -> Vec<String> {
+            framing.frames(message.as_bytes()).map(|f| String::from_utf8_lossy(f).into_owned()).collect()
+        };
+        assert_eq!(frames(Framing::NONE, "a\nb\n"), ["a\nb\n"]);
+        assert_eq!(frames(Framing::NONE, ""), [""; 0]);
+        let lines = Framing::lines(None);
+        assert_eq!(frames(lines, "one"), ["one"]);
+        assert_eq!(frames(lines, "one\n\nthree\n"), ["one", "", "three"]);
+        assert_eq!(frames(lines, "\n"), [""]);
+        assert_eq!(frames(Framing::lines(Some(2)), "one\ntw\n3"), ["on", "tw", "3"]);
+    }
+}

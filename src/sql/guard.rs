@@ -1,0 +1,55 @@
+//! The planner kept from taking the program with it: a statement that makes it panic is a mistake like others.
+//!
+//! DataFusion panics on some statements that nobody means to write (`SELECT (SELECT FROM t)`).
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
+use std::sync::Once;
+use std::task::Poll;
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a future to its end; `None` when it panics, of which nothing is printed.
+pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |panicked| {
+            if GUARDED.get() {
+                tracing::debug!("the planner panicked: {panicked}");
+            } else {
+                usual(panicked);
+            }
+        }));
+    });
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        let outer = GUARDED.replace(true);
+        // What the future had in hand is dropped with it.
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        GUARDED.set(outer);
+        match polled {
+            Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let answer =
+            |future: std::pin::Pin<Box<dyn Future<Output = i32>>>| futures::executor::block_on(guarded(future));
+        assert_eq!(answer(Box::pin(async { 1 })), Some(1));
+        assert_eq!(answer(Box::pin(async { Vec::<i32>::new()[0] })), None);
+        assert!(!GUARDED.get());
+    }
+}
