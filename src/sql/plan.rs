@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Fields};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -19,7 +20,7 @@ use super::catalogue::PipelineText;
 use super::constants::{self, Constants};
 use super::definition::{Definition, InsertDef};
 use super::table::{ColumnKind, TableDef};
-use super::{check, errors, volatile};
+use super::{check, errors, functions, volatile};
 use crate::diag::{Code, Diagnostic, Span};
 
 /// The functions that a pipeline can call beyond SQL's own.
@@ -170,7 +171,9 @@ fn session(udfs: &UdfSet) -> SessionContext {
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let context = SessionContext::new_with_state(state);
-    super::functions::register(&context);
+    // The zone of TIMESTAMP WITH TIME ZONE. It is set when the functions are there: `to_timestamp` has no zone.
+    context.state_ref().write().config_mut().options_mut().execution.time_zone = Some("+00:00".into());
+    functions::register(&context);
     constants::register(&context);
     for udf in &udfs.functions {
         context.register_udf(udf.as_ref().clone());
@@ -245,10 +248,14 @@ impl Planner {
     fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
         let state = self.context.state();
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-        // Only rules that keep the plan's shape: filters and projections stay where the author put them, and what is
-        // computed twice in one row is computed once.
-        let rules =
-            Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(CommonSubexprEliminate::new())]);
+        // Projections stay where the author put them, and what is computed twice in one row is computed once. A filter
+        // goes below a subquery's projection, as on Arroyo, where a row that it leaves out cannot fail; not below a
+        // volatile call, which all UDFs are.
+        let rules = Optimizer::with_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(PushDownFilter::new()),
+            Arc::new(CommonSubexprEliminate::new()),
+        ]);
         rules.optimize(plan, &state, |_, _| {})
     }
 
@@ -326,24 +333,8 @@ impl Planner {
             let from = schema.field(i).data_type();
             if from == &target.data_type {
                 exprs.push(expr.alias(&target.name));
-            } else if let Some(field) = unknown_field(from, &target.data_type) {
-                self.errors.push(
-                    Diagnostic::new(
-                        Code::TYPE_MISMATCH,
-                        format!(
-                            "`{}` of `{}` and what is put into it do not have the same fields: `{field}`",
-                            target.name, table.name
-                        ),
-                    )
-                    .at(insert.span.clone())
-                    .help(format!(
-                        "the table declares {}, the SELECT gives {}",
-                        super::types::to_sql(&target.data_type),
-                        super::types::to_sql(from)
-                    )),
-                );
-            } else if castable(from, &target.data_type) {
-                exprs.push(Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())).alias(&target.name));
+            } else if functions::castable(from, &target.data_type) {
+                exprs.push(functions::cast(expr, from, &target.data_type).alias(&target.name));
             } else {
                 self.errors.push(
                     Diagnostic::new(
@@ -446,8 +437,9 @@ impl Planner {
             .zip(&table.columns)
             .map(|(column, target)| {
                 let expr = Expr::Column(column);
-                let same = expr.get_type(plan.schema()).is_ok_and(|t| t == target.data_type);
-                let expr = if same { expr } else { Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())) };
+                let from = expr.get_type(plan.schema()).unwrap_or(DataType::Null);
+                let same = from == target.data_type;
+                let expr = if same { expr } else { functions::cast(expr, &from, &target.data_type) };
                 expr.alias(&target.name)
             })
             .collect();
@@ -471,23 +463,4 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let given = table.columns.iter().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
     datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
-}
-
-/// A field of a STRUCT that only one of two types has: structs are cast by name, and it would be lost or NULL.
-fn unknown_field(from: &DataType, to: &DataType) -> Option<String> {
-    match (from, to) {
-        (DataType::Struct(from), DataType::Struct(to)) => {
-            let missing =
-                |a: &Fields, b: &Fields| a.iter().find(|f| b.find(f.name()).is_none()).map(|f| f.name().clone());
-            missing(from, to)
-                .or_else(|| missing(to, from))
-                .or_else(|| from.iter().find_map(|f| unknown_field(f.data_type(), to.find(f.name())?.1.data_type())))
-        }
-        (DataType::List(from), DataType::List(to)) => unknown_field(from.data_type(), to.data_type()),
-        _ => None,
-    }
-}
-
-fn castable(from: &DataType, to: &DataType) -> bool {
-    datafusion::arrow::compute::can_cast_types(from, to)
 }

@@ -20,19 +20,22 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
         SqlType::SmallIntUnsigned(_) | SqlType::Int2Unsigned(_) => DataType::UInt16,
         SqlType::IntUnsigned(_) | SqlType::IntegerUnsigned(_) | SqlType::Int4Unsigned(_) => DataType::UInt32,
         SqlType::BigIntUnsigned(_) | SqlType::Int8Unsigned(_) => DataType::UInt64,
-        SqlType::Real | SqlType::Float4 => DataType::Float32,
-        SqlType::Float(precision) => match precision {
-            ExactNumberInfo::Precision(p) if *p <= 24 => DataType::Float32,
-            ExactNumberInfo::None => DataType::Float32,
-            _ => DataType::Float64,
-        },
+        SqlType::Real | SqlType::Float4 | SqlType::Float(_) => DataType::Float32,
         SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 => DataType::Float64,
         SqlType::Char(_) | SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::JSON => DataType::Utf8,
         SqlType::Bytea | SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Blob(_) => DataType::Binary,
         SqlType::Date => DataType::Date32,
-        SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | SqlType::Datetime(_) => {
-            DataType::Timestamp(TimeUnit::Nanosecond, None)
+        SqlType::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            let unit = match digits {
+                Some(0) => TimeUnit::Second,
+                Some(3) => TimeUnit::Millisecond,
+                Some(6) => TimeUnit::Microsecond,
+                None | Some(9) => TimeUnit::Nanosecond,
+                Some(other) => return Err(format!("TIMESTAMP({other}) is none: seconds have 0, 3, 6 or 9 digits")),
+            };
+            DataType::Timestamp(unit, None)
         }
+        SqlType::Datetime(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
         SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => decimal(info)?,
         SqlType::Array(
             ArrayElemTypeDef::SquareBracket(element, _)
