@@ -20,6 +20,7 @@ pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
 fn first_known(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     over_columns(&args.args, |columns| {
         let Some((last, before)) = columns.split_last() else { return exec_err!("coalesce takes an argument") };
@@ -27,10 +28,11 @@ fn first_known(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue>
     })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
 fn nvl2(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    over_columns(&args.args, |columns| match columns {
-        [tested, known, unknown] => known_or(tested, known, unknown),
-        _ => exec_err!("nvl2 takes three arguments"),
+    over_columns(&args.args, |columns| {
+        let [tested, known, unknown] = columns else { return exec_err!("nvl2 takes three arguments") };
+        known_or(tested, known, unknown)
     })
 }
 

@@ -150,10 +150,10 @@ impl ScalarUDFImpl for JsonFunction {
 fn text(json: &ArrayRef, path: &Path<'_>) -> Result<ArrayRef> {
     let DataType::Union(fields, _) = json.data_type() else { return Ok(cast(json, &DataType::Utf8)?) };
     let wanted = if path.starts_with_key() { "object" } else { "array" };
-    match fields.iter().find(|(_, field)| field.name() == wanted) {
-        Some((id, _)) => Ok(Arc::clone(json.as_union().child(id))),
-        None => exec_err!("a JSON function takes JSON text"),
-    }
+    let Some((id, _)) = fields.iter().find(|(_, field)| field.name() == wanted) else {
+        return exec_err!("a JSON function takes JSON text");
+    };
+    Ok(Arc::clone(json.as_union().child(id)))
 }
 
 impl Reads {

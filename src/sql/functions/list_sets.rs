@@ -34,10 +34,10 @@ enum Set {
 }
 
 fn one_list(types: &[DataType]) -> Result<DataType> {
-    match types {
-        [DataType::List(item)] => Ok(DataType::new_list(item.data_type().clone(), true)),
-        _ => plan_err!("array_distinct does not support this type: it takes a list"),
-    }
+    let [DataType::List(item)] = types else {
+        return plan_err!("array_distinct does not support this type: it takes a list");
+    };
+    Ok(DataType::new_list(item.data_type().clone(), true))
 }
 
 fn of_either(types: &[DataType]) -> Result<DataType> {
@@ -111,7 +111,7 @@ fn of_two(args: &[ArrayRef], set: Set) -> Result<ArrayRef> {
 /// Lists like `like`, each made by `list`; `None` is NULL.
 fn build(like: &ListArray, list: impl Fn(usize) -> Result<Option<ArrayRef>>) -> Result<ArrayRef> {
     let lists = (0..like.len()).map(list).collect::<Result<Vec<_>>>()?;
-    let lengths = lists.iter().map(|list| list.as_ref().map_or(0, |list| list.len()));
+    let lengths = lists.iter().map(|list| list.as_ref().map_or(0, Array::len));
     let parts: Vec<&dyn Array> = lists.iter().flatten().map(|list| &**list as &dyn Array).collect();
     let values = if parts.is_empty() { new_empty_array(&like.value_type()) } else { concat(&parts)? };
     let nulls = lists.iter().map(Option::is_some).collect::<Vec<_>>().into();

@@ -23,6 +23,7 @@ pub(super) struct Own {
 }
 
 /// One that gives what its first argument is.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
 pub(super) fn as_first(types: &[DataType]) -> Result<DataType> {
     Ok(types.first().cloned().unwrap_or(DataType::Null))
 }

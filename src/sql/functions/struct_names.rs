@@ -25,14 +25,12 @@ pub(super) fn named_as(from: &DataType, to: &DataType) -> Option<DataType> {
             };
             Some(DataType::Struct(from.iter().zip(to).map(named).collect::<Option<Fields>>()?))
         }
-        (DataType::Struct(_), DataType::Struct(_)) => None,
         (DataType::List(from), DataType::List(to)) => {
             let item = named_as(from.data_type(), to.data_type())?;
             Some(DataType::List(Arc::new(from.as_ref().clone().with_data_type(item))))
         }
-        (DataType::List(_), DataType::LargeList(_) | DataType::FixedSizeList(..)) => Some(from.clone()),
-        (DataType::List(_), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Some(from.clone()),
-        (DataType::List(_), _) => None,
+        (DataType::Struct(_), DataType::Struct(_)) => None,
+        (DataType::List(_), to) => (to.is_list() || to.is_string()).then(|| from.clone()),
         _ => Some(from.clone()),
     }
 }

@@ -55,10 +55,9 @@ fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
         Some(0) => exec_err!("chr(0) is no character of a text"),
         // Of a code that is too long the lower half counts.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as it is there")]
-        Some(code) => match char::from_u32(code as u32) {
-            Some(c) => Ok(Some(c.to_string())),
-            None => exec_err!("there is no character {code}"),
-        },
+        Some(code) => char::from_u32(code as u32)
+            .map(|c| Some(c.to_string()))
+            .ok_or_else(|| exec_datafusion_err!("there is no character {code}")),
     };
     Ok(Arc::new(whole(args, 0).iter().map(one).collect::<Result<StringArray>>()?))
 }
@@ -67,7 +66,7 @@ fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
 /// keeps nothing of a text that ends before the start. A cut inside a character is an error.
 fn overlay(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (texts, news, starts) = (text(args, 0), text(args, 1), whole(args, 2));
-    let lengths = args.get(3).map(|lengths| lengths.as_primitive::<Int64Type>());
+    let lengths = args.get(3).map(AsArray::as_primitive::<Int64Type>);
     let one = |row: usize| {
         if texts.is_null(row) || news.is_null(row) || starts.is_null(row) || lengths.is_some_and(|l| l.is_null(row)) {
             return Ok(None);
@@ -95,6 +94,7 @@ fn overlay(args: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 /// An empty text is found between all characters.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
 fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |((text, from), to): ((Option<&str>, Option<&str>), Option<&str>)| Some(text?.replace(from?, to?));
     Ok(Arc::new(text(args, 0).iter().zip(text(args, 1)).zip(text(args, 2)).map(one).collect::<StringArray>()))
@@ -127,6 +127,7 @@ fn pad(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> 
 }
 
 /// NULL has no matches, nor has an empty text or pattern: 0.
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
 fn regexp_count(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let arguments = args.args.iter().take(2).cloned();
     let counted = from.invoke_with_args(args.clone())?;
