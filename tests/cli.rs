@@ -7,6 +7,8 @@ mod binary;
 mod demo;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/functions.rs"]
+mod functions;
 #[path = "cli/layers.rs"]
 mod layers;
 #[path = "cli/malformed.rs"]

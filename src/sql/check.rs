@@ -36,14 +36,27 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     impl Visitor for Functions<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-            if let ast::Expr::Trim { .. } = expr {
-                // The parser knows `trim`, Arroyo does not.
+            if let ast::Expr::Trim { trim_where: None, .. } = expr {
+                // The parser knows `trim`, Arroyo knows it with BOTH, LEADING or TRAILING only.
                 // It tells where the argument stands; the name is before that.
                 let argument = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
                 let before = self.at.source.text[..argument.range.start].to_lowercase();
                 let span = before.rfind("trim").map_or(argument.clone(), |at| Span::new(&argument.source, at..at + 4));
                 let error = Diagnostic::new(Code::FUNCTION_UNKNOWN, "there is no function `trim`").at(span);
                 self.found.errors.push(error.help("write `btrim`, `ltrim` or `rtrim`"));
+            }
+            if let ast::Expr::AllOp { .. } = expr {
+                let span = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
+                let error = Diagnostic::new(Code::QUERY, "there is no comparison with ALL of an array").at(span);
+                self.found.errors.push(error.help("write array_has_all(…, …), or NOT with ANY"));
+            }
+            if let ast::Expr::Value(value) = expr
+                && let ast::Value::Number(digits, _) = &value.value
+                && digits.contains('_')
+            {
+                let span = to_span(&self.at.source, value.span).unwrap_or_else(|| self.at.clone());
+                let error = Diagnostic::new(Code::QUERY, format!("`{digits}` is no number")).at(span);
+                self.found.errors.push(error.help(format!("write `{}`", digits.replace('_', ""))));
             }
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
             let Some(ident) = function.name.0.last().and_then(|p| p.as_ident()) else {

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Fields};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
@@ -22,7 +22,7 @@ use super::constants::{self, Constants};
 use super::definition::{Definition, InsertDef};
 use super::guard::guarded;
 use super::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
-use super::{as_identifier, check, errors, volatile};
+use super::{as_identifier, check, errors, functions, volatile};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
 /// The functions that a pipeline can call beyond SQL's own.
@@ -204,7 +204,9 @@ fn session(udfs: &UdfSet) -> SessionContext {
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let context = SessionContext::new_with_state(state);
-    super::functions::register(&context);
+    // The zone of TIMESTAMP WITH TIME ZONE. It is set when the functions are there: `to_timestamp` has no zone.
+    context.state_ref().write().config_mut().options_mut().execution.time_zone = Some("+00:00".into());
+    functions::register(&context);
     constants::register(&context);
     for udf in &udfs.functions {
         context.register_udf(udf.as_ref().clone());
@@ -360,8 +362,7 @@ impl Planner {
         for target in &table.columns {
             let Some(i) = listed.iter().position(|name| *name == target.name) else {
                 exprs.push(
-                    Expr::Cast(Cast::new(Box::new(lit(ScalarValue::Null)), target.data_type.clone()))
-                        .alias(&target.name),
+                    functions::cast(lit(ScalarValue::Null), &DataType::Null, &target.data_type).alias(&target.name),
                 );
                 continue;
             };
@@ -370,24 +371,8 @@ impl Planner {
             let from = schema.field(i).data_type();
             if from == &target.data_type {
                 exprs.push(expr.alias(&target.name));
-            } else if let Some(field) = unknown_field(from, &target.data_type) {
-                self.errors.push(
-                    Diagnostic::new(
-                        Code::TYPE_MISMATCH,
-                        format!(
-                            "`{}` of `{}` and what is put into it do not have the same fields: `{field}`",
-                            target.name, table.name
-                        ),
-                    )
-                    .at(insert.span.clone())
-                    .help(format!(
-                        "the table declares {}, the SELECT gives {}",
-                        super::types::to_sql(&target.data_type),
-                        super::types::to_sql(from)
-                    )),
-                );
-            } else if castable(from, &target.data_type) {
-                exprs.push(Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())).alias(&target.name));
+            } else if functions::castable(from, &target.data_type) {
+                exprs.push(functions::cast(expr, from, &target.data_type).alias(&target.name));
             } else {
                 self.errors.push(
                     Diagnostic::new(
@@ -417,6 +402,15 @@ impl Planner {
     async fn columns_of(&mut self, insert: &InsertDef) -> Option<Vec<ColumnDef>> {
         let plan = self.query(&insert.query, &insert.span).await?;
         let fields = plan.schema().fields().iter();
+        let before = self.errors.len();
+        for field in fields.clone().filter(|f| matches!(f.data_type(), DataType::Union(..))) {
+            let message = format!("`{}` is a JSON value, which no column can be", field.name());
+            let error = Diagnostic::new(Code::TYPE_MISMATCH, message).at(insert.span.clone());
+            self.errors.push(error.help("write `->>` for its text, or `CAST(… AS BIGINT)` around it"));
+        }
+        if self.errors.len() > before {
+            return None;
+        }
         Some(
             fields
                 .map(|field| ColumnDef {
@@ -545,8 +539,9 @@ impl Planner {
             .zip(&table.columns)
             .map(|(column, target)| {
                 let expr = Expr::Column(column);
-                let same = expr.get_type(plan.schema()).is_ok_and(|t| t == target.data_type);
-                let expr = if same { expr } else { Expr::Cast(Cast::new(Box::new(expr), target.data_type.clone())) };
+                let from = expr.get_type(plan.schema()).unwrap_or(DataType::Null);
+                let same = from == target.data_type;
+                let expr = if same { expr } else { functions::cast(expr, &from, &target.data_type) };
                 expr.alias(&target.name)
             })
             .collect();
@@ -574,23 +569,4 @@ fn same_columns(a: &[ColumnDef], b: &[ColumnDef]) -> bool {
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let given = table.columns.iter().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
     datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
-}
-
-/// A field of a STRUCT that only one of two types has: structs are cast by name, and it would be lost or NULL.
-fn unknown_field(from: &DataType, to: &DataType) -> Option<String> {
-    match (from, to) {
-        (DataType::Struct(from), DataType::Struct(to)) => {
-            let missing =
-                |a: &Fields, b: &Fields| a.iter().find(|f| b.find(f.name()).is_none()).map(|f| f.name().clone());
-            missing(from, to)
-                .or_else(|| missing(to, from))
-                .or_else(|| from.iter().find_map(|f| unknown_field(f.data_type(), to.find(f.name())?.1.data_type())))
-        }
-        (DataType::List(from), DataType::List(to)) => unknown_field(from.data_type(), to.data_type()),
-        _ => None,
-    }
-}
-
-fn castable(from: &DataType, to: &DataType) -> bool {
-    datafusion::arrow::compute::can_cast_types(from, to)
 }

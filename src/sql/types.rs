@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
 /// The Arrow type of a SQL type; `JSON` is text.
@@ -28,13 +28,9 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
             return Err(format!("`{sql}` is no type here; bytes are BYTEA"));
         }
         SqlType::Date => DataType::Date32,
-        SqlType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            DataType::Time64(TimeUnit::Nanosecond)
-        }
         SqlType::Timestamp(precision, TimezoneInfo::None) => DataType::Timestamp(timestamp_unit(*precision)?, None),
         SqlType::Datetime(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
         SqlType::Timestamp(..) => return Err(format!("`{sql}` is no type here; TIMESTAMP is UTC, without a zone")),
-        SqlType::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
         SqlType::Decimal(info) | SqlType::Numeric(info) => decimal(info)?,
         SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
             if matches!(**element, SqlType::Array(_)) {

@@ -1,7 +1,6 @@
 //! The operators `->`, `->>` and `?` over JSON text, and what is made of JSON functions in one another.
 //!
-//! Both are as in Arroyo: a chain `a->'b'->>'c'` is one lookup, a CAST of `json_get` is the function of that type, and
-//! an index counts from the beginning only.
+//! Both are as in Arroyo: a chain `a->'b'->>'c'` is one lookup, and a CAST of `json_get` is the function of that type.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -9,15 +8,14 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{Alias, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use datafusion_functions_json::udfs::{json_as_text_udf, json_contains_udf, json_get_str_udf, json_get_udf};
 
-use super::json_values::{json_get_bool, json_get_float, json_get_int};
+use super::json_functions::Reads;
 
 /// Plans the operators.
 #[derive(Debug)]
@@ -26,15 +24,15 @@ pub(super) struct JsonOperators;
 impl ExprPlanner for JsonOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, _: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let function = match expr.op {
-            BinaryOperator::Arrow => json_get_udf(),
-            BinaryOperator::LongArrow => json_as_text_udf(),
-            BinaryOperator::Question => json_contains_udf(),
+            BinaryOperator::Arrow => Reads::Any,
+            BinaryOperator::LongArrow => Reads::AnyAsText,
+            BinaryOperator::Question => Reads::Whether,
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let name = format!("{} {} {}", shown(&expr.left), expr.op, shown(&expr.right));
         // The type of an alias in an alias in an alias takes the planner twice the time for each.
         let args = vec![expr.left.unalias(), expr.right.unalias()];
-        let call = Expr::ScalarFunction(ScalarFunction { func: function, args });
+        let call = Expr::ScalarFunction(ScalarFunction { func: function.function(), args });
         Ok(PlannerResult::Planned(Expr::Alias(Alias::new(call, None::<&str>, name))))
     }
 }
@@ -65,7 +63,7 @@ impl FunctionRewrite for JsonCalls {
     fn rewrite(&self, expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         let rewritten = match &expr {
             Expr::Cast(cast) => typed(&cast.expr, cast.field.data_type()),
-            Expr::ScalarFunction(call) => one_lookup(call).or_else(|| no_negative_index(call)),
+            Expr::ScalarFunction(call) => one_lookup(call),
             _ => None,
         };
         Ok(rewritten.map_or_else(|| Transformed::no(expr), |call| Transformed::yes(Expr::ScalarFunction(call))))
@@ -75,16 +73,14 @@ impl FunctionRewrite for JsonCalls {
 /// `CAST(json_get(…) AS BIGINT)` is `json_get_int(…)`.
 fn typed(inner: &Expr, data_type: &DataType) -> Option<ScalarFunction> {
     let call = call_of(inner).filter(|call| call.func.name() == "json_get")?;
-    let func: Arc<ScalarUDF> = match data_type {
-        DataType::Boolean => json_get_bool(),
-        DataType::Float64 | DataType::Float32 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => {
-            json_get_float()
-        }
-        DataType::Int64 | DataType::Int32 => json_get_int(),
-        DataType::Utf8 => json_get_str_udf(),
+    let reads = match data_type {
+        DataType::Boolean => Reads::Bool,
+        DataType::Float64 | DataType::Float32 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => Reads::Float,
+        DataType::Int64 | DataType::Int32 => Reads::Int,
+        DataType::Utf8 => Reads::Text,
         _ => return None,
     };
-    Some(ScalarFunction { func, args: call.args.clone() })
+    Some(ScalarFunction { func: reads.function(), args: call.args.clone() })
 }
 
 /// `json_get_str(json_get(x, 'a'), 'b')` is `json_get_str(x, 'a', 'b')`, when the keys are literals.
@@ -94,18 +90,6 @@ fn one_lookup(outer: &ScalarFunction) -> Option<ScalarFunction> {
     let args: Vec<Expr> = inner.args.iter().chain(keys).cloned().collect();
     let literal = args.iter().skip(1).all(|key| matches!(key, Expr::Literal(_, _)));
     literal.then(|| ScalarFunction { func: Arc::clone(&outer.func), args })
-}
-
-/// A negative index finds nothing.
-fn no_negative_index(call: &ScalarFunction) -> Option<ScalarFunction> {
-    let negative = |key: &Expr| matches!(key, Expr::Literal(ScalarValue::Int64(Some(index)), _) if *index < 0);
-    let (_, keys) = call.args.split_first().filter(|_| call.func.name().starts_with("json_"))?;
-    if !keys.iter().any(negative) {
-        return None;
-    }
-    let nothing = |key: &Expr| if negative(key) { Expr::Literal(ScalarValue::Int64(None), None) } else { key.clone() };
-    let args = call.args.iter().take(1).cloned().chain(keys.iter().map(nothing)).collect();
-    Some(ScalarFunction { func: Arc::clone(&call.func), args })
 }
 
 fn looks_up(name: &str) -> bool {

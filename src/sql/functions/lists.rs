@@ -1,20 +1,36 @@
-//! Lists as Arroyo has them: `array_has` of an empty list, and `unnest` of a list that is NULL.
+//! List functions where DataFusion 48, which Arroyo has, answers otherwise for lists that are empty, nested or NULL.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, ListArray};
+use datafusion::arrow::array::types::{Int64Type, UInt64Type};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, PrimitiveArray, UInt64Array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::own::{Adjusted, over_columns};
+
+/// DataFusion's functions, by name, with what is done about them.
+pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
+    Some(match name {
+        "array_except" => Adjusted::function(from, array_except),
+        "array_has" => array_has(Arc::clone(from)),
+        "array_position" => Adjusted::function(from, array_position),
+        "array_repeat" => Adjusted::function(from, array_repeat),
+        "array_resize" => Adjusted::function(from, array_resize),
+        "cardinality" => Adjusted::function(from, cardinality),
+        _ => return None,
+    })
+}
 
 /// `array_has(list, value)`, which is NULL for an empty list when the value is a literal.
 ///
 /// (For a batch in which no list has an element Arroyo answers `false`, for lists that are NULL too. How rows fall into
 /// batches is chance, so that is not imitated.)
-pub(super) fn array_has(from: Arc<ScalarUDF>) -> ScalarUDF {
+fn array_has(from: Arc<ScalarUDF>) -> ScalarUDF {
     ScalarUDF::new_from_impl(ArrayHas(from))
 }
 
@@ -57,6 +73,84 @@ impl ScalarUDFImpl for ArrayHas {
 
 fn null_for_empty(lists: &ListArray, found: &BooleanArray) -> BooleanArray {
     found.iter().enumerate().map(|(row, found)| found.filter(|_| lists.value_length(row) > 0)).collect()
+}
+
+/// Nothing is taken away by NULL.
+fn array_except(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    match args.args.as_slice() {
+        [list, without] if without.data_type().is_null() => Ok(list.clone()),
+        _ => from.invoke_with_args(args),
+    }
+}
+
+/// An empty list has no place to begin at.
+fn array_position(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let empty = |lists: &ListArray| (0..lists.len()).any(|row| lists.is_valid(row) && lists.value_length(row) == 0);
+    let some_empty = match args.args.first() {
+        Some(ColumnarValue::Array(lists)) => lists.as_list_opt::<i32>().is_some_and(empty),
+        Some(ColumnarValue::Scalar(ScalarValue::List(list))) => empty(list),
+        _ => false,
+    };
+    if some_empty {
+        return exec_err!("array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END");
+    }
+    from.invoke_with_args(args)
+}
+
+/// A number of a column that is NULL is 0.
+fn zero_for_null(number: &mut ColumnarValue) {
+    fn zero<T: datafusion::arrow::array::types::ArrowPrimitiveType>(numbers: &ArrayRef) -> Option<ArrayRef> {
+        let numbers = numbers.as_primitive_opt::<T>().filter(|numbers| numbers.null_count() > 0)?;
+        let known = numbers.iter().map(Option::unwrap_or_default);
+        Some(Arc::new(PrimitiveArray::<T>::from_iter_values(known)))
+    }
+    if let ColumnarValue::Array(numbers) = number
+        && let Some(known) = zero::<Int64Type>(numbers).or_else(|| zero::<UInt64Type>(numbers))
+    {
+        *numbers = known;
+    }
+}
+
+fn array_repeat(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    match args.args.get_mut(1) {
+        Some(ColumnarValue::Scalar(count)) if count.is_null() => exec_err!("array_repeat takes a number of times"),
+        Some(count) => {
+            zero_for_null(count);
+            from.invoke_with_args(args)
+        }
+        None => from.invoke_with_args(args),
+    }
+}
+
+/// Of a length that is NULL comes an empty list.
+fn array_resize(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    if let Some(length) = args.args.get_mut(1) {
+        if let ColumnarValue::Scalar(null) = length
+            && null.is_null()
+        {
+            *null = ScalarValue::Int64(Some(0));
+        }
+        zero_for_null(length);
+    }
+    from.invoke_with_args(args)
+}
+
+/// An empty list has none; of nested ones it is the product of their lengths, as the first of them have them.
+fn cardinality(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn product(list: &ArrayRef) -> Option<u64> {
+        let length = u64::try_from(list.len()).ok().filter(|length| *length > 0)?;
+        match list.as_list_opt::<i32>() {
+            Some(nested) if nested.is_valid(0) => Some(length * product(&nested.value(0))?),
+            _ => Some(length),
+        }
+    }
+    if !matches!(args.args.first().map(ColumnarValue::data_type), Some(DataType::List(_))) {
+        return from.invoke_with_args(args);
+    }
+    over_columns(&args.args, |columns| {
+        let lists: &ListArray = columns[0].as_list();
+        Ok(Arc::new(lists.iter().map(|list| product(&list?)).collect::<UInt64Array>()))
+    })
 }
 
 /// `unnest` makes one row, with NULL, of a list that is NULL (and none of an empty one).

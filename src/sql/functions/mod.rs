@@ -1,17 +1,30 @@
 //! The functions that SQL can call: exactly those that Arroyo has, so that a pipeline that runs here runs there.
 //!
-//! Most are DataFusion's. What DataFusion has beyond Arroyo's (and every second name of a function) is taken away, what
+//! Most are DataFusion's, and where its version answers otherwise than Arroyo's (48), Arroyo's answer counts: each file
+//! here has a family of functions and says what differs. What DataFusion has beyond Arroyo's (and every second name of a function) is taken away, what
 //! it lacks is added, and what it computes once for a whole query (`now()`) is computed for each batch, because a stream
 //! has no end. Aggregates and window functions are left as they are.
 
 mod clock;
+mod conditionals;
+mod dates;
+mod encodings;
+mod expressions;
+mod json_find;
+mod json_functions;
 mod json_operators;
 mod json_path;
-mod json_values;
+mod list_sets;
 mod lists;
+mod numbers;
+mod own;
+mod struct_names;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod type_names;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -21,8 +34,9 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use datafusion::prelude::SessionContext;
-use datafusion_functions_json::udfs;
 
+use expressions::{Meaning, Refused};
+pub use expressions::{cast, castable};
 use json_operators::{JsonCalls, JsonOperators};
 
 /// The names of all scalar functions, one a line, in order. `unnest` is not among a context's functions: the planner
@@ -50,8 +64,9 @@ pub fn register(context: &SessionContext) {
         debug_assert_eq!(name, function.name(), "a second name of a function cannot be its only one");
         context.register_udf(ScalarUDF::new_from_impl(FirstNameOnly(Arc::clone(function))));
     }
-    if let Some(array_has) = all.get("array_has") {
-        context.register_udf(lists::array_has(Arc::clone(array_has)));
+    let ours = overriding(&all);
+    for function in ours.values() {
+        context.register_udf(function.as_ref().clone());
     }
     context.add_analyzer_rule(Arc::new(lists::UnnestKeepsNulls));
     // A clone of a context shares its state.
@@ -59,7 +74,9 @@ pub fn register(context: &SessionContext) {
     // Both fail only for a registry that does not plan.
     let registered = registry
         .register_expr_planner(Arc::new(JsonOperators))
-        .and_then(|()| registry.register_function_rewrite(Arc::new(JsonCalls)));
+        .and_then(|()| registry.register_expr_planner(Arc::new(Refused)))
+        .and_then(|()| registry.register_function_rewrite(Arc::new(JsonCalls)))
+        .and_then(|()| registry.register_function_rewrite(Arc::new(Meaning { overridden: ours })));
     debug_assert!(registered.is_ok(), "{registered:?}");
 }
 
@@ -89,21 +106,26 @@ impl ScalarUDFImpl for FirstNameOnly {
     }
 }
 
+/// Functions in the place of DataFusion's own, by name.
+fn overriding(all: &HashMap<String, Arc<ScalarUDF>>) -> HashMap<String, Arc<ScalarUDF>> {
+    let mut ours = numbers::functions();
+    ours.extend(texts::functions());
+    ours.extend(list_sets::functions());
+    ours.push(type_names::function());
+    let adjusted = |(name, from): (&String, &Arc<ScalarUDF>)| {
+        texts::adjusted(name, from)
+            .or_else(|| conditionals::adjusted(name, from))
+            .or_else(|| lists::adjusted(name, from))
+            .or_else(|| dates::adjusted(name, from))
+            .or_else(|| encodings::adjusted(name, from))
+    };
+    ours.extend(all.iter().filter(|(name, from)| *name == from.name()).filter_map(adjusted));
+    ours.into_iter().map(|function| (function.name().to_string(), Arc::new(function))).collect()
+}
+
 /// The functions that are not DataFusion's.
 fn own() -> Vec<ScalarUDF> {
-    let json = [
-        json_values::json_get_bool(),
-        json_values::json_get_float(),
-        json_values::json_get_int(),
-        udfs::json_as_text_udf(),
-        udfs::json_contains_udf(),
-        udfs::json_get_udf(),
-        udfs::json_get_json_udf(),
-        udfs::json_get_str_udf(),
-        udfs::json_length_udf(),
-        udfs::json_object_keys_udf(),
-    ];
-    let mut functions: Vec<ScalarUDF> = json.iter().map(|function| function.as_ref().clone()).collect();
+    let mut functions = json_functions::functions();
     functions.extend(clock::functions());
     functions.extend(json_path::functions());
     functions

@@ -68,7 +68,6 @@ async fn arroyos_rows() {
         ("encode('an', 'base64')", "YW4"),
         ("encode('a', 'base64')", "YQ"),
         ("CAST(decode('YQ', 'base64') AS TEXT)", "a"),
-        ("CAST(decode('YQ==', 'base64') AS TEXT)", "a"),
         ("encode('a', 'hex')", "61"),
         ("md5('a')", "0cc175b9c0f1b6a831c399e269772661"),
         ("encode(sha256('a'), 'hex')", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),

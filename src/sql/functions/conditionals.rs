@@ -1,0 +1,41 @@
+//! `coalesce`, `nvl` and `nvl2` work out all their arguments before they choose, as in DataFusion 48, which Arroyo has:
+//! an argument that cannot be computed fails the row, needed or not. (CASE works out only what it needs.)
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::is_not_null;
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::common::{Result, exec_err};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+
+use super::own::{Adjusted, over_columns};
+
+/// DataFusion's functions, by name, with what is done about them.
+pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
+    match name {
+        "coalesce" | "nvl" => Some(Adjusted::function(from, first_known)),
+        "nvl2" => Some(Adjusted::function(from, nvl2)),
+        _ => None,
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
+fn first_known(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    over_columns(&args.args, |columns| {
+        let Some((last, before)) = columns.split_last() else { return exec_err!("coalesce takes an argument") };
+        before.iter().rev().try_fold(Arc::clone(last), |otherwise, column| known_or(column, column, &otherwise))
+    })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
+fn nvl2(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    over_columns(&args.args, |columns| {
+        let [tested, known, unknown] = columns else { return exec_err!("nvl2 takes three arguments") };
+        known_or(tested, known, unknown)
+    })
+}
+
+fn known_or(tested: &ArrayRef, known: &ArrayRef, unknown: &ArrayRef) -> Result<ArrayRef> {
+    Ok(zip(&is_not_null(tested)?, known, unknown)?)
+}

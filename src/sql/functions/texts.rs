@@ -1,0 +1,176 @@
+//! Text functions where DataFusion 48, which Arroyo has, answers otherwise at the edges: empty text, NULL, positions
+//! outside of it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::types::Int64Type;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use datafusion::arrow::compute::{cast, unary};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_datafusion_err, exec_err};
+use datafusion::logical_expr::TypeSignature::Exact;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+
+use super::own::{Adjusted, Own, as_first, over_columns};
+
+const TEXT: DataType = DataType::Utf8;
+const BIGINT: DataType = DataType::Int64;
+
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    vec![
+        Own::function("chr", vec![Exact(vec![BIGINT])], |_| Ok(TEXT), chr),
+        Own::function(
+            "overlay",
+            vec![Exact(vec![TEXT, TEXT, BIGINT, BIGINT]), Exact(vec![TEXT, TEXT, BIGINT])],
+            as_first,
+            overlay,
+        ),
+        Own::function("replace", vec![Exact(vec![TEXT, TEXT, TEXT])], as_first, replace),
+        Own::function("split_part", vec![Exact(vec![TEXT, TEXT, BIGINT])], as_first, split_part),
+    ]
+}
+
+/// DataFusion's functions, by name, with what is done about them.
+pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
+    Some(match name {
+        "lpad" | "rpad" => Adjusted::function(from, pad),
+        "regexp_count" => Adjusted::function(from, regexp_count),
+        "string_to_array" => Adjusted::function(from, string_to_array),
+        _ => return None,
+    })
+}
+
+fn text(args: &[ArrayRef], at: usize) -> &StringArray {
+    args[at].as_string()
+}
+
+fn whole(args: &[ArrayRef], at: usize) -> &Int64Array {
+    args[at].as_primitive()
+}
+
+/// `chr(0)` is refused.
+fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let one = |code: Option<i64>| match code {
+        None => Ok(None),
+        Some(0) => exec_err!("chr(0) is no character of a text"),
+        // Of a code that is too long the lower half counts.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as it is there")]
+        Some(code) => char::from_u32(code as u32)
+            .map(|c| Some(c.to_string()))
+            .ok_or_else(|| exec_datafusion_err!("there is no character {code}")),
+    };
+    Ok(Arc::new(whole(args, 0).iter().map(one).collect::<Result<StringArray>>()?))
+}
+
+/// `overlay(text PLACING new FROM start FOR length)` counts the text's length in characters but cuts it by bytes, and
+/// keeps nothing of a text that ends before the start. A cut inside a character is an error.
+fn overlay(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (texts, news, starts) = (text(args, 0), text(args, 1), whole(args, 2));
+    let lengths = args.get(3).map(AsArray::as_primitive::<Int64Type>);
+    let one = |row: usize| {
+        if texts.is_null(row) || news.is_null(row) || starts.is_null(row) || lengths.is_some_and(|l| l.is_null(row)) {
+            return Ok(None);
+        }
+        let (text, new, start) = (texts.value(row), news.value(row), starts.value(row));
+        let count = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+        let characters = count(text);
+        let replaced = lengths.map_or_else(|| count(new), |lengths| lengths.value(row).min(characters));
+        let cut = |at: i64| {
+            let at = usize::try_from(at).ok().filter(|at| text.is_char_boundary(*at));
+            at.ok_or_else(|| exec_datafusion_err!("overlay cuts '{text}' inside a character: it counts bytes"))
+        };
+        let mut out = String::new();
+        if start > 1 && start - 1 < characters {
+            out.push_str(&text[..cut(start - 1)?]);
+        }
+        out.push_str(new);
+        let end = start.saturating_add(replaced).saturating_sub(1);
+        if end < characters {
+            out.push_str(&text[cut(end)?..]);
+        }
+        Ok(Some(out))
+    };
+    Ok(Arc::new((0..texts.len()).map(one).collect::<Result<StringArray>>()?))
+}
+
+/// An empty text is found between all characters.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
+fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let one = |((text, from), to): ((Option<&str>, Option<&str>), Option<&str>)| Some(text?.replace(from?, to?));
+    Ok(Arc::new(text(args, 0).iter().zip(text(args, 1)).zip(text(args, 2)).map(one).collect::<StringArray>()))
+}
+
+/// An empty delimiter is found between all characters, before the first and behind the last; the part 0 is refused.
+fn split_part(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let one = |((text, delimiter), part): ((Option<&str>, Option<&str>), Option<i64>)| {
+        let (Some(text), Some(delimiter), Some(part)) = (text, delimiter, part) else { return Ok(None) };
+        let nth = usize::try_from(part.unsigned_abs()).unwrap_or(usize::MAX);
+        let found = match part {
+            0 => return exec_err!("split_part counts its parts from 1, or from -1 at the end: there is no part 0"),
+            1.. => text.split(delimiter).nth(nth - 1),
+            _ => text.split(delimiter).collect::<Vec<_>>().into_iter().nth_back(nth - 1),
+        };
+        Ok(Some(found.unwrap_or_default().to_string()))
+    };
+    let parts = text(args, 0).iter().zip(text(args, 1)).zip(whole(args, 2)).map(one);
+    Ok(Arc::new(parts.collect::<Result<StringArray>>()?))
+}
+
+/// A negative length is 0, in a column too.
+fn pad(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    if let Some(ColumnarValue::Array(lengths)) = args.args.get_mut(1)
+        && lengths.data_type() == &BIGINT
+    {
+        *lengths = Arc::new(unary::<_, _, Int64Type>(lengths.as_primitive::<Int64Type>(), |length| length.max(0)));
+    }
+    from.invoke_with_args(args)
+}
+
+/// NULL has no matches, nor has an empty text or pattern: 0.
+#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
+fn regexp_count(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let arguments = args.args.iter().take(2).cloned();
+    let counted = from.invoke_with_args(args.clone())?;
+    over_columns(&arguments.chain([counted]).collect::<Vec<_>>(), |columns| {
+        let [texts, patterns, counts] = columns else { return exec_err!("regexp_count takes a text and a pattern") };
+        let (texts, patterns) = (cast(texts, &TEXT)?, cast(patterns, &TEXT)?);
+        let empty = |texts: &StringArray, row| texts.is_null(row) || texts.value(row).is_empty();
+        let counts = counts.as_primitive::<Int64Type>();
+        let one = |row: usize| {
+            let none = empty(texts.as_string(), row) || empty(patterns.as_string(), row) || counts.is_null(row);
+            if none { 0 } else { counts.value(row) }
+        };
+        Ok(Arc::new(Int64Array::from_iter_values((0..counts.len()).map(one))))
+    })
+}
+
+/// An empty text is one empty part, not none.
+fn string_to_array(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    use datafusion::arrow::array::builder::{ListBuilder, StringBuilder};
+    let arguments = args.args.clone();
+    let split = from.invoke_with_args(args)?;
+    over_columns(&[&[split], arguments.as_slice()].concat(), |columns| {
+        let [split, texts, _, nulls @ ..] = columns else { return exec_err!("string_to_array takes a text") };
+        let texts = cast(texts, &TEXT)?;
+        let texts: &StringArray = texts.as_string();
+        let (DataType::List(field), true) = (split.data_type(), texts.iter().any(|text| text == Some(""))) else {
+            return Ok(Arc::clone(split));
+        };
+        let null = nulls.first().map(|null| cast(null, &TEXT)).transpose()?;
+        let lists = split.as_list::<i32>();
+        let mut out = ListBuilder::new(StringBuilder::new());
+        for row in 0..lists.len() {
+            if texts.is_valid(row) && texts.value(row).is_empty() && lists.is_valid(row) {
+                let is_null =
+                    null.as_ref().is_some_and(|n| n.is_valid(row) && n.as_string::<i32>().value(row).is_empty());
+                out.append_value([(!is_null).then_some("")]);
+            } else if lists.is_null(row) {
+                out.append_null();
+            } else {
+                let parts = cast(&lists.value(row), &TEXT)?;
+                out.append_value(parts.as_string::<i32>());
+            }
+        }
+        Ok(cast(&out.finish(), &DataType::List(Arc::clone(field)))?)
+    })
+}
