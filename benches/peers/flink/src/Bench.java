@@ -59,9 +59,9 @@ public final class Bench {
             System.exit(0); // ends the stub's threads
         } catch (Exception failed) {
             // after Ctrl-C, what fails does so because its process has been ended
-            var why = failed instanceof Failure ? failed.getMessage() : failed.toString();
-            if (bench == null || !bench.ending) progress("benches/peers/flink/run: " + why);
-            System.exit(1);
+            var known = failed instanceof Failure failure ? failure : new Failure(failed.toString());
+            if (bench == null || !bench.ending) progress("benches/peers/flink/run: " + known.getMessage());
+            System.exit(known.exitCode);
         }
     }
 
@@ -70,7 +70,7 @@ public final class Bench {
         var names = setups.stream().map(Setup::name).toList();
         var wanted = List.of(options.text("setup", String.join(",", names)).split(","));
         for (var name : wanted) {
-            if (!names.contains(name)) throw new Failure("there is no setup " + name + "; there are " + names);
+            if (!names.contains(name)) throw Failure.usage("there is no setup " + name + "; there are " + names);
         }
         setups.removeIf(setup -> !wanted.contains(setup.name()));
         int seconds = options.number("seconds", 20);

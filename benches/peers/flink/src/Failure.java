@@ -4,7 +4,20 @@ package bench;
 final class Failure extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    final int exitCode;
+
+    /** Something went wrong. */
     Failure(String message) {
+        this(message, 1);
+    }
+
+    private Failure(String message, int exitCode) {
         super(message);
+        this.exitCode = exitCode;
+    }
+
+    /** It was started wrongly. */
+    static Failure usage(String message) {
+        return new Failure(message, 2);
     }
 }

@@ -27,7 +27,6 @@ public final class Job {
             if (text.startsWith("INSERT")) inserts.addInsertSql(text);
             else if (!text.isEmpty()) tables.executeSql(text);
         }
-        System.out.println(inserts.explain());
         inserts.execute().await();
     }
 }

@@ -45,15 +45,15 @@ final class Options {
                 continue;
             }
             if (!known.contains(name) && !name.equals("set") && !name.equals("java-option")) {
-                throw new Failure("there is no option " + arg + "; --help lists them");
+                throw Failure.usage("there is no option " + arg + "; --help lists them");
             }
-            if (!rest.hasNext()) throw new Failure(arg + " needs a value");
+            if (!rest.hasNext()) throw Failure.usage(arg + " needs a value");
             var value = rest.next();
             switch (name) {
                 case "java-option" -> javaOptions.add(value);
                 case "set" -> {
                     int equals = value.indexOf('=');
-                    if (equals < 1) throw new Failure("--set needs KEY=VALUE, not " + value);
+                    if (equals < 1) throw Failure.usage("--set needs KEY=VALUE, not " + value);
                     settings.put(value.substring(0, equals), value.substring(equals + 1));
                 }
                 default -> given.put(name, value);
@@ -73,7 +73,7 @@ final class Options {
         var value = given.get(name);
         if (value == null) return otherwise;
         if (!value.matches("[1-9]\\d{0,8}|0") || (value.equals("0") && !name.equals("linger") && !name.equals("warm-up"))) {
-            throw new Failure("--" + name + " needs a number above zero, not " + value);
+            throw Failure.usage("--" + name + " needs a number above zero, not " + value);
         }
         return Integer.parseInt(value);
     }
@@ -85,7 +85,7 @@ final class Options {
     private void oneOf(String name, String... values) {
         var value = text(name, values[0]);
         if (!List.of(values).contains(value)) {
-            throw new Failure("--" + name + " is one of " + String.join(", ", values) + ", not " + value);
+            throw Failure.usage("--" + name + " is one of " + String.join(", ", values) + ", not " + value);
         }
     }
 }
