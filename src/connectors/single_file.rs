@@ -612,11 +612,12 @@ mod tests {
             let spec = SingleFile.sink(&leads(path, &[]), &environment()).unwrap();
             spec.open(&context().0).await.err().unwrap()
         };
-        let error = sink(&folder.path().join("no/out.json")).await;
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = sink(&folder.path().join("file/out.json")).await;
         assert_eq!(error.code, Code::SINK_FAILED);
         assert_eq!(
             error.message,
-            format!("table `t` cannot write `{here}/no/out.json`: the folder `{here}/no` does not exist")
+            format!("table `t` cannot write `{here}/file/out.json`: `{here}/file` is a file, not a folder")
         );
         assert!(sink(folder.path()).await.message.ends_with("it is a folder"));
     }
