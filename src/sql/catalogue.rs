@@ -1,6 +1,6 @@
 //! A pipeline's text and, from `sql/`, just the definitions that it uses.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -269,15 +269,18 @@ fn resolve(
 /// that fills a memory table.
 fn used_too_early(own: &Script) -> Vec<Diagnostic> {
     let start = |span: &Span| span.range.start;
+    let defined: HashMap<&str, &Definition> = own.definitions.iter().rev().map(|d| (d.name(), d)).collect();
+    let filling = own.inserts.iter().rev().filter(|i| !i.is_values());
+    let filled: HashMap<&str, &InsertDef> = filling.map(|i| (i.table.as_str(), i)).collect();
     let mut errors = Vec::new();
     let mut check = |name: &str, at: &Span, reader: &Span| {
-        let Some(definition) = own.definitions.iter().find(|d| d.name() == name) else { return };
+        let Some(definition) = defined.get(name) else { return };
         if start(definition.span()) > start(reader) {
             let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is used before it is defined"));
             let help = format!("move its definition ({}) above this statement", definition.span().place());
             errors.push(error.at(at.clone()).help(help));
         } else if matches!(definition, Definition::Memory(_))
-            && let Some(filled) = own.inserts.iter().find(|i| i.table == name && !i.is_values())
+            && let Some(filled) = filled.get(name)
             && start(&filled.span) > start(reader)
         {
             let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is read before anything fills it"));
@@ -297,7 +300,7 @@ fn used_too_early(own: &Script) -> Vec<Diagnostic> {
         }
     }
     for insert in &own.inserts {
-        let Some(table) = own.definitions.iter().find(|d| d.name() == insert.table) else { continue };
+        let Some(table) = defined.get(insert.table.as_str()) else { continue };
         if start(table.span()) > start(&insert.span) {
             let message = format!("`{}` is used before it is defined", insert.table);
             let help = format!("move its definition ({}) above this statement", table.span().place());

@@ -45,8 +45,9 @@ fn pipeline(sql: &str) -> (Option<i32>, String, Vec<String>) {
 }
 
 fn sink(columns: &str) -> String {
+    let columns = if columns.is_empty() { String::new() } else { format!("({columns})") };
     format!(
-        "CREATE TABLE out ({columns}) WITH (connector = 'single_file', path = 'out.json', format = 'json', type = 'sink');\n"
+        "CREATE TABLE out {columns} WITH (connector = 'single_file', path = 'out.json', format = 'json', type = 'sink');\n"
     )
 }
 
@@ -55,13 +56,16 @@ fn each_expression_gives_what_it_gives_on_arroyo() {
     let cases = cases("gives.txt");
     assert!(cases.len() > 400, "{} expressions", cases.len());
     let mut wrong = String::new();
-    for some in cases.chunks(COLUMNS) {
+    // No column can be declared as a list of lists, but a sink that declares none can have one.
+    let (nested, plain): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case[1].contains("[][]"));
+    for some in plain.chunks(COLUMNS).chain([nested.as_slice()]) {
         let column = |(at, case): (usize, &Vec<String>)| format!("c{at} {}, t{at} TEXT", case[1]);
         let columns: Vec<String> = some.iter().enumerate().map(column).collect();
         let value =
             |(at, case): (usize, &Vec<String>)| format!("{} AS c{at}, arrow_typeof({}) AS t{at}", case[0], case[0]);
         let values: Vec<String> = some.iter().enumerate().map(value).collect();
-        let sql = format!("{}INSERT INTO out SELECT {} FROM t;", sink(&columns.join(", ")), values.join(",\n"));
+        let declared = if some[0][1].contains("[][]") { String::new() } else { columns.join(", ") };
+        let sql = format!("{}INSERT INTO out SELECT {} FROM t;", sink(&declared), values.join(",\n"));
         let (code, said, rows) = pipeline(&sql);
         assert_eq!(code, Some(0), "{said}");
         let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).expect("JSON")).collect();
