@@ -21,12 +21,16 @@ pub struct SourceText {
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl SourceText {
     /// A text under a name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        let text: String = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        Arc::new(Self { name: name.into(), text, lines })
     }
 
     /// Reads a UTF-8 file.
@@ -59,14 +63,7 @@ impl SourceText {
     /// The byte offset of a line and a column, both from 1; past the end of a line it is that line's end.
     #[must_use]
     pub fn offset(&self, line: usize, column: usize) -> usize {
-        let start = if line <= 1 {
-            0
-        } else {
-            match self.text.match_indices('\n').nth(line - 2) {
-                Some((i, _)) => i + 1,
-                None => return self.text.len(),
-            }
-        };
+        let Some(start) = self.lines.get(line.saturating_sub(1)).copied() else { return self.text.len() };
         let rest = self.text[start..].split('\n').next().unwrap_or("");
         start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(i, _)| i)
     }

@@ -89,8 +89,8 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
 
 /// Whether a message says something, and nothing of the program's inside that the author has not written.
 fn in_words_of(written: &str, message: &str) -> bool {
-    let internal = |word: &&str| message.contains(*word) && !written.contains(*word);
-    message.contains(char::is_alphanumeric) && !INTERNAL.iter().any(|word| internal(&word))
+    let internal = INTERNAL.iter().any(|word| message.contains(word) && !written.contains(word));
+    message.contains(char::is_alphanumeric) && !internal
 }
 
 fn place(at: &Span, span: datafusion::common::Span) -> Option<Span> {

@@ -126,7 +126,7 @@ fn a_dead_letter_that_cannot_be_delivered_holds_the_offset_back() {
     system.send("agent_messages", Some(0), None, Some(good(2).as_bytes()));
     system.send("agent_messages", Some(0), None, Some(&vec![b'y'; 5_000]));
     system.flush();
-    assert_eq!(baton.end(Duration::from_secs(60)).code(), Some(1), "{}", baton.stderr());
+    assert_eq!(baton.end(Duration::from_mins(1)).code(), Some(1), "{}", baton.stderr());
     assert!(baton.stderr().contains("error[R002]"), "{}", baton.stderr());
     let committed = system.broker.committed("typed", "agent_messages")[&0];
     assert!((2..=3).contains(&committed), "{committed}: the letter at offset 3 was never delivered");
