@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use baton::config::Environment;
-use baton::diag::{Diagnostic, SourceText, Style, to_json, to_text};
+use baton::diag::{Code, Diagnostic, SourceText, Style, to_json, to_text};
 use baton::engine::{self, Pipeline, draw};
-use baton::sql::catalogue::{Project, assemble, definitions};
+use baton::sql::catalogue::{PipelineText, Project, assemble, definitions};
 use baton::sql::definition::Script;
 use baton::sql::errors::INTERNAL;
 use baton::udf::{UdfSource, discover};
@@ -38,11 +38,26 @@ pub fn check(text: &str) {
 fn outcome(text: &str) -> String {
     let known = &*KNOWN;
     let source = SourceText::new("fuzz.sql", text);
-    let compiled = assemble("fuzz", &source, known.catalogue.clone())
-        .and_then(|read| known.runtime.block_on(engine::compile(read, &known.udfs, &known.environment)));
-    match compiled {
-        Ok(pipeline) => drawn(&pipeline),
+    let read = match assemble("fuzz", &source, known.catalogue.clone()) {
+        Ok(read) => read,
+        Err(wrong) => return told(&wrong, text),
+    };
+    match known.runtime.block_on(engine::compile(read.clone(), &known.udfs, &known.environment)) {
+        Ok(pipeline) => format!("{}{}", drawn(&pipeline), rendered(read, text)),
         Err(wrong) => told(&wrong, text),
+    }
+}
+
+/// What is right has a rendered text, which `rendered` itself plans once more, or is refused by name.
+fn rendered(read: PipelineText, text: &str) -> String {
+    let known = &*KNOWN;
+    match known.runtime.block_on(engine::rendered(read, &known.udfs, &known.environment)) {
+        Ok(rendered) => rendered.sql,
+        Err(wrong) => {
+            let said = told(&wrong, text);
+            assert!(wrong.iter().all(|w| w.code == Code::RENDER), "it runs, but its rendered text does not: {said}");
+            said
+        }
     }
 }
 
