@@ -32,7 +32,7 @@ const TABLES: [(&str, &str, bool); 8] = [
         true,
     ),
     ("a DECIMAL(10, 2), b DECIMAL(38, 10), c DECIMAL(5, 5), d DECIMAL(38, 0)", "", true),
-    ("a BIGINT[], b STRUCT<x TEXT, y JSON>[], c STRUCT<x BOOLEAN[], y TIMESTAMP[]>, d DOUBLE[][]", "", true),
+    ("a BIGINT[], b STRUCT<x TEXT, y JSON>[], c STRUCT<x BOOLEAN[], y TIMESTAMP[]>, d STRUCT<e DOUBLE[] >[]", "", true),
     ("a JSON NOT NULL, b JSON, c TEXT NOT NULL, d DATE", "", true),
     (
         "a TIMESTAMP, b DATE, c DECIMAL(20, 3)",
