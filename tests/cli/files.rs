@@ -229,7 +229,11 @@ fn not_null_is_held_where_it_is_declared() {
 
     let dropped = place.run(&job(&table("NOT NULL", ", bad_data = 'drop'"))).expect_code(0);
     assert_eq!(place.rows("found.json"), [json!({"id": 1, "email": "a@x.example"})]);
-    assert!(dropped.stderr.contains("dropped table=leads total=1"), "it says how many are gone: {}", dropped.stderr);
+    assert!(
+        dropped.stderr.contains("are dropped table=leads total=1 "),
+        "it says how many are gone: {}",
+        dropped.stderr
+    );
 }
 
 #[test]
