@@ -24,7 +24,7 @@ wait $pid
 echo $?"#;
 
 /// How long a child may take to end.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_mins(1);
 
 /// A running child.
 pub struct Child {

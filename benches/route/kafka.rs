@@ -22,7 +22,7 @@ pub struct Kafka {
     servers: String,
     asks: BaseConsumer,
     created: Vec<String>,
-    _own: Option<Broker>,
+    own: Option<Broker>,
 }
 
 impl Kafka {
@@ -34,7 +34,7 @@ impl Kafka {
             (None, given) => given.unwrap_or_default().to_owned(),
         };
         let asks = client(&servers).create()?;
-        Ok(Self { servers, asks, created: Vec::new(), _own: own })
+        Ok(Self { servers, asks, created: Vec::new(), own })
     }
 
     pub fn servers(&self) -> &str {
@@ -134,7 +134,7 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         // Our own broker goes away with all that it holds.
-        if self._own.is_none()
+        if self.own.is_none()
             && let Ok(admin) = client(&self.servers).create::<AdminClient<DefaultClientContext>>()
         {
             let topics: Vec<&str> = self.created.iter().map(String::as_str).collect();

@@ -58,7 +58,7 @@ pub fn event(number: u64) -> String {
         "customer": format!("customer-{:06}", number % 100_000),
         "amount": (number % 10_000) as f64 / 100.0,
         "quantity": number % 12,
-        "express": number % 3 == 0,
+        "express": number.is_multiple_of(3),
         "created_at": "2026-11-23T01:02:03.004Z",
         "address": "Hafenstrasse 25, 4057 Basel, Switzerland",
         "note": "",

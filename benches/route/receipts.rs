@@ -28,7 +28,7 @@ pub const PLACES: [&str; 9] = [
 const PREDICTIONS: &str = PLACES[8];
 
 /// How long nothing may come.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A consumer of what is written from now on.
 pub struct Receipts {

@@ -19,7 +19,7 @@ pub const FROM: &str = "agent_messages";
 const GROUP: &str = "route_messages";
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The share of a load that is the start of a run, and the share after which its end begins: neither is measured.
 const STEADY: std::ops::Range<f64> = 0.2..0.9;
@@ -125,7 +125,7 @@ impl Bench<'_> {
         let measured = steady[1] - steady[0];
         Ok(Throughput {
             a_second: measured as f64 / (ended - began).as_secs_f64(),
-            cpu_a_message: (after.cpu - before.cpu).div_f64(measured as f64),
+            cpu_a_message: after.cpu.saturating_sub(before.cpu).div_f64(measured as f64),
             peak,
             told,
             stub_cpu_a_call: stub_cpu.div_f64(told.calls.max(1) as f64),
@@ -175,7 +175,7 @@ impl Bench<'_> {
             .map_err(|error| child.trouble(&format!("did not route everything ({error})")))?;
         let _ = pacing.join();
         sender.recv()??;
-        let used = child.usage()?.cpu - before.cpu;
+        let used = child.usage()?.cpu.saturating_sub(before.cpu);
         child.end()?;
         added.sort_unstable();
         let told = self.stub.told()?;

@@ -19,7 +19,7 @@ pub const COPY: &str = "bench_copy";
 const GROUP: &str = "bench_split";
 
 /// How long nothing may happen.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// The share of the messages between which the rate is taken.
 const STEADY: std::ops::Range<f64> = 0.2..0.9;
@@ -105,7 +105,7 @@ pub fn run(kafka: &Kafka, side: Side, baton: &Path, count: u64) -> Outcome<Split
     let measured = (last - first).max(1) as f64;
     Ok(Split {
         a_second: measured / (*ended - *began).as_secs_f64().max(f64::EPSILON),
-        cpu_a_message: (used_then.cpu - used.cpu).div_f64(measured),
+        cpu_a_message: used_then.cpu.saturating_sub(used.cpu).div_f64(measured),
         peak,
         resident: (1..=10).filter_map(|tenth| Some(at(f64::from(tenth) / 10.0)?.2.resident)).collect(),
     })
