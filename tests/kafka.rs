@@ -178,7 +178,7 @@ fn a_source_that_is_held_back_longer_than_the_poll_interval_stays_in_its_group()
     broker.produce(&topic, numbers(0..2000));
     let options = "client_configs = 'max.poll.interval.ms=6000,session.timeout.ms=6000,heartbeat.interval.ms=1000'";
     let mut context = context("held");
-    context.limits = InFlightLimits { rows: 50, bytes: 1 << 30 };
+    context.limits = InFlightLimits { rows: 50, resume_rows: 25, bytes: 1 << 30 };
     let running = Running::start(&source_table(&broker.servers(), &topic, options), context).unwrap();
     let (mut rows, held) = running.take(50);
     assert!(running.is_quiet(10 * SECOND), "no more than 50 rows are in flight");
@@ -198,7 +198,7 @@ fn bytes_in_flight_are_limited_too() {
     let topic = topic(broker, 1);
     broker.produce(&topic, (0..100).map(|n| format!("{n:06}{}", "x".repeat(10_000))));
     let mut context = context("bytes");
-    context.limits = InFlightLimits { rows: 100_000, bytes: 100_000 };
+    context.limits = InFlightLimits { rows: 100_000, resume_rows: 50_000, bytes: 100_000 };
     let running = Running::start(
         &source_table(
             &broker.servers(),

@@ -160,6 +160,9 @@ pub struct OpenContext {
 pub struct InFlightLimits {
     /// Rows.
     pub rows: usize,
+    /// Rows at which a source goes on that has stopped at the limit: few enough less that nobody behind it runs dry, and
+    /// enough that its batches are worth their overhead.
+    pub resume_rows: usize,
     /// Bytes of payload.
     pub bytes: usize,
 }

@@ -47,7 +47,7 @@ pub fn context() -> (OpenContext, Arc<Mutex<Vec<ConnectorError>>>) {
         pipeline: "test".into(),
         stop: StopFlag::default(),
         ledger: Ledger::new(),
-        limits: InFlightLimits { rows: 1_000, bytes: 1 << 20 },
+        limits: InFlightLimits { rows: 1_000, resume_rows: 500, bytes: 1 << 20 },
         create_topics: false,
         drain_timeout: Duration::from_secs(10),
         failure: Arc::new(move |error| report.lock().unwrap().push(error)),

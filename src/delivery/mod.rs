@@ -9,7 +9,7 @@
 
 pub mod offsets;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ pub use offsets::{BatchId, OffsetRange, OffsetTracker};
 pub struct Ledger {
     tracker: Mutex<OffsetTracker>,
     changed: Condvar,
+    /// Who waits for any change, and below how many rows in flight someone else is to be woken (0: nobody). To wake
+    /// somebody costs a system call, which thousands of changes a second would feel.
+    waiting: AtomicUsize,
+    wake_below: AtomicUsize,
 }
 
 impl Ledger {
@@ -42,6 +46,22 @@ impl Ledger {
 
     /// Waits until `done` holds of the tracker, or the time is over; says whether it holds.
     pub fn wait_until(&self, timeout: Duration, done: impl Fn(&OffsetTracker) -> bool) -> bool {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let holds = self.wait(timeout, done);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        holds
+    }
+
+    /// Waits until at most so many rows and bytes are in flight, or the time is over; says whether it is so. Only one
+    /// thread, which is the source's, may wait like this.
+    pub fn wait_for_room(&self, timeout: Duration, rows: usize, bytes: usize) -> bool {
+        self.wake_below.store(rows.saturating_add(1), Ordering::SeqCst);
+        let room = self.wait(timeout, |tracker| tracker.rows_in_flight() <= rows && tracker.bytes_in_flight() <= bytes);
+        self.wake_below.store(0, Ordering::SeqCst);
+        room
+    }
+
+    fn wait(&self, timeout: Duration, done: impl Fn(&OffsetTracker) -> bool) -> bool {
         let deadline = Instant::now() + timeout;
         let mut tracker = self.tracker();
         loop {
@@ -57,11 +77,33 @@ impl Ledger {
     }
 
     fn finish(&self, batch: BatchId, lost: bool) {
-        {
+        let rows = {
             let mut tracker = self.tracker();
-            if lost { tracker.lost(batch) } else { tracker.delivered(batch) }
+            if lost {
+                tracker.lost(batch);
+            } else {
+                tracker.delivered(batch);
+            }
+            tracker.rows_in_flight()
+        };
+        self.changed(rows);
+    }
+
+    fn release(&self, batch: BatchId, rows: usize) {
+        let rows = {
+            let mut tracker = self.tracker();
+            tracker.release(batch, rows);
+            tracker.rows_in_flight()
+        };
+        self.changed(rows);
+    }
+
+    /// Wakes who waits for what has changed. Whoever begins to wait says so before it looks at the tracker, and this is
+    /// called after the tracker was changed, so that nobody is missed.
+    fn changed(&self, rows_in_flight: usize) {
+        if self.waiting.load(Ordering::SeqCst) > 0 || rows_in_flight < self.wake_below.load(Ordering::SeqCst) {
+            self.changed.notify_all();
         }
-        self.changed.notify_all();
     }
 }
 
@@ -96,8 +138,7 @@ impl Lineage {
     pub fn release(&self, rows: usize) {
         // Rows that came of several batches are counted with the first: they are rare, and the sum is what matters.
         if let Some(token) = self.tokens.first() {
-            token.ledger.tracker().release(token.batch, rows);
-            token.ledger.changed.notify_all();
+            token.ledger.release(token.batch, rows);
         }
     }
 

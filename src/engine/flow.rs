@@ -79,7 +79,7 @@ pub enum FlowKind {
     /// Hands rows to the task that calls a UDF. It is bounded by what the sources may have in flight.
     Call(mpsc::UnboundedSender<Rows>),
     /// Writes.
-    Sink(Arc<dyn Sink>, SchemaRef),
+    Sink(Arc<dyn Sink>, SinkColumns),
 }
 
 /// The dataflow while it runs.
@@ -117,16 +117,17 @@ impl Flow {
             FlowKind::Source | FlowKind::DeadLetters(_) => self.emit(to, batch, lineage),
             FlowKind::Stage(steps) => {
                 for step in steps {
-                    if batch.num_rows() == 0 {
-                        break;
-                    }
-                    batch = step.apply(&batch).map_err(|e| self.row_failed(node, &e))?;
+                    let Some(rows) = step.apply(&batch).map_err(|e| self.row_failed(node, &e))? else {
+                        lineage.deliver();
+                        return Ok(());
+                    };
+                    batch = rows;
                 }
                 self.emit(to, batch, lineage)
             }
             FlowKind::Call(queue) => queue.send((batch, lineage)).map_err(|_| Stopped),
-            FlowKind::Sink(sink, schema) => {
-                let batch = as_sink(schema, &batch).map_err(|e| self.row_failed(node, &e))?;
+            FlowKind::Sink(sink, columns) => {
+                let batch = columns.take(&batch).map_err(|e| self.row_failed(node, &e))?;
                 sink.write(batch, lineage).map_err(|e| self.sink_failed(node, e))
             }
         }
@@ -182,17 +183,42 @@ impl Flow {
     }
 }
 
-/// A batch under the names of a sink's columns, by position. Whether a text is JSON stays as it was where the text came
-/// from, as on Arroyo: text that is put into a JSON column is written as a string.
-fn as_sink(schema: &SchemaRef, batch: &RecordBatch) -> datafusion::common::Result<RecordBatch> {
-    let given = batch.schema();
-    let fields = schema
-        .fields()
-        .iter()
-        .zip(given.fields())
-        .map(|(named, given)| Arc::new(named.as_ref().clone().with_metadata(given.metadata().clone())));
-    let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
-    with_schema(&schema, batch.columns().to_vec(), batch.num_rows())
+/// The columns of a sink, as rows come to have them.
+pub struct SinkColumns {
+    declared: SchemaRef,
+    /// For the schema that came last, what it becomes: a node gives all its rows the same one.
+    known: Mutex<Option<(SchemaRef, SchemaRef)>>,
+}
+
+impl SinkColumns {
+    /// The columns that the sink's table declares.
+    pub fn new(declared: SchemaRef) -> Self {
+        Self { declared, known: Mutex::new(None) }
+    }
+
+    /// A batch under the names of the sink's columns, by position. Whether a text is JSON stays as it was where the text
+    /// came from, as on Arroyo: text that is put into a JSON column is written as a string.
+    fn take(&self, batch: &RecordBatch) -> datafusion::common::Result<RecordBatch> {
+        with_schema(&self.named(batch.schema_ref()), batch.columns().to_vec(), batch.num_rows())
+    }
+
+    fn named(&self, given: &SchemaRef) -> SchemaRef {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, to)) = &*known
+            && Arc::ptr_eq(from, given)
+        {
+            return Arc::clone(to);
+        }
+        let fields = self
+            .declared
+            .fields()
+            .iter()
+            .zip(given.fields())
+            .map(|(named, given)| Arc::new(named.as_ref().clone().with_metadata(given.metadata().clone())));
+        let named = Arc::new(Schema::new(fields.collect::<Fields>()));
+        *known = Some((Arc::clone(given), Arc::clone(&named)));
+        named
+    }
 }
 
 /// Where a source's thread puts its rows.
@@ -264,7 +290,7 @@ mod tests {
         let nodes = vec![
             node(FlowKind::Source, &[], Some(1)),
             node(FlowKind::DeadLetters(letters), &[2], None),
-            node(FlowKind::Sink(Arc::clone(&sink) as Arc<dyn Sink>, target.data_schema()), &[], None),
+            node(FlowKind::Sink(Arc::clone(&sink) as Arc<dyn Sink>, SinkColumns::new(target.data_schema())), &[], None),
         ];
         let flow = Flow { nodes, failure: Arc::new(Failure::default()) };
         let ledger = Ledger::new();

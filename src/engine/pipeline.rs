@@ -40,11 +40,12 @@ impl Pipeline {
             NodeKind::Call(call) => self.udfs.iter().find(|(u, _)| u.name == call.udf)?.0.async_options(),
             _ => None,
         });
-        let rows = match calls.map(|o: AsyncOptions| o.allowed_in_flight).max() {
-            Some(most) => most as usize + 512,
-            None => 8192,
+        let (rows, resume_rows) = match calls.map(|o: AsyncOptions| o.allowed_in_flight as usize).max() {
+            Some(most) => (most + 512, most + 256),
+            // What a sink's client can send together depends on how much it has.
+            None => (32_768, 16_384),
         };
-        InFlightLimits { rows, bytes: 64 << 20 }
+        InFlightLimits { rows, resume_rows, bytes: 64 << 20 }
     }
 }
 

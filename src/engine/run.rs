@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::calls::{self, CallTask};
-use super::flow::{Failure, Flow, FlowKind, FlowNode, SourceOutput};
+use super::flow::{Failure, Flow, FlowKind, FlowNode, SinkColumns, SourceOutput};
 use super::graph::{NodeId, NodeKind};
 use super::pipeline::Pipeline;
 use crate::connectors::{ConnectorError, OpenContext, Sink, Source, StopFlag};
@@ -171,17 +173,17 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
             NodeKind::DeadLetters(letters) => FlowKind::DeadLetters(letters),
             NodeKind::Stage(steps) => FlowKind::Stage(steps),
             NodeKind::Call(call) => {
-                let Some(udf) = start_udf(&pipeline.udfs, &call.udf) else {
+                let Some((udf, driver)) = start_udf(&pipeline.udfs, &call.udf) else {
                     let reason = Diagnostic::new(Code::UDF_LOAD, format!("`{}` is not loaded", call.udf)).at(node.span);
                     return Err(PipelineFailure { pipeline: pipeline.name, reasons: vec![reason] });
                 };
                 let (queue, rows) = mpsc::unbounded_channel();
-                calls.push(CallTask { node: id, args: call.args, schema: call.schema, queue: rows, udf });
+                calls.push(CallTask { node: id, args: call.args, schema: call.schema, queue: rows, udf, driver });
                 FlowKind::Call(queue)
             }
             NodeKind::Sink => {
                 if let (Some(sink), Some(spec)) = (sinks.get(&node.label), pipeline.sinks.get(&node.label)) {
-                    FlowKind::Sink(Arc::clone(sink), spec.schema())
+                    FlowKind::Sink(Arc::clone(sink), SinkColumns::new(spec.schema()))
                 } else {
                     let reason =
                         Diagnostic::new(Code::SINK_FAILED, format!("table `{}` is not open", node.label)).at(node.span);
@@ -209,10 +211,16 @@ fn tell_broker_once(reasons: &mut Vec<Diagnostic>, told: &mut bool) {
     reasons.retain(|reason| reason.code != Code::BROKER || !std::mem::replace(told, true));
 }
 
-fn start_udf(udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)], name: &str) -> Option<AsyncUdf> {
+fn start_udf(
+    udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)],
+    name: &str,
+) -> Option<(AsyncUdf, BoxFuture<'static, ()>)> {
     let (source, slot) = udfs.iter().find(|(u, _)| u.name == name)?;
     match slot.get()? {
-        LoadedUdf::Async(library) => Some(library.start(source.async_options()?)),
+        LoadedUdf::Async(library) => {
+            let (udf, driver) = library.driven(source.async_options()?);
+            Some((udf, Box::pin(driver)))
+        }
         LoadedUdf::Sync(_) => None,
     }
 }
@@ -220,9 +228,20 @@ fn start_udf(udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)], name: &str) -> O
 impl Opened {
     /// Says whether everything that was read is delivered.
     async fn run(self, stop: &StopFlag) -> Result<bool, Diagnostic> {
-        let mut calls = JoinSet::new();
+        let mut threads = Vec::new();
+        let mut thread_ends = FuturesUnordered::new();
         for task in self.calls {
-            calls.spawn(calls::run(task, Arc::clone(&self.flow)));
+            let label = self.flow.nodes[task.node].label.clone();
+            match calls::start(&label, task, Arc::clone(&self.flow)) {
+                Ok((thread, ended)) => {
+                    threads.push(thread);
+                    thread_ends.push(ended);
+                }
+                Err(error) => self.flow.failure.set(Diagnostic::new(
+                    Code::SOURCE_FAILED,
+                    format!("no thread can be started to call the UDF of `{label}`: {error}"),
+                )),
+            }
         }
         let mut ends = Vec::new();
         for (node, source) in self.sources {
@@ -231,9 +250,9 @@ impl Opened {
         let mut all_ended = std::pin::pin!(join_all(ends));
         tokio::select! {
             _ended = &mut all_ended => {}
-            Some(_) = calls.join_next(), if !calls.is_empty() => {
+            Some(_ended) = thread_ends.next(), if !thread_ends.is_empty() => {
                 // It ends by itself only after a failure, or when it died.
-                let reason = Diagnostic::new(Code::SOURCE_FAILED, format!("a task that calls a UDF of `{}` died", self.name));
+                let reason = Diagnostic::new(Code::SOURCE_FAILED, format!("a thread that calls a UDF of `{}` died", self.name));
                 self.flow.failure.set(reason);
                 self.stop.set();
                 all_ended.await;
@@ -248,7 +267,8 @@ impl Opened {
             stop.set();
         }
         // All that the sources gave out is delivered, or given up because the time is over.
-        calls.shutdown().await;
+        drop(threads);
+        while thread_ends.next().await.is_some() {}
         for sink in &self.sinks {
             match tokio::time::timeout(self.drain_timeout, sink.flush()).await {
                 Ok(Ok(())) => {}

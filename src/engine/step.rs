@@ -48,23 +48,30 @@ pub struct Unnest {
 }
 
 impl Step {
-    /// Does it.
+    /// Does it; `None` when no row is left.
     ///
     /// # Errors
     /// When a row cannot be computed: a cast that fails, a division by zero.
-    pub fn apply(&self, batch: &RecordBatch) -> DfResult<RecordBatch> {
-        match self {
+    pub fn apply(&self, batch: &RecordBatch) -> DfResult<Option<RecordBatch>> {
+        let rows = match self {
             Self::Filter(predicate) => {
                 let mask = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
-                Ok(filter_record_batch(batch, as_boolean_array(&mask)?)?)
+                let mask = as_boolean_array(&mask)?;
+                // Most batches are small and go one way as a whole. Filtering costs something for each column.
+                match mask.true_count() {
+                    0 => return Ok(None),
+                    all if all == batch.num_rows() => batch.clone(),
+                    _ => filter_record_batch(batch, mask)?,
+                }
             }
             Self::Project { exprs, schema } => {
                 let columns = evaluate(exprs, batch)?;
-                with_schema(schema, columns, batch.num_rows())
+                with_schema(schema, columns, batch.num_rows())?
             }
-            Self::Rename(schema) => with_schema(schema, batch.columns().to_vec(), batch.num_rows()),
-            Self::Unnest(unnest) => unnest.apply(batch),
-        }
+            Self::Rename(schema) => with_schema(schema, batch.columns().to_vec(), batch.num_rows())?,
+            Self::Unnest(unnest) => unnest.apply(batch)?,
+        };
+        Ok(Some(rows).filter(|rows| rows.num_rows() > 0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows to messages, one message a row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use datafusion::arrow::compute::cast;
@@ -84,6 +84,8 @@ impl EncodedRows {
 pub struct Encoder {
     schema: SchemaRef,
     form: Form,
+    /// For the schema that came last, the fields that it is written with: rows of one place have the same one.
+    known: Mutex<Option<(SchemaRef, Fields)>>,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Encoder {
             Kind::RawString => Form::Raw(DataType::Utf8),
             Kind::RawBytes => Form::Raw(DataType::Binary),
         };
-        Self { schema, form }
+        Self { schema, form, known: Mutex::new(None) }
     }
 
     /// The messages of a batch that has the columns of the schema, in its order.
@@ -155,7 +157,17 @@ impl Encoder {
     }
 
     fn named(&self, batch: &RecordBatch) -> Result<StructArray, ArrowError> {
-        let given = batch.schema();
+        let fields = self.fields(batch.schema_ref());
+        StructArray::try_new_with_length(fields, batch.columns().to_vec(), None, batch.num_rows())
+    }
+
+    fn fields(&self, given: &SchemaRef) -> Fields {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, fields)) = &*known
+            && Arc::ptr_eq(from, given)
+        {
+            return fields.clone();
+        }
         let fields: Fields = given
             .fields()
             .iter()
@@ -165,7 +177,8 @@ impl Encoder {
                 Arc::new(field.with_metadata(given.metadata().clone()))
             })
             .collect();
-        StructArray::try_new_with_length(fields, batch.columns().to_vec(), None, batch.num_rows())
+        *known = Some((Arc::clone(given), fields.clone()));
+        fields
     }
 }
 

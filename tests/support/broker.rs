@@ -29,7 +29,9 @@ pub const PASSWORD: &str = "alice-secret";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Kills the broker when the tests close the pipe: gently put away (`keep`) its files stay, else they go too.
-const GUARDIAN: &str = r#"dir=$1; shift
+/// Ctrl-C reaches the shell too, which must outlive the tests to end the broker.
+const GUARDIAN: &str = r#"trap '' INT
+dir=$1; shift
 java "$@" >>"$dir/log" 2>&1 </dev/null &
 pid=$!
 echo $pid

@@ -54,7 +54,7 @@ pub fn context(pipeline: &str) -> OpenContext {
         pipeline: pipeline.into(),
         stop: StopFlag::default(),
         ledger: Ledger::new(),
-        limits: InFlightLimits { rows: 100_000, bytes: 1 << 30 },
+        limits: InFlightLimits { rows: 100_000, resume_rows: 50_000, bytes: 1 << 30 },
         create_topics: false,
         drain_timeout: Duration::from_secs(20),
         failure: Arc::new(|error| panic!("delivery failed: {error}")),

@@ -352,16 +352,12 @@ impl Reader {
             && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
     }
 
-    /// Waits until half of what may be in flight is through. A short wait is just that; in a longer one fetching stops
+    /// Waits until enough of what may be in flight is through. A short wait is just that; in a longer one fetching stops
     /// and polling goes on, so that the group keeps its member.
     fn hold_back(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output) -> Result<(), End> {
         let (limits, stop) = (self.context.limits, self.context.stop.clone());
         let ledger = Arc::clone(&self.context.ledger);
-        let relieved = |wait| {
-            ledger.wait_until(wait, |tracker| {
-                tracker.rows_in_flight() <= limits.rows / 2 && tracker.bytes_in_flight() <= limits.bytes / 2
-            })
-        };
+        let relieved = |wait| ledger.wait_for_room(wait, limits.resume_rows, limits.bytes / 2);
         let patient_until = Instant::now() + BRIEFLY;
         while Instant::now() < patient_until {
             if stop.is_set() || relieved(IDLE) {

@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_ffi::FfiFuture;
@@ -200,22 +200,9 @@ impl Runtime {
         &self.signals
     }
 
-    /// Gives a call to the thread: arrays of one row, of their declared types.
-    pub fn send(&self, id: u64, mut args: Vec<ArrayData>) -> Result<Sent, ArrowError> {
-        if args.is_empty() {
-            // A function without arguments: what it is given beyond them is held as long, and never looked at.
-            args.push(Int8Array::from(vec![0]).into_data());
-        }
-        let args = FfiArrays::give(args, Some(Watch::new(&self.signals)))?;
-        // SAFETY: the handle is not stopped, since `inner` is there, and the future below keeps it so. The arrays are
-        // given away here: the future makes an owned vector of them at its first poll, which follows at once, since
-        // a future that is dropped before it would leak them.
-        let mut future = unsafe { (self.inner.library.send)(self.inner.handle, id, args) };
-        Ok(match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(true) => Sent::Arrived,
-            Poll::Ready(false) => Sent::Dead,
-            Poll::Pending => Sent::Waiting(Sending { future, _runtime: Arc::clone(&self.inner) }),
-        })
+    /// Where calls go in.
+    pub fn entrance(&self) -> Entrance {
+        Entrance { inner: Arc::clone(&self.inner), signals: Arc::clone(&self.signals) }
     }
 
     /// Takes the results that are there.
@@ -243,14 +230,27 @@ impl Runtime {
     }
 }
 
-/// What became of a call that was given to the thread.
-pub(super) enum Sent {
-    /// The thread has it.
-    Arrived,
-    /// The thread is dead.
-    Dead,
-    /// The thread has not come to take it yet.
-    Waiting(Sending),
+/// Where calls go in, for any thread: also for the UDF's own, while it takes one.
+pub(super) struct Entrance {
+    inner: Arc<Inner>,
+    signals: Arc<Signals>,
+}
+
+impl Entrance {
+    /// Gives a call to the thread: arrays of one row, of their declared types. The result is to be polled at once: its
+    /// first poll takes the arrays, which would leak without it.
+    pub fn send(&self, id: u64, mut args: Vec<ArrayData>) -> Result<Sending, ArrowError> {
+        if args.is_empty() {
+            // A function without arguments: what it is given beyond them is held as long, and never looked at.
+            args.push(Int8Array::from(vec![0]).into_data());
+        }
+        let args = FfiArrays::give(args, Some(Watch::new(&self.signals)))?;
+        // SAFETY: the handle is not stopped, since `inner` is there, and the future keeps it so. The arrays are given away
+        // here. What the plugin does with the handle, here and in a look for results, is to read its channel and its
+        // mutex, which any thread may use; nobody writes to the handle itself.
+        let future = unsafe { (self.inner.library.send)(self.inner.handle, id, args) };
+        Ok(Sending { future, _runtime: Arc::clone(&self.inner) })
+    }
 }
 
 /// A call on its way to the thread: `true` when it arrived, `false` when the thread is dead.

@@ -16,10 +16,10 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::RowError;
-use super::abi::{self, Sending, Sent};
+use super::abi;
 use super::args::CallArgs;
 use super::isolation::{AT_ONCE, call_alone};
-use super::session::{Death, GRACE, Session};
+use super::session::{Death, GRACE, Next, Session};
 use crate::udf::source::{AsyncOptions, UdfSource};
 
 /// The opened library of an async UDF; each [`AsyncLibrary::start`] gives it a thread of its own.
@@ -75,15 +75,24 @@ impl AsyncLibrary {
     /// Starts a thread of the UDF's own. Must be called inside a Tokio runtime, which carries the answers.
     #[must_use]
     pub fn start(&self, options: AsyncOptions) -> AsyncUdf {
+        let (udf, driver) = self.driven(options);
+        tokio::spawn(driver);
+        udf
+    }
+
+    /// The same, with the future that carries calls and answers: whoever polls it in the task that makes the calls saves
+    /// each of them two changes of thread. It starts when it is first polled, and ends when all calls are answered that
+    /// can be.
+    pub fn driven(&self, options: AsyncOptions) -> (AsyncUdf, impl Future<Output = ()> + Send + use<>) {
         let (calls, requests) = mpsc::unbounded_channel();
         let (out, answers) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(options.allowed_in_flight as usize));
         let driver = Driver { source: Arc::clone(&self.source), library: self.library, options, requests, out };
-        tokio::spawn(driver.run());
-        AsyncUdf {
+        let udf = AsyncUdf {
             calls: AsyncCalls { source: Arc::clone(&self.source), calls, room: Arc::clone(&room) },
             answers: AsyncAnswers { answers, room },
-        }
+        };
+        (udf, driver.run())
     }
 }
 
@@ -168,6 +177,13 @@ impl AsyncAnswers {
         self.room.add_permits(answers.ids.len());
         Some(answers)
     }
+
+    /// Further answers that are there already.
+    pub fn try_next(&mut self) -> Option<Answers> {
+        let answers = self.answers.try_recv().ok()?;
+        self.room.add_permits(answers.ids.len());
+        Some(answers)
+    }
 }
 
 struct Driver {
@@ -184,23 +200,21 @@ struct InFlight {
     /// By number, which is the order in which they were made.
     calls: BTreeMap<u64, Call>,
     last: u64,
-    /// One that the thread has not taken yet.
-    waiting: Option<(Sending, Call)>,
 }
 
 impl Driver {
     async fn run(mut self) {
-        // A call that a dead thread had not taken yet, which is made first by the next one.
-        let mut first = None;
+        // Calls that a dead thread had not taken yet, which are made first by the next one.
+        let mut first = Vec::new();
         loop {
             let mut session = Session::start(self.library, self.options);
             let mut in_flight = InFlight::default();
-            let Err(death) = self.serve(&mut session, &mut in_flight, first.take()).await else { return };
+            let Err(death) = self.serve(&mut session, &mut in_flight, std::mem::take(&mut first)).await else { return };
             if let Some((numbers, values)) = session.last_look() {
                 self.answer(&mut in_flight, &numbers, values);
             }
+            first = session.close().iter().filter_map(|number| in_flight.calls.remove(number)).collect();
             drop(session);
-            first = in_flight.waiting.take().map(|(_, call)| call);
             tracing::warn!(
                 udf = self.source.name,
                 calls = in_flight.calls.len(),
@@ -214,61 +228,43 @@ impl Driver {
     }
 
     /// Makes calls until there are no more (`Ok`) or the thread is dead.
-    async fn serve(
-        &mut self,
-        session: &mut Session,
-        in_flight: &mut InFlight,
-        first: Option<Call>,
-    ) -> Result<(), Death> {
+    async fn serve(&mut self, session: &mut Session, in_flight: &mut InFlight, first: Vec<Call>) -> Result<(), Death> {
         let mut open = true;
-        if let Some(call) = first {
-            self.make(session, in_flight, call)?;
+        for call in first {
+            in_flight.make(session, call);
         }
-        while open || !in_flight.calls.is_empty() || in_flight.waiting.is_some() {
+        while open || !in_flight.calls.is_empty() {
             let busy = !in_flight.calls.is_empty();
-            let waiting = in_flight.waiting.is_some();
             tokio::select! {
                 biased;
-                () = session.time_to_look(), if busy => {
-                    if let Some((numbers, values)) = session.look()? {
-                        self.answer(in_flight, &numbers, values);
+                next = session.next(), if busy => match next {
+                    Next::Look => {
+                        if let Some((numbers, values)) = session.look()? {
+                            self.answer(in_flight, &numbers, values);
+                        }
                     }
-                }
-                arrived = arrival(&mut in_flight.waiting), if waiting => {
-                    // On death it stays where it is: the dead thread never had it.
-                    if !arrived {
-                        return Err(Death::Panicked);
+                    Next::News => {
+                        let news = session.news();
+                        for (number, error) in news.refused {
+                            let Some(call) = in_flight.calls.remove(&number) else { continue };
+                            let error = self.error(format!("cannot be given its arguments: {error}"));
+                            self.emit(vec![call.id], new_null_array(self.returns(), 1), vec![(0, error)]);
+                        }
+                        if news.dead {
+                            return Err(Death::Panicked);
+                        }
                     }
-                    if let Some((_, call)) = in_flight.waiting.take() {
-                        in_flight.add(call);
-                        session.sent();
+                },
+                call = self.requests.recv(), if open => match call {
+                    Some(call) => {
+                        in_flight.make(session, call);
+                        while let Ok(call) = self.requests.try_recv() {
+                            in_flight.make(session, call);
+                        }
                     }
-                }
-                call = self.requests.recv(), if open && !waiting => match call {
-                    Some(call) => self.make(session, in_flight, call)?,
                     None => open = false,
                 },
                 () = self.out.closed() => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    fn make(&self, session: &mut Session, in_flight: &mut InFlight, call: Call) -> Result<(), Death> {
-        match session.send(in_flight.last + 1, call.args.row(call.row)) {
-            Ok(Sent::Arrived) => {
-                in_flight.add(call);
-                session.sent();
-            }
-            Ok(Sent::Waiting(sending)) => in_flight.waiting = Some((sending, call)),
-            Ok(Sent::Dead) => {
-                // To be found among those that are made once more.
-                in_flight.add(call);
-                return Err(Death::Panicked);
-            }
-            Err(error) => {
-                let error = self.error(format!("cannot be given its arguments: {error}"));
-                self.emit(vec![call.id], new_null_array(self.returns(), 1), vec![(0, error)]);
             }
         }
         Ok(())
@@ -334,16 +330,10 @@ impl Driver {
 }
 
 impl InFlight {
-    fn add(&mut self, call: Call) {
+    fn make(&mut self, session: &mut Session, call: Call) {
         self.last += 1;
+        session.send(self.last, call.args.row(call.row));
         self.calls.insert(self.last, call);
-    }
-}
-
-async fn arrival(waiting: &mut Option<(Sending, Call)>) -> bool {
-    match waiting {
-        Some((sending, _)) => sending.await,
-        None => std::future::pending().await,
     }
 }
 
@@ -374,8 +364,10 @@ impl Answers {
     /// # Errors
     /// When they are not of one UDF.
     pub fn concat(parts: &[Self]) -> Result<Option<Self>, ArrowError> {
-        if parts.is_empty() {
-            return Ok(None);
+        match parts {
+            [] => return Ok(None),
+            [one] => return Ok(Some(one.clone())),
+            _ => {}
         }
         let values = concat(&parts.iter().map(|p| p.values.as_ref() as &dyn Array).collect::<Vec<_>>())?;
         let mut ids = Vec::new();

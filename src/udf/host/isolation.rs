@@ -2,8 +2,8 @@
 
 use datafusion::arrow::array::ArrayRef;
 
-use super::abi::{AsyncLibrary, Sent};
-use super::session::{Death, Session};
+use super::abi::AsyncLibrary;
+use super::session::{Death, Next, Session};
 use crate::udf::source::AsyncOptions;
 
 /// How many calls are repeated at once, each alone in its runtime.
@@ -16,19 +16,23 @@ pub(super) async fn call_alone(
     args: Vec<datafusion::arrow::array::ArrayData>,
 ) -> Result<ArrayRef, Death> {
     let mut session = Session::start(library, AsyncOptions { ordered: false, allowed_in_flight: 1, ..options });
-    match session.send(0, args) {
-        Ok(Sent::Arrived) => session.sent(),
-        // Its channel is new and empty, so nothing makes it wait.
-        Ok(Sent::Dead | Sent::Waiting(_)) => return Err(Death::Panicked),
-        Err(error) => {
-            tracing::error!(%error, "the arguments of a UDF cannot be passed");
-            return Err(Death::Panicked);
-        }
-    }
+    session.send(0, args);
     loop {
-        session.time_to_look().await;
-        if let Some((_, values)) = session.look()? {
-            return Ok(values);
+        match session.next().await {
+            Next::Look => {
+                if let Some((_, values)) = session.look()? {
+                    return Ok(values);
+                }
+            }
+            Next::News => {
+                let news = session.news();
+                if let Some((_, error)) = news.refused.first() {
+                    tracing::error!(%error, "the arguments of a UDF cannot be passed");
+                }
+                if news.dead || !news.refused.is_empty() {
+                    return Err(Death::Panicked);
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod args;
 mod c_data;
 mod calls;
 mod isolation;
+mod pump;
 mod session;
 mod sync;
 

@@ -5,7 +5,7 @@
 
 use crate::offline::TextMethod;
 use crate::prompt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -25,6 +25,8 @@ pub(crate) struct Agent {
 pub(crate) struct Catalogue {
     agents: Vec<Agent>,
     listing: String,
+    answer_schema: Value,
+    usual_system: OnceLock<String>,
     text_method: OnceLock<TextMethod>,
 }
 
@@ -54,7 +56,8 @@ impl Catalogue {
             agents.push(agent);
         }
         let listing = prompt::listing(&agents);
-        Ok(Self { agents, listing, text_method: OnceLock::new() })
+        let answer_schema = answer_schema(&agents);
+        Ok(Self { agents, listing, answer_schema, usual_system: OnceLock::new(), text_method: OnceLock::new() })
     }
 
     /// The names that an answer can have, in their order; [`NONE`] is not among them.
@@ -67,10 +70,30 @@ impl Catalogue {
         &self.listing
     }
 
+    /// The system prompt with the usual instruction.
+    pub(crate) fn usual_system(&self) -> &str {
+        self.usual_system.get_or_init(|| prompt::classify_system(prompt::CLASSIFY, &self.listing))
+    }
+
+    /// The form of an answer: an object with one of the names. It lies in the strict subset.
+    pub(crate) fn answer_schema(&self) -> &Value {
+        &self.answer_schema
+    }
+
     /// The text method over these agents.
     pub(crate) fn text_method(&self) -> &TextMethod {
         self.text_method.get_or_init(|| TextMethod::new(&self.agents))
     }
+}
+
+fn answer_schema(agents: &[Agent]) -> Value {
+    let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).chain([NONE]).collect();
+    json!({
+        "type": "object",
+        "properties": { "agent": { "type": "string", "enum": names } },
+        "required": ["agent"],
+        "additionalProperties": false,
+    })
 }
 
 impl Agent {

@@ -10,7 +10,7 @@ use crate::options::{Function, Options};
 use crate::prompt;
 use crate::result::{Classification, Failure, Status, excerpt};
 use crate::settings::{Endpoint, Settings};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 impl Llm {
     /// Which of `agents` takes `text` next.
@@ -64,12 +64,14 @@ impl Llm {
         endpoint: &Endpoint,
         call: &mut Call,
     ) -> Result<(String, Option<f64>), Failure> {
-        let schema = answer_schema(catalogue);
         let mut question = Question {
-            system: prompt::classify_system(options.prompt.as_deref().unwrap_or(prompt::CLASSIFY), catalogue.listing()),
+            system: match &options.prompt {
+                Some(instruction) => prompt::classify_system(instruction, catalogue.listing()).into(),
+                None => catalogue.usual_system().into(),
+            },
             user: prompt::enclosed("message", text, options.max_input_chars),
             again: None,
-            schema: Some(&schema),
+            schema: Some(catalogue.answer_schema()),
             temperature: Some(options.temperature.unwrap_or(0.0)),
             max_tokens: options.max_tokens,
         };
@@ -103,17 +105,6 @@ impl Llm {
             asked_again = true;
         }
     }
-}
-
-/// The form of the answer: an object with one of the names. It lies in the strict subset.
-fn answer_schema(catalogue: &Catalogue) -> Value {
-    let names: Vec<&str> = catalogue.names().chain([NONE]).collect();
-    json!({
-        "type": "object",
-        "properties": { "agent": { "type": "string", "enum": names } },
-        "required": ["agent"],
-        "additionalProperties": false,
-    })
 }
 
 /// The name that an answer gives: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
@@ -208,8 +199,12 @@ mod tests {
 
     #[test]
     fn the_schema_is_strict_and_has_none() {
-        let schema = answer_schema(&catalogue());
-        assert!(crate::strict::is_strict(&schema));
-        assert_eq!(schema["properties"]["agent"]["enum"], json!(["Send Email Agent", "Lead Scoring Agent", "NONE"]));
+        let catalogue = catalogue();
+        let schema = catalogue.answer_schema();
+        assert!(crate::strict::is_strict(schema));
+        assert_eq!(
+            schema["properties"]["agent"]["enum"],
+            serde_json::json!(["Send Email Agent", "Lead Scoring Agent", "NONE"])
+        );
     }
 }

@@ -75,7 +75,7 @@ impl Llm {
             let enforced = strict.is_some() && dialect.response_format && dialect.enforces;
             let in_prompt = contract.map(Contract::schema).filter(|_| !enforced);
             let question = Question {
-                system: prompt::complete_system(prompt, in_prompt),
+                system: prompt::complete_system(prompt, in_prompt).into(),
                 user: prompt::enclosed("input", input, options.max_input_chars),
                 again: again.take(),
                 schema: strict,

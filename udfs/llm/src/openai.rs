@@ -9,8 +9,9 @@ use crate::settings::{Endpoint, shown};
 use crate::transport::{Answer, Request, Row, Transport, describe_answer, said};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +21,7 @@ const MOST_REMEMBERED: usize = 256;
 /// What is asked.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
-    pub(crate) system: String,
+    pub(crate) system: Cow<'a, str>,
     pub(crate) user: String,
     /// An answer that would not do, and what was said to it.
     pub(crate) again: Option<(String, String)>,
@@ -188,33 +189,64 @@ fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
 
 fn build(endpoint: &Endpoint, question: &Question<'_>, dialect: Dialect) -> Result<Request, String> {
     let mut messages = vec![
-        json!({ "role": "system", "content": question.system }),
-        json!({ "role": "user", "content": question.user }),
+        ChatMessage { role: "system", content: &question.system },
+        ChatMessage { role: "user", content: &question.user },
     ];
     if let Some((answer, correction)) = &question.again {
-        messages.push(json!({ "role": "assistant", "content": answer }));
-        messages.push(json!({ "role": "user", "content": correction }));
+        messages.push(ChatMessage { role: "assistant", content: answer });
+        messages.push(ChatMessage { role: "user", content: correction });
     }
-    let mut body = Map::new();
-    body.insert("model".into(), endpoint.model.clone().into());
-    body.insert("messages".into(), messages.into());
-    if let Some(temperature) = question.temperature.filter(|_| dialect.temperature) {
-        body.insert("temperature".into(), temperature.into());
-    }
-    if let Some(most) = question.max_tokens {
-        let name = if dialect.completion_tokens { "max_completion_tokens" } else { "max_tokens" };
-        body.insert(name.into(), most.into());
-    }
-    if let Some(schema) = question.schema.filter(|_| dialect.response_format) {
-        let format = json!({ "name": "answer", "strict": true, "schema": schema });
-        body.insert("response_format".into(), json!({ "type": "json_schema", "json_schema": format }));
-    }
-    Ok(Request {
-        method: Method::POST,
-        url: chat_url(&endpoint.base)?,
-        headers: headers(endpoint)?,
-        body: Value::Object(body).to_string().into_bytes(),
-    })
+    let schema = question.schema.filter(|_| dialect.response_format);
+    let body = ChatRequest {
+        model: &endpoint.model,
+        messages,
+        temperature: question.temperature.filter(|_| dialect.temperature),
+        max_tokens: question.max_tokens.filter(|_| !dialect.completion_tokens),
+        max_completion_tokens: question.max_tokens.filter(|_| dialect.completion_tokens),
+        response_format: schema.map(|schema| ResponseFormat {
+            kind: "json_schema",
+            json_schema: NamedSchema { name: "answer", strict: true, schema },
+        }),
+    };
+    let mut json = Vec::with_capacity(question.system.len() + question.user.len() + 2048);
+    serde_json::to_writer(&mut json, &body)
+        .map_err(|error| format!("the request cannot be written as JSON ({error})"))?;
+    Ok(Request { method: Method::POST, url: chat_url(&endpoint.base)?, headers: headers(endpoint)?, body: json })
+}
+
+/// The body of a request. Its parts are borrowed: a prompt is some kilobytes, and this is done for every row.
+#[derive(Serialize)]
+struct ChatRequest<'a> {
+    model: &'a str,
+    messages: Vec<ChatMessage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChatMessage<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResponseFormat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    json_schema: NamedSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct NamedSchema<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: &'a Value,
 }
 
 /// The base URL with `/chat/completions` at the end of its path; its query stays.
@@ -308,6 +340,7 @@ fn read(body: &[u8]) -> Result<Reply, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_path_is_added_and_the_query_kept() {
@@ -350,7 +383,7 @@ mod tests {
     fn a_dialect_only_ever_gives_up_what_was_sent() {
         let schema = json!({});
         let question = Question {
-            system: String::new(),
+            system: Cow::Borrowed(""),
             user: String::new(),
             again: None,
             schema: Some(&schema),

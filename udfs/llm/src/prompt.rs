@@ -64,16 +64,20 @@ pub(crate) fn enclosed(tag: &str, text: &str, most: usize) -> String {
     out.push('<');
     out.push_str(tag);
     out.push_str(">\n");
-    let mut rest = text.chars();
-    for character in rest.by_ref().take(most) {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            other => out.push(other),
-        }
+    // A text of so many bytes has no more characters.
+    let end = if text.len() <= most { None } else { text.char_indices().nth(most).map(|(end, _)| end) };
+    let mut rest = &text[..end.unwrap_or(text.len())];
+    while let Some(at) = rest.find(['&', '<', '>']) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            _ => "&gt;",
+        });
+        rest = &rest[at + 1..];
     }
-    if rest.next().is_some() {
+    out.push_str(rest);
+    if end.is_some() {
         out.push_str("\n[cut here: the rest is left out]");
     }
     out.push_str("\n</");
