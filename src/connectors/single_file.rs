@@ -216,10 +216,10 @@ impl FileSource {
     fn read(&mut self, output: &mut dyn Output) -> Result<(), End> {
         let mut line = Vec::new();
         while !self.stop.is_set() && self.next_line(&mut line)? {
-            for frame in self.framing.frames(&line) {
+            for (frame, whole) in self.framing.frames(&line) {
                 match self.decoder.push(frame) {
                     Ok(had_row) => self.pending.rows += usize::from(had_row),
-                    Err(bad) => self.cannot_read(frame, bad.message)?,
+                    Err(bad) => self.cannot_read(whole, bad.message)?,
                 }
             }
             self.pending.bytes += line.len();

@@ -117,7 +117,7 @@ impl Flow {
             FlowKind::Source | FlowKind::DeadLetters(_) => self.emit(to, batch, lineage),
             FlowKind::Stage(steps) => {
                 for step in steps {
-                    let Some(rows) = step.apply(&batch).map_err(|e| self.row_failed(node, &e))? else {
+                    let Some(rows) = applied(step, &batch).map_err(|e| self.row_failed(node, &e))? else {
                         lineage.deliver();
                         return Ok(());
                     };
@@ -183,6 +183,16 @@ impl Flow {
     }
 }
 
+/// What a step makes of a batch. Some functions panic on values that are too large for them, which is an error of the row
+/// like others.
+fn applied(step: &Step, batch: &RecordBatch) -> datafusion::common::Result<Option<RecordBatch>> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step.apply(batch)));
+    result.unwrap_or_else(|_| {
+        let reason = "a function failed on a value, which may be too large for it";
+        Err(datafusion::common::DataFusionError::Execution(reason.into()))
+    })
+}
+
 /// The columns of a sink, as rows come to have them.
 pub struct SinkColumns {
     declared: SchemaRef,
@@ -209,12 +219,10 @@ impl SinkColumns {
         {
             return Arc::clone(to);
         }
-        let fields = self
-            .declared
-            .fields()
-            .iter()
-            .zip(given.fields())
-            .map(|(named, given)| Arc::new(named.as_ref().clone().with_metadata(given.metadata().clone())));
+        let fields =
+            self.declared.fields().iter().zip(given.fields()).map(|(named, given)| {
+                named.as_ref().clone().with_nullable(true).with_metadata(given.metadata().clone())
+            });
         let named = Arc::new(Schema::new(fields.collect::<Fields>()));
         *known = Some((Arc::clone(given), Arc::clone(&named)));
         named

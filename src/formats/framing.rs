@@ -17,8 +17,9 @@ impl Framing {
         Self { lines: true, longest: longest.unwrap_or(usize::MAX) }
     }
 
-    /// The rows of a message. An empty message has none; nor has what follows its last line's end.
-    pub fn frames(self, message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    /// The rows of a message, each as far as it is read and as a whole. An empty message has none; nor has what follows
+    /// its last line's end.
+    pub fn frames(self, message: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = message;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -30,7 +31,7 @@ impl Framing {
                 None => (rest, &rest[rest.len()..]),
             };
             rest = after;
-            Some(&frame[..frame.len().min(self.longest)])
+            Some((&frame[..frame.len().min(self.longest)], frame))
         })
     }
 }
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn lines_are_frames_as_arroyo_has_them() {
         let frames = |framing: Framing, message: &str| -> Vec<String> {
-            framing.frames(message.as_bytes()).map(|f| String::from_utf8_lossy(f).into_owned()).collect()
+            framing.frames(message.as_bytes()).map(|(f, _)| String::from_utf8_lossy(f).into_owned()).collect()
         };
         assert_eq!(frames(Framing::NONE, "a\nb\n"), ["a\nb\n"]);
         assert_eq!(frames(Framing::NONE, ""), [""; 0]);

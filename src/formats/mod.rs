@@ -10,6 +10,8 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroUsize;
+
 use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic};
 use crate::sql::table::{ColumnDef, ColumnKind, DEAD_LETTERS};
@@ -259,7 +261,8 @@ impl Format {
 
 fn read_framing(options: &mut OptionReader<'_>) -> Framing {
     const LONGEST: &str = "framing.newline.max_length";
-    let longest = options.parsed(LONGEST, "a whole number of bytes, such as `65536`");
+    let longest: Option<NonZeroUsize> = options.parsed(LONGEST, "a whole number of bytes, 1 at least, such as `65536`");
+    let longest = longest.map(NonZeroUsize::get);
     if options.optional("framing").is_some() {
         return Framing::lines(longest);
     }

@@ -35,6 +35,20 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     }
     impl Visitor for Functions<'_> {
         type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
+                let error = Diagnostic::new(Code::REFUSED, "a stream has no FOR UPDATE or the like");
+                self.found.errors.push(error.at(self.at.clone()).help("leave it out"));
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<()> {
+            if let ast::TableFactor::Table { sample: Some(_), .. } = table {
+                let error = Diagnostic::new(Code::REFUSED, "a stream has no TABLESAMPLE");
+                self.found.errors.push(error.at(self.at.clone()).help("write `WHERE random() < 0.1`"));
+            }
+            ControlFlow::Continue(())
+        }
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
             if let ast::Expr::Trim { trim_where: None, .. } = expr {
                 // The parser knows `trim`, Arroyo knows it with BOTH, LEADING or TRAILING only.
@@ -65,6 +79,12 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             let name = name_of(ident);
             if self.udfs.functions.iter().any(|f| f.name() == name) {
                 self.found.udfs.insert(name);
+            } else if WINDOWS.contains(&name.as_str()) {
+                self.found.errors.push(
+                    Diagnostic::new(Code::UNSUPPORTED, format!("the embedded engine has no windows (`{name}`)"))
+                        .at(to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone()))
+                        .help(ARROYO),
+                );
             } else if !exists(self.state, &name) {
                 let mut known: Vec<String> = self.state.udfs().into_iter().collect();
                 known.sort_unstable();
@@ -85,6 +105,9 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     let _ = query.visit(&mut visitor);
     visitor.found
 }
+
+/// Arroyo's windows over event time, and the time of a row itself.
+const WINDOWS: [&str; 4] = ["tumble", "hop", "session", "row_time"];
 
 fn exists(state: &SessionState, name: &str) -> bool {
     state.udf(name).is_ok() || state.udaf(name).is_ok() || state.udwf(name).is_ok() || name == "unnest"
@@ -110,8 +133,23 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Unnest(_)
             | LogicalPlan::Union(_) => {}
+            LogicalPlan::Unnest(unnest) => {
+                let lists = &unnest.list_type_columns;
+                if lists.len() > 1 || lists.iter().any(|(_, list)| list.depth > 1) {
+                    refuse(
+                        Code::REFUSED,
+                        "a SELECT has more than one `unnest`".into(),
+                        "unnest each in a view of its own",
+                    );
+                } else if !unnest.struct_type_columns.is_empty() {
+                    refuse(
+                        Code::REFUSED,
+                        "`unnest` takes an array, not a STRUCT".into(),
+                        "name the fields: `s['a'] AS a`",
+                    );
+                }
+            }
             LogicalPlan::TableScan(scan) => {
                 if constants.is_constant(scan.table_name.table()) {
                     refuse(

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, new_null_array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -167,16 +167,16 @@ impl Constants {
 
     fn reads_only_constants(&self, subquery: &Subquery) -> DfResult<bool> {
         let mut only = subquery.outer_ref_columns.is_empty();
+        // One that reads no table at all is refused, as on Arroyo.
+        let mut any = false;
         subquery.subquery.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && !self.is_constant(scan.table_name.table())
-            {
-                only = false;
-                return Ok(TreeNodeRecursion::Stop);
+            if let LogicalPlan::TableScan(scan) = node {
+                any = true;
+                only &= self.is_constant(scan.table_name.table());
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(only)
+        Ok(only && any)
     }
 }
 
@@ -230,17 +230,33 @@ async fn values(
     })?;
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let mut result = Vec::new();
+    let listed: Vec<&str> = match insert.columns.as_slice() {
+        [] => schema.fields().iter().map(|f| f.name().as_str()).collect(),
+        list => list.iter().map(String::as_str).collect(),
+    };
+    for (i, name) in listed.iter().enumerate() {
+        if schema.field_with_name(name).is_err() {
+            return Err(wrong(format!("`{}` has no column `{name}`", insert.table)));
+        }
+        if listed[..i].contains(name) {
+            return Err(wrong(format!("column `{name}` is listed twice")));
+        }
+    }
     for batch in batches {
-        if batch.num_columns() != schema.fields().len() {
+        if batch.num_columns() != listed.len() {
             return Err(wrong(format!(
                 "a row of `{}` has {} values, not {}",
                 insert.table,
                 batch.num_columns(),
-                schema.fields().len()
+                listed.len()
             )));
         }
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for (column, field) in batch.columns().iter().zip(schema.fields()) {
+        for field in schema.fields() {
+            let column = match listed.iter().position(|name| name == field.name()) {
+                Some(at) => batch.column(at),
+                None => &new_null_array(field.data_type(), batch.num_rows()),
+            };
             let place = format!("column `{}` of `{}`", field.name(), insert.table);
             let cast = cast_with_options(column, field.data_type(), &strict).map_err(|_| {
                 let wanted = super::types::to_sql(field.data_type());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{
     self, ColumnOption, CreateTable, CreateTableOptions, CreateView, Expr, Query, SetExpr, SqlOption, Statement,
     TableObject, Value,
@@ -146,6 +147,12 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
     if errors.is_empty() { Ok(script) } else { Err(errors) }
 }
 
+fn not_understood(what: &str, parts: &str, statement: &Span) -> Diagnostic {
+    Diagnostic::new(Code::SYNTAX, format!("{what} has a part here that pipelines do not have"))
+        .at(statement.clone())
+        .help(format!("beside the name it has {parts}"))
+}
+
 /// A SELECT by itself shows its rows: they go to stdout, as Arroyo sends them to its preview.
 fn preview(script: &mut Script, query: Box<Query>, span: Span) {
     let table = format!("SELECT at {}", span.place());
@@ -202,6 +209,15 @@ fn object_name(
 
 fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -> Result<Definition, Vec<Diagnostic>> {
     let (name, span) = object_name(source, &table.name, statement).map_err(|e| vec![e])?;
+    let understood = CreateTableBuilder::new(table.name.clone())
+        .columns(table.columns.clone())
+        .constraints(table.constraints.clone())
+        .table_options(table.table_options.clone())
+        .query(table.query.clone())
+        .build();
+    if understood.to_string() != table.to_string() {
+        return Err(vec![not_understood("CREATE TABLE", "columns, WITH options, or AS SELECT", statement)]);
+    }
     if let Some(query) = &table.query {
         return read_table_as(table, query, name, span, statement);
     }
@@ -377,7 +393,7 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
             .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
     };
     let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
-    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, &key.value));
+    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, option));
     let Expr::Value(value) = value else { return Err(form(key_span)) };
     let (text, quoted) = match &value.value {
         Value::SingleQuotedString(text) => (text.clone(), true),
@@ -389,12 +405,13 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
     Ok(OptionEntry { key: key.value.clone(), key_span, value: text, quoted, value_span })
 }
 
-/// The parser does not tell where a key in quotes stands: it is the first such text after the table's name.
-fn quoted_key(source: &Arc<SourceText>, table: &Span, key: &str) -> Span {
-    let quoted = format!("'{key}'");
-    let from = table.range.end;
-    match source.text[from..].find(&quoted) {
-        Some(at) => Span::new(source, from + at..from + at + quoted.len()),
+/// The parser does not tell where a key in quotes stands: just before the `=` before its value.
+fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
+    let SqlOption::KeyValue { key, value: Expr::Value(value) } = option else { return table.clone() };
+    let Some(value) = to_span(source, value.span) else { return table.clone() };
+    let quoted = format!("'{}'", key.value);
+    match source.text[..value.range.start].rfind(&quoted) {
+        Some(at) => Span::new(source, at..at + quoted.len()),
         None => table.clone(),
     }
 }
@@ -409,6 +426,25 @@ fn read_view(source: &Arc<SourceText>, view: CreateView, statement: &Span) -> Re
 }
 
 fn read_insert(source: &Arc<SourceText>, insert: ast::Insert, statement: &Span) -> Result<InsertDef, Diagnostic> {
+    let plain = ast::Insert {
+        or: None,
+        ignore: false,
+        table_alias: None,
+        overwrite: false,
+        assignments: Vec::new(),
+        partitioned: None,
+        after_columns: Vec::new(),
+        on: None,
+        returning: None,
+        output: None,
+        replace_into: false,
+        priority: None,
+        insert_alias: None,
+        ..insert.clone()
+    };
+    if plain.to_string() != insert.to_string() {
+        return Err(not_understood("INSERT INTO", "a list of columns and a SELECT", statement));
+    }
     let TableObject::TableName(table) = &insert.table else {
         return Err(Diagnostic::new(Code::SYNTAX, "INSERT INTO needs the name of a table").at(statement.clone()));
     };

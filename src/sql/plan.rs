@@ -504,7 +504,7 @@ impl Planner {
             .columns
             .iter()
             .map(|c| match &c.kind {
-                ColumnKind::Generated(expr) => format!("({expr})"),
+                ColumnKind::Generated(expr) => format!("({expr}) AS \"{}\"", c.name.replace('"', "\"\"")),
                 ColumnKind::Data | ColumnKind::Metadata(_) => format!("\"{}\"", c.name.replace('"', "\"\"")),
             })
             .collect();

@@ -259,3 +259,68 @@ fn a_file_sink_makes_its_folder_and_is_shared() {
     let written = fs::read_to_string(folder.path().join("deep/er/out.json")).expect("a file");
     assert_eq!(written, "{\"n\":5}\n{\"n\":0}\n");
 }
+
+#[test]
+fn rows_of_a_constant_table_may_list_their_columns() {
+    const AGENTS: &str = "CREATE TABLE agents (name TEXT, what TEXT);";
+    gives(
+        &format!(
+            "{AGENTS} INSERT INTO agents (what, name) VALUES ('does it', 'Ann'); INSERT INTO agents (name) VALUES ('Ben');
+             SELECT (SELECT json_agg(named_struct('n', name, 'w', what)) FROM agents) AS s FROM src WHERE n = 5;"
+        ),
+        &[r#"{"s":"[{\"n\":\"Ann\",\"w\":\"does it\"},{\"n\":\"Ben\",\"w\":null}]"}"#],
+    );
+    is_refused(
+        &format!("{AGENTS} INSERT INTO agents (nope) VALUES ('x'); SELECT (SELECT name FROM agents) FROM src;"),
+        "Q110",
+    );
+}
+
+#[test]
+fn what_needs_another_engine_or_none_has_is_refused_by_name() {
+    is_refused("SELECT a, count(*) FROM src GROUP BY a, tumble(INTERVAL '1 minute');", "Q105");
+    is_refused("SELECT unnest(range(0, n)) AS u, unnest(range(0, 1)) AS w FROM src;", "Q106");
+    is_refused("SELECT unnest(named_struct('k', a)) FROM src;", "Q106");
+    is_refused("SELECT a, (SELECT 1) AS one FROM src;", "Q106");
+    is_refused("SELECT a FROM src TABLESAMPLE (10 PERCENT);", "Q106");
+    is_refused("SELECT a FROM src FOR UPDATE;", "Q106");
+    is_refused("INSERT INTO o SELECT a, n FROM src ON CONFLICT DO NOTHING;", "S001");
+    is_refused("INSERT INTO o SELECT a, n FROM src RETURNING a;", "S001");
+    is_refused("CREATE TEMPORARY TABLE t (a TEXT); INSERT INTO o SELECT a, n FROM src;", "S001");
+    is_refused("CREATE TABLE t (LIKE src); INSERT INTO o SELECT a, n FROM src;", "S001");
+    let framed =
+        "CREATE TABLE w (n BIGINT) WITH (connector = 'single_file', path = 'in.json', format = 'json', type = 'source',
+                  framing = 'newline', 'framing.newline.max_length' = '0'); SELECT n FROM w;";
+    is_refused(framed, "T103");
+}
+
+#[test]
+fn a_sink_does_not_look_at_not_null() {
+    gives(
+        "CREATE TABLE p (a TEXT NOT NULL, n BIGINT NOT NULL) WITH (connector = 'stdout', format = 'json');
+         INSERT INTO p (a) SELECT a FROM src WHERE n = 2;",
+        &[r#"{"a":null,"n":null}"#],
+    );
+}
+
+#[test]
+fn a_generated_column_may_be_any_expression() {
+    gives(
+        "CREATE TABLE w (n BIGINT, t TEXT GENERATED ALWAYS AS (n::TEXT), u TEXT GENERATED ALWAYS AS (n::TEXT),
+                         m BIGINT GENERATED ALWAYS AS (n), h BIGINT GENERATED ALWAYS AS (n >> 1))
+         WITH (connector = 'single_file', path = 'in.json', format = 'json', type = 'source');
+         SELECT * FROM w WHERE n = 5;",
+        &[r#"{"n":5,"t":"5","u":"5","m":5,"h":2}"#],
+    );
+}
+
+#[test]
+fn a_function_that_panics_fails_its_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "INSERT INTO o SELECT lpad('x', 2147483647 + n - n), n FROM src;";
+    fs::write(folder.path().join("in.json"), ROWS).expect("a file");
+    fs::write(folder.path().join("job.sql"), format!("{TABLES}{sql}")).expect("a file");
+    let ended = run(folder.path(), &["run", "job.sql"], &[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("error[R004]") && ended.stderr.contains("job.sql:4"), "{}", ended.stderr);
+}

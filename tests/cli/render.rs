@@ -297,3 +297,55 @@ INSERT INTO k SELECT named_struct('a', named_struct('b', a)), a FROM src;
     ");
     assert!(ended.stderr.contains("`baton.create_replication`; in k"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_with_hides_a_constant_table() {
+    let text = rendered(
+        "SELECT id, (WITH agents AS (SELECT 'zz' AS name FROM agents) SELECT min(name) FROM agents) AS x FROM src;
+SELECT id AS key FROM src WHERE id > 5 AND(SELECT max(age) FROM agents)> id;
+",
+    );
+    assert!(text.contains("SELECT id, 'zz' AS x FROM src;"), "{text}");
+    assert!(text.contains("AND 4> id;"), "{text}");
+    let folder = project("WITH x AS (SELECT * FROM agents) SELECT id, (SELECT json_agg(name) FROM x) AS j FROM src;");
+    let ended = run(folder.path(), &["render", "job.sql"], &[]).expect_code(78);
+    assert!(ended.stderr.contains("error[Q111]") && ended.stderr.contains("job.sql:6:1"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_printed_anew_means_the_same() {
+    let text = rendered(
+        r#"CREATE VIEW x AS SELECT id, a, 'mine' AS "current_date" FROM src;
+CREATE VIEW v AS (SELECT *, async_text(upper(a), a) AS r, - -id AS m FROM x);
+INSERT INTO o SELECT m, async_text(a, upper("current_date")) FROM v;
+INSERT INTO o SELECT m, async_text(upper(a), r) FROM v;
+SELECT async_text(upper(a), a), id FROM src;
+"#,
+    );
+    assert!(text.contains(r#"upper(a) AS argument_1,"#) && text.contains("  \"current_date\","), "{text}");
+    assert!(text.contains("-(-id) AS m"), "{text}");
+    for view in ["v_arguments", "o_arguments", "o_arguments_", "select_arguments"] {
+        assert!(text.contains(&format!("CREATE VIEW {view} AS")), "{text}");
+    }
+}
+
+#[test]
+fn comments_between_options_and_shifts_stay() {
+    let text = rendered(
+        "CREATE TABLE k (id BIGINT, s STRUCT<a STRUCT<b TEXT>>, h BIGINT GENERATED ALWAYS AS (id >> 1)) WITH (
+  connector = 'kafka', -- the broker's
+  'baton.create_partitions' = 3,
+  topic = 'type', /* here */ type = 'source', bootstrap_servers = 'localhost:9092', format = 'json',
+  'baton.create_replication' = '1'
+);
+INSERT INTO o SELECT h, s['a']['b'] FROM k;
+",
+    );
+    insta::assert_snapshot!(text.split_once("\n\nCREATE TABLE o").expect("two tables").0, @"
+    CREATE TABLE k (id BIGINT, s STRUCT<a STRUCT<b TEXT> >, h BIGINT GENERATED ALWAYS AS (id >> 1)) WITH (
+      connector = 'kafka', -- the broker's
+      topic = 'type', /* here */ type = 'source', bootstrap_servers = 'localhost:9092', format = 'json',
+      'source.read_mode' = 'read_committed'
+    );
+    ");
+}

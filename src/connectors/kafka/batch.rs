@@ -96,10 +96,10 @@ impl RowBuilder {
         let (mut rejected, mut bad) = (Vec::new(), None);
         let framing = self.framing;
         let payloads = messages.iter().enumerate().filter_map(|(index, m)| Some((index, m, m.payload()?)));
-        for (index, message, payload) in
+        for (index, message, (frame, whole)) in
             payloads.flat_map(|(i, m, p)| framing.frames(p).map(move |frame| (i, m, frame)))
         {
-            match self.decoder.push(payload) {
+            match self.decoder.push(frame) {
                 Ok(true) => kept.push(message),
                 Ok(false) => {}
                 Err(error) if self.bad.rule() == OnBadData::Fail => {
@@ -111,7 +111,7 @@ impl RowBuilder {
                     self.bad.count(format_args!("partition {partition}, offset {offset}"), &error.message);
                     if self.bad.rule() == OnBadData::DeadLetter {
                         rejected.push(Rejected {
-                            payload: payload.to_vec(),
+                            payload: whole.to_vec(),
                             error: error.message,
                             topic: message.topic().to_string(),
                             partition: Some(partition),

@@ -4,13 +4,15 @@
 //! of the call's arguments: so the arguments become the first columns of a view that the call reads. And a call in the
 //! INSERT of a memory table is made once for each reader of that table: so it moves into a view, too.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, UnaryOperator, Values, Visit, VisitMut, Visitor,
+    VisitorMut, WildcardAdditionalOptions,
 };
+use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::{Owner, refused};
@@ -23,7 +25,13 @@ use crate::sql::{as_identifier, name_of};
 ///
 /// # Errors
 /// A call in a place from where it cannot be moved.
-pub fn arrange(owner: &Owner<'_>, text: String, plan: &PipelinePlan, udfs: &UdfSet) -> Result<String, Diagnostic> {
+pub fn arrange(
+    owner: &Owner<'_>,
+    text: String,
+    plan: &PipelinePlan,
+    udfs: &UdfSet,
+    made: &mut BTreeSet<String>,
+) -> Result<String, Diagnostic> {
     let parsed = Parser::new(&PipelineDialect).try_with_sql(&text).and_then(|mut p| p.parse_statement());
     let Ok(mut statement) = parsed else { return Ok(text) };
     let Some(query) = query_of(&mut statement) else { return Ok(text) };
@@ -32,13 +40,13 @@ pub fn arrange(owner: &Owner<'_>, text: String, plan: &PipelinePlan, udfs: &UdfS
     }
     let mut before = String::new();
     let mut changed = false;
-    let first = arguments_first(owner, query, plan, udfs)?;
+    let first = arguments_first(owner, query, plan, udfs, made)?;
     if let Some(view) = first {
         before.push_str(&view);
         changed = true;
     }
     if owner.fills_memory {
-        let view = unique(&format!("{}_rows", owner.name), plan);
+        let view = unique(&format!("{}_rows", owner.name), plan, made);
         before.push_str(&format!("CREATE VIEW {} AS\n{query:#};\n\n", as_identifier(&view)));
         let select = format!("SELECT * FROM {}", as_identifier(&view));
         if let Ok(select) = Parser::new(&PipelineDialect).try_with_sql(&select).and_then(|mut p| p.parse_query()) {
@@ -46,11 +54,16 @@ pub fn arrange(owner: &Owner<'_>, text: String, plan: &PipelinePlan, udfs: &UdfS
             changed = true;
         }
     }
-    Ok(if changed { format!("{before}{statement:#}") } else { text })
+    if !changed {
+        return Ok(text);
+    }
+    let _ = VisitMut::visit(&mut statement, &mut Signs);
+    Ok(format!("{before}{statement:#}"))
 }
 
-fn query_of(statement: &mut Statement) -> Option<&mut Box<Query>> {
+pub(super) fn query_of(statement: &mut Statement) -> Option<&mut Box<Query>> {
     match statement {
+        Statement::Query(query) => Some(query),
         Statement::CreateView(view) => Some(&mut view.query),
         Statement::CreateTable(table) => table.query.as_mut(),
         Statement::Insert(insert) => insert.source.as_mut(),
@@ -58,12 +71,15 @@ fn query_of(statement: &mut Statement) -> Option<&mut Box<Query>> {
     }
 }
 
+const NOTHING: Values = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
+
 /// Makes the call's arguments the first columns of what it reads; the view that does it, when they are not that already.
 fn arguments_first(
     owner: &Owner<'_>,
     query: &mut Query,
     plan: &PipelinePlan,
     udfs: &UdfSet,
+    made: &mut BTreeSet<String>,
 ) -> Result<Option<String>, Diagnostic> {
     let at = owner.statement;
     let elsewhere = || {
@@ -74,8 +90,16 @@ fn arguments_first(
         )
     };
     let simple = query.with.is_none() && calls(query, udfs).len() == 1;
+    // Brackets around the whole of it mean nothing.
+    while let SetExpr::Query(inner) = query.body.as_mut()
+        && inner.with.is_none()
+    {
+        let inner = std::mem::replace(inner.body.as_mut(), SetExpr::Values(NOTHING));
+        *query.body = inner;
+    }
     let SetExpr::Select(select) = query.body.as_mut() else { return Err(elsewhere()) };
     let Some((relation, alias)) = only_table(select).filter(|_| simple) else { return Err(elsewhere()) };
+    let _ = VisitMut::visit(select.as_mut(), &mut Signs);
     let arguments = calls(select.as_ref(), udfs).pop().unwrap_or_default();
     let columns = columns_of(&relation, plan);
     let in_place = |(i, argument): (usize, &Expr)| match argument {
@@ -87,9 +111,9 @@ fn arguments_first(
         return Ok(None);
     }
     let names: Vec<String> = (1..=arguments.len()).map(|i| free(&format!("argument_{i}"), &columns)).collect();
-    let view = unique(&format!("{}_arguments", owner.name), plan);
+    let view = unique(&format!("{}_arguments", owner.name), plan, made);
     let mut list: Vec<String> = arguments.iter().zip(&names).map(|(a, name)| format!("{a} AS {name}")).collect();
-    list.extend(columns.iter().map(|c| as_identifier(c)));
+    list.extend(columns.iter().map(|c| column(c).to_string()));
     let from = select.from[0].to_string();
     let condition = select.selection.take().map_or(String::new(), |c| format!("\nWHERE {c}"));
     let text = format!(
@@ -112,6 +136,9 @@ fn only_table(select: &Select) -> Option<(String, Ident)> {
     let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
     let [part] = name.0.as_slice() else { return None };
     let ident = part.as_ident()?;
+    if alias.as_ref().is_some_and(|a| !a.columns.is_empty()) {
+        return None;
+    }
     Some((name_of(ident), alias.as_ref().map_or_else(|| ident.clone(), |a| a.name.clone())))
 }
 
@@ -139,7 +166,12 @@ fn read_from(
                 ..WildcardAdditionalOptions::default()
             }
     };
-    let own_names = plan.relations.get(owner.name).filter(|_| owner.is_view).map(|r| r.plan.schema());
+    // A view's columns, and those of a sink that declares none, keep the names that they have without the new view.
+    let own_names: Vec<String> = match (plan.relations.get(owner.name), plan.tables.get(owner.name)) {
+        (Some(view), _) if owner.is_view => view.plan.schema().fields().iter().map(|f| f.name().clone()).collect(),
+        (_, Some(sink)) if plan.inferred.contains(owner.name) => sink.columns.iter().map(|c| c.name.clone()).collect(),
+        _ => Vec::new(),
+    };
     let mut items = Vec::new();
     for item in std::mem::take(&mut select.projection) {
         match item {
@@ -147,11 +179,11 @@ fn read_from(
             | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options)
                 if plain(&options) =>
             {
-                items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(quoted(c)))));
+                items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(column(c)))));
             }
             SelectItem::UnnamedExpr(expr) if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
                 // It keeps the name that it has without the view.
-                let name = own_names.and_then(|s| s.fields().get(items.len())).map(|f| quoted(f.name()));
+                let name = own_names.get(items.len()).map(|name| column(name));
                 items.push(match name {
                     Some(alias) => SelectItem::ExprWithAlias { expr, alias },
                     None => SelectItem::UnnamedExpr(expr),
@@ -175,9 +207,10 @@ fn read_from(
     Ok(())
 }
 
-fn quoted(name: &str) -> Ident {
-    let text = as_identifier(name);
-    if text == name { Ident::new(name) } else { Ident::with_quote('"', name) }
+/// A column's name as it can stand anywhere: in quotes unless it is plain and no word of SQL's own.
+fn column(name: &str) -> Ident {
+    let is_plain = as_identifier(name) == name && !ALL_KEYWORDS.contains(&name.to_uppercase().as_str());
+    if is_plain { Ident::new(name) } else { Ident::with_quote('"', name) }
 }
 
 fn free(name: &str, taken: &[String]) -> String {
@@ -188,9 +221,10 @@ fn free(name: &str, taken: &[String]) -> String {
     name
 }
 
-fn unique(name: &str, plan: &PipelinePlan) -> String {
+/// A name for a view that nothing else has; it is remembered in `made`.
+fn unique(name: &str, plan: &PipelinePlan, made: &mut BTreeSet<String>) -> String {
     let mut name = name.to_string();
-    while plan.relations.contains_key(&name) || plan.tables.contains_key(&name) {
+    while plan.relations.contains_key(&name) || plan.tables.contains_key(&name) || !made.insert(name.clone()) {
         name.push('_');
     }
     name
@@ -248,6 +282,22 @@ impl VisitorMut for Rename<'_> {
             let column =
                 |name: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(Ident::new(name))));
             list.args = self.names.iter().map(column).collect();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `- -n` would be printed as the beginning of a comment.
+struct Signs;
+
+impl VisitorMut for Signs {
+    type Break = ();
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && matches!(**inner, Expr::UnaryOp { op: UnaryOperator::Minus, .. })
+        {
+            let signed = std::mem::replace(inner.as_mut(), Expr::Identifier(Ident::new("signed")));
+            **inner = Expr::Nested(Box::new(signed));
         }
         ControlFlow::Continue(())
     }

@@ -54,9 +54,27 @@ pub async fn fold(
             // One value, or the planner would have refused it.
             (false, values) => values.join(", "),
         };
-        edits.push((found.range, text));
+        // A literal must not stick to a word before or behind it.
+        let around = &statement.source.text;
+        let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        let before = if word(around[..found.range.start].chars().next_back()) { " " } else { "" };
+        let after = if word(around[found.range.end..].chars().next()) { " " } else { "" };
+        edits.push((found.range, format!("{before}{text}{after}")));
     }
-    Ok(edited(statement, edits))
+    let folded = edited(statement, edits);
+    if let Some(left) = read_still(&folded, statement, constants) {
+        let message = format!("the constant table `{left}` is read in a WITH");
+        return Err(refused(statement, message, "read it in the subquery itself: `(SELECT json_agg(…) FROM …)`"));
+    }
+    Ok(folded)
+}
+
+/// A constant table that the folded text still reads.
+fn read_still(folded: &str, statement: &Span, constants: &BTreeSet<String>) -> Option<String> {
+    let parsed = Parser::new(&PipelineDialect).try_with_sql(folded).and_then(|mut p| p.parse_statement());
+    let mut parsed = parsed.ok()?;
+    let query = super::calls::query_of(&mut parsed)?;
+    relations(query, statement).into_iter().map(|(name, _)| name).find(|name| constants.contains(name))
 }
 
 struct Subquery {
@@ -69,10 +87,22 @@ struct Subquery {
 
 fn subqueries(statement: &Span, constants: &BTreeSet<String>) -> Vec<Subquery> {
     let tokens = tokens(statement);
+    // A name of a WITH hides a constant table.
+    let hidden: BTreeSet<String> = tokens
+        .windows(3)
+        .filter(|w| is_word(&w[1].0, "as") && w[2].0 == Token::LParen)
+        .filter_map(|w| match &w[0].0 {
+            Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
+            Token::Word(word) => Some(word.value.to_lowercase()),
+            _ => None,
+        })
+        .collect();
     let mut found: Vec<Subquery> = Vec::new();
     for (i, (token, range)) in tokens.iter().enumerate() {
         let inside_another = found.last().is_some_and(|last| range.start < last.range.end);
-        if *token != Token::LParen || inside_another || !tokens.get(i + 1).is_some_and(|(t, _)| opens_query(t)) {
+        let is_body = i > 0 && is_word(&tokens[i - 1].0, "as");
+        let opens = *token == Token::LParen && tokens.get(i + 1).is_some_and(|(t, _)| opens_query(t));
+        if !opens || is_body || inside_another {
             continue;
         }
         let Some(end) = closing(&tokens[i..]) else { continue };
@@ -80,7 +110,7 @@ fn subqueries(statement: &Span, constants: &BTreeSet<String>) -> Vec<Subquery> {
         let parsed = Parser::new(&PipelineDialect).try_with_sql(text).and_then(|mut p| p.parse_query());
         let Ok(query) = parsed else { continue };
         let read = relations(&query, statement);
-        if !read.is_empty() && read.iter().all(|(name, _)| constants.contains(name)) {
+        if !read.is_empty() && read.iter().all(|(name, _)| constants.contains(name) && !hidden.contains(name)) {
             let is_list = i > 0 && is_word(&tokens[i - 1].0, "in");
             found.push(Subquery { range: range.start..end.end, query, is_list });
         }
@@ -128,7 +158,7 @@ fn literal(value: &ScalarValue) -> Option<String> {
         }
         ScalarValue::Boolean(Some(value)) => value.to_string(),
         ScalarValue::Int64(Some(value)) if *value >= 0 => value.to_string(),
-        ScalarValue::Float64(Some(value)) if value.is_finite() && *value >= 0.0 => format!("{value:?}"),
+        ScalarValue::Float64(Some(value)) if value.is_finite() && value.is_sign_positive() => format!("{value:?}"),
         value if value.data_type().is_nested() => return None,
         value => match value.cast_to(&DataType::Utf8) {
             Ok(ScalarValue::Utf8(Some(text))) => {

@@ -46,13 +46,14 @@ pub async fn render(text: &PipelineText, plan: &PipelinePlan, udfs: &UdfSet) -> 
     let mut left_out = Vec::new();
     let mut body = String::new();
     let mut errors = Vec::new();
+    let mut made = BTreeSet::new();
     for piece in pieces(text) {
         let (statement, text) = match piece {
             Piece::Table(table) => (&table.statement, Ok(tables::text(table, plan, &mut left_out))),
             Piece::Memory(statement) => (statement, Ok(statement.text().to_string())),
             Piece::Query(owner) => {
                 let folded = constants::fold(owner.statement, &plan.constants, &context).await;
-                (owner.statement, folded.and_then(|folded| calls::arrange(&owner, folded, plan, udfs)))
+                (owner.statement, folded.and_then(|folded| calls::arrange(&owner, folded, plan, udfs, &mut made)))
             }
         };
         match text {
@@ -120,7 +121,8 @@ impl<'a> Order<'a> {
         }
         let fills_memory = matches!(self.known.get(insert.table.as_str()), Some(Definition::Memory(_)));
         let statement = &insert.span;
-        self.pieces.push(Piece::Query(Owner { name: &insert.table, statement, fills_memory, is_view: false }));
+        let name = if insert.is_preview { "select" } else { &insert.table };
+        self.pieces.push(Piece::Query(Owner { name, statement, fills_memory, is_view: false }));
     }
 
     fn need(&mut self, name: &str) {
@@ -206,8 +208,19 @@ fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
 /// The rendered text must be a pipeline by itself.
 async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
     let source = SourceText::new(format!("rendered {}", text.name), rendered.sql.clone());
-    let alone = catalogue::assemble(&text.name, &source, Script::default())?;
-    super::plan::plan(alone, udfs).await.map(drop)
+    let alone = match catalogue::assemble(&text.name, &source, Script::default()) {
+        Ok(alone) => super::plan::plan(alone, udfs).await.map(drop),
+        Err(wrong) => Err(wrong),
+    };
+    // Places in a text that the author has never seen say nothing; what it is about does.
+    alone.map_err(|wrong| {
+        let told = |d: Diagnostic| {
+            let line = d.span.as_ref().map_or("", |s| s.source.text[..s.range.end].lines().last().unwrap_or_default());
+            Diagnostic::new(Code::RENDER, format!("the rendered text would be wrong: {}", d.message))
+                .help(format!("rewrite what becomes `{}`", line.trim()))
+        };
+        wrong.into_iter().map(told).collect()
+    })
 }
 
 /// The tokens of a statement, white space and comments left out, each with its place in the file.
