@@ -287,7 +287,7 @@ fn what_needs_another_engine_or_none_has_is_refused_by_name() {
     is_refused("INSERT INTO o SELECT a, n FROM src ON CONFLICT DO NOTHING;", "S001");
     is_refused("INSERT INTO o SELECT a, n FROM src RETURNING a;", "S001");
     is_refused("CREATE TEMPORARY TABLE t (a TEXT); INSERT INTO o SELECT a, n FROM src;", "S001");
-    is_refused("CREATE TABLE t (LIKE src); INSERT INTO o SELECT a, n FROM src;", "S001");
+    is_refused("CREATE TABLE t LIKE src; INSERT INTO o SELECT a, n FROM src;", "S001");
     let framed =
         "CREATE TABLE w (n BIGINT) WITH (connector = 'single_file', path = 'in.json', format = 'json', type = 'source',
                   framing = 'newline', 'framing.newline.max_length' = '0'); SELECT n FROM w;";
