@@ -3,7 +3,8 @@
 -- The report is written from what the lead says. To put in what a website or a CRM knows, call `http_call` in a view of
 -- its own before `questions`, and add its answer to `input`.
 --
--- What to edit here: the prompt in `questions`.
+-- What to edit here: the prompt in `questions`. In a copy for another agent also what it reads (FROM), its name (`sender` and
+-- the text that `message_id` is made from), its pipeline's name in the dead letters, and the first words of `context`.
 
 CREATE VIEW received AS
 SELECT

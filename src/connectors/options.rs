@@ -102,7 +102,9 @@ impl<'a> OptionReader<'a> {
                 return None;
             }
         };
+        // A flag without quotes is for `flag` to read, which takes `yes` and `no` too.
         if let Some(doc) = doc
+            && quoted
             && !doc.choices.is_empty()
             && !doc.choices.contains(&value.as_str())
         {

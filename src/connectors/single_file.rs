@@ -33,7 +33,8 @@ static OPTIONS: &[OptionDoc] = &[
         "wait_for_control",
         "Arroyo waits for a control message after each line unless this is `false`; the embedded engine never waits.",
     )
-    .default("true"),
+    .default("true")
+    .choices(&["true", "false"]),
 ];
 
 /// Rows in one micro-batch, at most.
@@ -56,7 +57,8 @@ impl Connector for SingleFile {
     }
 
     fn description(&self) -> &'static str {
-        "A file with one row a line."
+        "A file with one row a line. A source reads it from its beginning to its end, which ends the pipeline; a sink empties \
+         it when the pipeline starts, and makes the folders that are missing."
     }
 
     fn options(&self) -> &'static [OptionDoc] {

@@ -38,19 +38,22 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     ),
     option("framing", "With `newline` a source takes each line of a message for a row; without it, a message is a row.")
         .choices(&["newline"]),
-    option("framing.newline.max_length", "With `framing`: how many bytes of a line are read; the rest is cut off."),
+    option("framing.newline.max_length", "With `framing`: how many bytes of a line are read; the rest is cut off, which makes bad data of longer JSON."),
     option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
-        .default("false"),
-    option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`).")
+        .default("false")
+        .choices(&["true", "false"]),
+    option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`, which a column TIMESTAMP(3) reads).")
         .default("RFC3339")
         .choices(&["RFC3339", "unix_millis", "UnixMillis"]),
     option("json.decimal_encoding", "How a sink writes DECIMAL: as a `number`, as a `string` with all digits, or as `bytes` in base64.")
         .default("number")
         .choices(&["number", "string", "bytes"]),
     option("json.include_schema", "A sink writes `{\"schema\": …, \"payload\": …}`, as Kafka Connect reads it.")
-        .default("false"),
+        .default("false")
+        .choices(&["true", "false"]),
     option("json.confluent_schema_registry", "Messages begin with the id of a registered schema; the embedded engine has no schema registry yet.")
-        .default("false"),
+        .default("false")
+        .choices(&["true", "false"]),
     option("json.compression", "Compression of files; the embedded engine has none yet.")
         .default("uncompressed")
         .choices(&["uncompressed"]),

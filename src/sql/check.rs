@@ -88,7 +88,8 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             } else if !exists(self.state, &name) {
                 let mut known: Vec<String> = self.state.udfs().into_iter().collect();
                 known.sort_unstable();
-                let help = match nearest(&name, known.iter().map(String::as_str)) {
+                let meant = ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, arroyo)| *arroyo);
+                let help = match meant.or_else(|| nearest(&name, known.iter().map(String::as_str))) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("if it is a UDF, put its source into udfs/{name}.rs"),
                 };
@@ -105,6 +106,34 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     let _ = query.visit(&mut visitor);
     visitor.found
 }
+
+/// Functions that other databases have, and what they are called here.
+const ELSEWHERE: [(&str, &str); 24] = [
+    ("array_contains", "array_has"),
+    ("array_join", "array_to_string"),
+    ("array_size", "array_length"),
+    ("ceiling", "ceil"),
+    ("char_length", "character_length"),
+    ("date_format", "to_char"),
+    ("datetrunc", "date_trunc"),
+    ("ifnull", "nvl"),
+    ("instr", "strpos"),
+    ("json_array_length", "json_length"),
+    ("json_extract", "json_get"),
+    ("json_extract_scalar", "json_get_str"),
+    ("json_value", "json_get_str"),
+    ("len", "character_length"),
+    ("length", "character_length"),
+    ("list_contains", "array_has"),
+    ("pow", "power"),
+    ("sign", "signum"),
+    ("size", "cardinality"),
+    ("split", "string_to_array"),
+    ("str_to_date", "to_timestamp"),
+    ("strftime", "to_char"),
+    ("string_split", "string_to_array"),
+    ("substring_index", "substr_index"),
+];
 
 /// Arroyo's windows over event time, and the time of a row itself.
 const WINDOWS: [&str; 4] = ["tumble", "hop", "session", "row_time"];

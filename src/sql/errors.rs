@@ -215,6 +215,12 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     };
     let all = [
         known(
+            r"(?s)^Cannot infer common argument type for comparison operation .*Union\(",
+            Code::TYPE_MISMATCH,
+            "a JSON value cannot be compared",
+            "write `->>` for its text: `j->>'key' = 'x'`, or CAST it: `CAST(j->>'n' AS BIGINT) > 3`",
+        ),
+        known(
             r"(?s)^Cannot infer common argument type for comparison operation (.+?) (?:=|<>|!=|<=|>=|<|>|IS DISTINCT FROM|IS NOT DISTINCT FROM) (.+)$",
             Code::TYPE_MISMATCH,
             "$1 cannot be compared with $2",
