@@ -1,6 +1,6 @@
 //! The `kafka` connector: a topic as a source or a sink, at least once.
 //!
-//! - `config` reads the options (no I/O), `client` has what every client shares: logs, reasons, secrets.
+//! - `options` says what can be set, `config` reads it (no I/O), `client` has what every client shares: logs, reasons, secrets.
 //! - `admin` reaches the broker, finds or makes the topic, and settles where a group begins.
 //! - `group` answers rebalances; `source` reads and holds back; `committer` commits; `batch` turns messages into rows.
 //! - `producer` is shared by the sinks of a pipeline; `sink` writes rows and counts acknowledgements.
@@ -17,6 +17,7 @@ mod client;
 mod committer;
 mod config;
 mod group;
+mod options;
 mod producer;
 mod sink;
 mod source;
@@ -43,11 +44,11 @@ impl Connector for Kafka {
     }
 
     fn options(&self) -> &'static [OptionDoc] {
-        config::OPTIONS
+        options::OPTIONS
     }
 
     fn metadata(&self) -> &'static [(&'static str, DataType)] {
-        config::METADATA
+        options::METADATA
     }
 
     fn source(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>> {

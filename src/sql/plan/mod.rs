@@ -1,29 +1,30 @@
 //! Definitions to logical plans: one for each view and INSERT, analysed and simplified, whose leaves are tables, views
 //! and memory tables by name. Cutting them into a dataflow belongs to `engine`.
 
+mod generated;
+mod insert;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, ScalarUDF};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::prelude::{SessionConfig, SessionContext, lit};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
-use super::catalogue::PipelineText;
-use super::constants::{self, Constants};
-use super::definition::{Definition, InsertDef};
-use super::guard::guarded;
-use super::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
-use super::{as_identifier, check, errors, functions, volatile};
-use crate::diag::{Code, Diagnostic, Span, nearest};
+use crate::diag::{Code, Diagnostic, Span};
+use crate::sql::catalogue::PipelineText;
+use crate::sql::constants::{self, Constants};
+use crate::sql::definition::{Definition, InsertDef};
+use crate::sql::guard::guarded;
+use crate::sql::table::{ColumnKind, TableDef};
+use crate::sql::{catalogue, check, errors, functions, volatile};
 
 /// The functions that a pipeline can call beyond SQL's own.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +144,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
             let Some(columns) = planner.columns_of(insert).await else { continue };
             if inferred.insert(insert.table.clone()) {
                 table.columns = columns;
-            } else if !same_columns(&table.columns, &columns) {
+            } else if !insert::same_columns(&table.columns, &columns) {
                 planner.other_columns(insert, table);
                 continue;
             }
@@ -252,7 +253,7 @@ impl Planner {
             self.errors.extend(found.errors);
             return None;
         }
-        let reads_broken = super::catalogue::relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
+        let reads_broken = catalogue::relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
         if reads_broken {
             return None;
         }
@@ -326,227 +327,6 @@ impl Planner {
             }
         }
     }
-
-    /// The query of an INSERT, its columns cast to the table's: by position, or as the INSERT lists them. A column that
-    /// the list leaves out is NULL.
-    async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
-        let plan = self.query(&insert.query, &insert.span).await?;
-        let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-        let listed: Vec<&str> = match insert.columns.as_slice() {
-            [] => names.clone(),
-            list => list.iter().map(String::as_str).collect(),
-        };
-        if !self.known_columns(insert, &listed, &names) {
-            return None;
-        }
-        let columns = plan.schema().columns();
-        if columns.len() != listed.len() {
-            let given: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
-            let takes = if insert.columns.is_empty() { "has" } else { "is given" };
-            self.errors.push(
-                Diagnostic::new(
-                    Code::INSERT_COLUMNS,
-                    format!("`{}` {takes} {} columns, but the SELECT has {}", table.name, listed.len(), columns.len()),
-                )
-                .at(insert.table_span.clone())
-                .help(format!(
-                    "it takes ({}); the SELECT gives ({})",
-                    listed.join(", "),
-                    given.join(", ")
-                )),
-            );
-            return None;
-        }
-        let schema = Arc::clone(plan.schema());
-        let mut exprs = Vec::with_capacity(names.len());
-        for target in &table.columns {
-            let Some(i) = listed.iter().position(|name| *name == target.name) else {
-                exprs.push(
-                    functions::cast(lit(ScalarValue::Null), &DataType::Null, &target.data_type).alias(&target.name),
-                );
-                continue;
-            };
-            let column = &columns[i];
-            let expr = Expr::Column(column.clone());
-            let from = schema.field(i).data_type();
-            if from == &target.data_type {
-                exprs.push(expr.alias(&target.name));
-            } else if functions::castable(from, &target.data_type) {
-                exprs.push(functions::cast(expr, from, &target.data_type).alias(&target.name));
-            } else {
-                self.errors.push(
-                    Diagnostic::new(
-                        Code::TYPE_MISMATCH,
-                        format!(
-                            "column {} of the SELECT (`{}`) is {}, but `{}` of `{}` is {}",
-                            i + 1,
-                            column.name,
-                            super::types::to_sql(from),
-                            target.name,
-                            table.name,
-                            super::types::to_sql(&target.data_type)
-                        ),
-                    )
-                    .at(insert.span.clone())
-                    .help("INSERT goes by position: check the order of the columns"),
-                );
-            }
-        }
-        if exprs.len() < names.len() {
-            return None;
-        }
-        self.project(plan, exprs, &insert.span)
-    }
-
-    /// The columns that an INSERT would give a table that has none.
-    async fn columns_of(&mut self, insert: &InsertDef) -> Option<Vec<ColumnDef>> {
-        let plan = self.query(&insert.query, &insert.span).await?;
-        let fields = plan.schema().fields().iter();
-        let before = self.errors.len();
-        for field in fields.clone().filter(|f| matches!(f.data_type(), DataType::Union(..))) {
-            let message = format!("`{}` is a JSON value, which no column can be", field.name());
-            let error = Diagnostic::new(Code::TYPE_MISMATCH, message).at(insert.span.clone());
-            self.errors.push(error.help("write `->>` for its text, or `CAST(… AS BIGINT)` around it"));
-        }
-        if self.errors.len() > before {
-            return None;
-        }
-        Some(
-            fields
-                .map(|field| ColumnDef {
-                    name: field.name().clone(),
-                    span: insert.span.clone(),
-                    data_type: field.data_type().clone(),
-                    json: field.metadata().contains_key(JSON_FIELD),
-                    nullable: true,
-                    kind: ColumnKind::Data,
-                })
-                .collect(),
-        )
-    }
-
-    fn other_columns(&mut self, insert: &InsertDef, table: &TableDef) {
-        let columns: Vec<String> =
-            table.columns.iter().map(|c| format!("{} {}", c.name, super::types::to_sql(&c.data_type))).collect();
-        self.errors.push(
-            Diagnostic::new(
-                Code::INSERT_COLUMNS,
-                format!(
-                    "`{}` is declared without columns, and this INSERT gives other ones than the first",
-                    insert.table
-                ),
-            )
-            .at(insert.table_span.clone())
-            .help(format!("the first gives ({}); declare the columns in CREATE TABLE", columns.join(", "))),
-        );
-    }
-
-    /// Whether the columns that an INSERT lists are the table's, each once.
-    fn known_columns(&mut self, insert: &InsertDef, listed: &[&str], names: &[&str]) -> bool {
-        let before = self.errors.len();
-        for (i, name) in listed.iter().enumerate() {
-            let (message, help) = if !names.contains(name) {
-                let near = nearest(name, names.iter().copied());
-                let help = near.map_or_else(
-                    || format!("its columns are {}", names.join(", ")),
-                    |near| format!("did you mean `{}`?", as_identifier(near)),
-                );
-                (format!("`{}` has no column `{name}`", insert.table), help)
-            } else if listed[..i].contains(name) {
-                (format!("column `{name}` is listed twice"), "remove one of them".to_string())
-            } else {
-                continue;
-            };
-            self.errors.push(Diagnostic::new(Code::INSERT_COLUMNS, message).at(insert.table_span.clone()).help(help));
-        }
-        self.errors.len() == before
-    }
-
-    fn not_a_table(&mut self, insert: &InsertDef) {
-        let constant = self.constants.is_constant(&insert.table);
-        let (message, help) = if constant {
-            (
-                format!("`{}` is a constant table: its rows are in VALUES", insert.table),
-                "give the table a connector, or another name",
-            )
-        } else {
-            (format!("`{}` is a view, which cannot be inserted into", insert.table), "INSERT INTO a table")
-        };
-        self.errors.push(Diagnostic::new(Code::TABLE_DIRECTION, message).at(insert.table_span.clone()).help(help));
-    }
-
-    /// The first generated column that cannot be planned by itself.
-    async fn wrong_generated(&self, table: &TableDef) -> Option<Span> {
-        self.register(&table.name, &physical_schema(table));
-        let mut found = None;
-        for column in &table.columns {
-            if let ColumnKind::Generated(expr) = &column.kind
-                && found.is_none()
-            {
-                let text = format!("SELECT ({expr}) FROM \"{}\"", table.name.replace('"', "\"\""));
-                let plan = self.context.state().create_logical_plan(&text).await.and_then(|plan| self.analyze(plan));
-                found = plan.is_err().then(|| column.span.clone());
-            }
-        }
-        let _registered_whole_later =
-            self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
-        found
-    }
-
-    /// `GENERATED ALWAYS AS` columns: a projection of all columns over those that the connector gives.
-    async fn generated_columns(&mut self, table: &TableDef) -> Option<LogicalPlan> {
-        if !table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Generated(_))) {
-            return None;
-        }
-        let physical = physical_schema(table);
-        self.register(&table.name, &physical);
-        let list: Vec<String> = table
-            .columns
-            .iter()
-            .map(|c| match &c.kind {
-                ColumnKind::Generated(expr) => format!("({expr}) AS \"{}\"", c.name.replace('"', "\"\"")),
-                ColumnKind::Data | ColumnKind::Metadata(_) => format!("\"{}\"", c.name.replace('"', "\"\"")),
-            })
-            .collect();
-        let text = format!("SELECT {} FROM \"{}\"", list.join(", "), table.name.replace('"', "\"\""));
-        let plan = self.context.state().create_logical_plan(&text).await;
-        let _registered_whole_later =
-            self.context.deregister_table(datafusion::common::TableReference::bare(table.name.as_str()));
-        let plan = match plan.and_then(|plan| self.analyze(plan)) {
-            Ok(plan) => plan,
-            Err(error) => {
-                let mut wrong = errors::to_diagnostics(&error, &table.span);
-                // Places in the text made above mean nothing to the author; a column that fails by itself does.
-                let place = self.wrong_generated(table).await.unwrap_or_else(|| table.span.clone());
-                for error in &mut wrong {
-                    error.span = Some(place.clone());
-                }
-                self.errors.extend(wrong);
-                return None;
-            }
-        };
-        let found = check::udf_calls(&plan, &self.udfs);
-        if let Some(name) = found.iter().find(|name| self.udfs.asynchronous.contains(*name)) {
-            let error =
-                Diagnostic::new(Code::ASYNC_PLACE, format!("`{name}` is async and is called in a generated column"));
-            self.errors.push(error.at(table.span.clone()).help("call it in a view that reads the table"));
-            return None;
-        }
-        self.result_udfs.extend(found);
-        let columns = plan.schema().columns();
-        let exprs: Vec<Expr> = columns
-            .into_iter()
-            .zip(&table.columns)
-            .map(|(column, target)| {
-                let expr = Expr::Column(column);
-                let from = expr.get_type(plan.schema()).unwrap_or(DataType::Null);
-                let same = from == target.data_type;
-                let expr = if same { expr } else { functions::cast(expr, &from, &target.data_type) };
-                expr.alias(&target.name)
-            })
-            .collect();
-        self.project(plan, exprs, &table.span)
-    }
 }
 
 /// A table's columns, NOT NULL only where something sees to it: a connector refuses such messages, but what fills a memory
@@ -558,10 +338,6 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
         column.field().with_nullable(column.nullable || !checked)
     });
     datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>())
-}
-
-fn same_columns(a: &[ColumnDef], b: &[ColumnDef]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.data_type == b.data_type)
 }
 
 /// The columns that a connector gives: all but the generated ones.
