@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(KNOWN.len(), 11);
+        assert_eq!(KNOWN.len(), 12);
         assert_eq!(SHAPES.len(), 3);
     }
 
