@@ -24,7 +24,7 @@ pub struct Compiled {
 /// # Errors
 /// All that is wrong with all of them.
 pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
-    let Texts { texts, folder, known } = read(names, udfs)?;
+    let Texts { pipelines: texts, folder, known } = read(names, udfs)?;
     let mut errors = Vec::new();
     let mut pipelines = Vec::new();
     for text in texts {
@@ -41,14 +41,14 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
 /// # Errors
 /// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
 pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
-    let Texts { texts, known, .. } = read(&[name.to_string()], udfs)?;
+    let Texts { pipelines: texts, known, .. } = read(&[name.to_string()], udfs)?;
     let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
     Ok(engine::rendered(text, &known, environment).await?)
 }
 
 /// Pipelines' texts, and the UDFs that they can call.
 struct Texts {
-    texts: Vec<PipelineText>,
+    pipelines: Vec<PipelineText>,
     folder: PathBuf,
     known: Vec<UdfSource>,
 }
@@ -77,7 +77,7 @@ fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
     if !errors.is_empty() {
         return Err(errors.into());
     }
-    Ok(Texts { texts: texts.into_iter().map(|(text, _)| text).collect(), folder, known })
+    Ok(Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), folder, known })
 }
 
 /// What two pipelines share is wrong once.

@@ -312,7 +312,7 @@ INSERT INTO o SELECT m, async_text(upper(a), r) FROM v;
 SELECT async_text(upper(a), a), id FROM src;
 "#,
     );
-    assert!(text.contains(r#"upper(a) AS argument_1,"#) && text.contains("  \"current_date\","), "{text}");
+    assert!(text.contains("upper(a) AS argument_1,") && text.contains("  \"current_date\","), "{text}");
     assert!(text.contains("-(-id) AS m"), "{text}");
     for view in ["v_arguments", "o_arguments", "o_arguments_", "select_arguments"] {
         assert!(text.contains(&format!("CREATE VIEW {view} AS")), "{text}");

@@ -5,6 +5,7 @@
 //! INSERT of a memory table is made once for each reader of that table: so it moves into a view, too.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -47,7 +48,7 @@ pub fn arrange(
     }
     if owner.fills_memory {
         let view = unique(&format!("{}_rows", owner.name), plan, made);
-        before.push_str(&format!("CREATE VIEW {} AS\n{query:#};\n\n", as_identifier(&view)));
+        let _ = write!(before, "CREATE VIEW {} AS\n{query:#};\n\n", as_identifier(&view));
         let select = format!("SELECT * FROM {}", as_identifier(&view));
         if let Ok(select) = Parser::new(&PipelineDialect).try_with_sql(&select).and_then(|mut p| p.parse_query()) {
             **query = *select;
@@ -159,7 +160,7 @@ fn read_from(
     plan: &PipelinePlan,
     at: &Span,
 ) -> Result<(), Diagnostic> {
-    let plain = |options: &WildcardAdditionalOptions| {
+    let is_bare = |options: &WildcardAdditionalOptions| {
         *options
             == WildcardAdditionalOptions {
                 wildcard_token: options.wildcard_token.clone(),
@@ -177,7 +178,7 @@ fn read_from(
         match item {
             SelectItem::Wildcard(options)
             | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options)
-                if plain(&options) =>
+                if is_bare(&options) =>
             {
                 items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(column(c)))));
             }

@@ -53,8 +53,8 @@ pub fn text(table: &TableDef, plan: &PipelinePlan, left_out: &mut Vec<(String, S
     let mut options = vec![table.options.iter().enumerate().filter_map(with_rest).collect::<String>()];
     let unchanged = !table.options.iter().any(|o| only_baton(&o.key));
     options.extend(added.map(|(_, _, key, value)| match *key {
-        plain if !plain.contains('.') => format!("{plain} = '{value}'"),
-        key => format!("'{key}' = '{value}'"),
+        dotted if dotted.contains('.') => format!("'{dotted}' = '{value}'"),
+        key => format!("{key} = '{value}'"),
     }));
     if let (Some(first), Some(last)) = (table.options.first(), table.options.last())
         && !(unchanged && options.len() == 1)
