@@ -9,6 +9,7 @@ use std::fmt;
 pub struct Environment {
     overlay: BTreeMap<String, String>,
     isolated: bool,
+    keeps_unset: bool,
 }
 
 impl Environment {
@@ -22,7 +23,14 @@ impl Environment {
     #[must_use]
     pub fn only<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let overlay = variables.into_iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Self { overlay, isolated: true }
+        Self { overlay, isolated: true, keeps_unset: false }
+    }
+
+    /// The same, in which a `${NAME}` that is not set stays in place: for text that is only looked at.
+    #[must_use]
+    pub fn keeping_unset(mut self) -> Self {
+        self.keeps_unset = true;
+        self
     }
 
     /// The same with one value laid over.
@@ -69,6 +77,7 @@ impl Environment {
                 match (self.get(name), default) {
                     (Some(value), _) => out.push_str(&value),
                     (None, Some(default)) => out.push_str(default),
+                    (None, None) if self.keeps_unset => out.extend(["${", name, "}"]),
                     (None, None) => return Err(InterpolateError::NotSet(name.to_string())),
                 }
                 rest = &after[end + 1..];
@@ -131,6 +140,7 @@ mod tests {
         assert_eq!(value("${PORT:-9092}${EMPTY:-x}").as_deref(), Ok("9092x"));
         assert_eq!(value("a$b $$ ${HOST}").as_deref(), Ok("a$b $ kafka"));
         assert_eq!(value("${NOPE:-}").as_deref(), Ok(""));
+        assert_eq!(environment.clone().keeping_unset().interpolate("${NOPE}:${HOST}").as_deref(), Ok("${NOPE}:kafka"));
         assert_eq!(value("${NOPE}"), Err(InterpolateError::NotSet("NOPE".into())));
         assert_eq!(value("${HOST"), Err(InterpolateError::Unclosed));
         assert_eq!(value("${a b}"), Err(InterpolateError::Name("a b".into())));

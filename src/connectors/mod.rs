@@ -24,6 +24,7 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use crate::config::Environment;
 use crate::delivery::{Ledger, Lineage};
 use crate::diag::{Code, Diagnostic};
+use crate::formats::Direction;
 use crate::sql::table::TableDef;
 use dead_letters::Rejected;
 use options::OptionDoc;
@@ -36,6 +37,10 @@ pub trait Connector: Send + Sync {
     fn description(&self) -> &'static str;
     /// Its options, those of formats left out.
     fn options(&self) -> &'static [OptionDoc];
+    /// Options that Arroyo misses, or takes for something else, when a table does not give them, with what they are here.
+    fn for_arroyo(&self, _direction: Direction) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
     /// The metadata columns that a source of it has, each with its type.
     fn metadata(&self) -> &'static [(&'static str, DataType)] {
         &[]

@@ -70,23 +70,31 @@ impl<'a> OptionReader<'a> {
     /// The value of an option, its variables put in; its default when it is not given.
     ///
     /// The key must be in the docs that the reader was made with.
-    /// A value without quotes is wrong here, as on Arroyo.
+    /// It stands in quotes, as on Arroyo, and is one of the choices when there are some.
     pub fn optional(&mut self, key: &str) -> Option<String> {
-        self.value(key, true)
+        let value = self.value(key)?;
+        let Some(entry) = self.table.option(key) else { return Some(value) };
+        if !entry.quoted {
+            self.wrong(entry, &format!("a text in quotes: `'{}'`", entry.value));
+            return None;
+        }
+        let choices = self.docs.iter().find(|d| d.key == key).map_or(&[][..], |d| d.choices);
+        if !choices.is_empty() && !choices.contains(&value.as_str()) {
+            self.wrong(entry, &format!("one of {}", list(choices)));
+            return None;
+        }
+        Some(value)
     }
 
-    fn value(&mut self, key: &str, quoted: bool) -> Option<String> {
+    /// The value, whatever it is.
+    fn value(&mut self, key: &str) -> Option<String> {
         let doc = self.docs.iter().find(|d| d.key == key).copied();
         debug_assert!(doc.is_some(), "option {key} is read but not documented");
         let Some(entry) = self.table.option(key) else {
             return doc.and_then(|d| d.default).map(str::to_string);
         };
-        if quoted && !entry.quoted {
-            self.wrong(entry, &format!("a text in quotes: `'{}'`", entry.value));
-            return None;
-        }
-        let value = match self.environment.interpolate(&entry.value) {
-            Ok(value) => value,
+        match self.environment.interpolate(&entry.value) {
+            Ok(value) => Some(value),
             Err(error) => {
                 let help = match &error {
                     InterpolateError::NotSet(name) => format!("set `{name}`, or write `${{{name}:-default}}`"),
@@ -99,19 +107,9 @@ impl<'a> OptionReader<'a> {
                         .at(value_span(entry))
                         .help(help),
                 );
-                return None;
+                None
             }
-        };
-        // A flag without quotes is for `flag` to read, which takes `yes` and `no` too.
-        if let Some(doc) = doc
-            && quoted
-            && !doc.choices.is_empty()
-            && !doc.choices.contains(&value.as_str())
-        {
-            self.wrong(entry, &format!("one of {}", list(doc.choices)));
-            return None;
         }
-        Some(value)
     }
 
     /// The value of an option that must be given.
@@ -134,7 +132,7 @@ impl<'a> OptionReader<'a> {
         T: FromStr,
         T::Err: Display,
     {
-        let value = self.value(key, false)?;
+        let value = self.value(key)?;
         if let Ok(parsed) = value.parse() {
             return Some(parsed);
         }
@@ -147,7 +145,7 @@ impl<'a> OptionReader<'a> {
     /// An option that is `true` or `false` (Arroyo takes `'yes'` and `'no'` too); `false` when neither given nor
     /// defaulted.
     pub fn flag(&mut self, key: &str) -> bool {
-        match self.value(key, false).as_deref() {
+        match self.value(key).as_deref() {
             Some("true" | "yes") => true,
             Some("false" | "no") | None => false,
             Some(_) => {

@@ -10,6 +10,7 @@ use crate::connectors::dead_letters::DeadLetters;
 use crate::connectors::registry::{self, connector};
 use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
+use crate::formats::Direction;
 use crate::sql::catalogue::PipelineText;
 use crate::sql::definition::Definition;
 use crate::sql::plan::{UdfSet, plan};
@@ -114,11 +115,18 @@ pub async fn rendered(
     udfs: &[UdfSource],
     environment: &Environment,
 ) -> Result<Rendered, Vec<Diagnostic>> {
-    compile(text.clone(), udfs, environment).await?;
+    // `${…}` stays in place: nothing need be set.
+    compile(text.clone(), udfs, &environment.clone().keeping_unset()).await?;
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let set = udf_set(&slots);
     let planned = plan(text.clone(), &set).await?;
-    render(&text, &planned, &set).await
+    let spelled_out = |table: &TableDef| {
+        let is_sink = planned.sinks.iter().any(|s| s.table == table.name);
+        let direction = if is_sink { Direction::Sink } else { Direction::Source };
+        let connector = table.option("connector").and_then(|entry| connector(&entry.value));
+        connector.map_or(&[][..], |connector| connector.for_arroyo(direction))
+    };
+    render(&text, &planned, &set, &spelled_out).await
 }
 
 fn udf_set(slots: &[(UdfSource, Arc<LoadedSlot>)]) -> UdfSet {

@@ -260,8 +260,9 @@ fn options_of_baton_alone_are_left_out_and_named() {
 INSERT INTO k SELECT named_struct('a', named_struct('b', a)), a FROM src;
 ",
     );
-    let variables = [("PREFIX", "p_")];
-    let ended = run(folder.path(), &["render", "job.sql", "--format", "json"], &variables).expect_code(0);
+    // No variable need be set to look at the text.
+    let ended = run(folder.path(), &["render", "job.sql", "--format", "json"], &[]).expect_code(0);
+    run(folder.path(), &["plan", "job.sql"], &[]).expect_code(78);
     let answer: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(answer["variables"], serde_json::json!(["PREFIX", "SERVERS"]));
     assert_eq!(answer["udfs"], serde_json::json!([]));

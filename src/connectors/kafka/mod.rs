@@ -28,6 +28,7 @@ use super::options::OptionDoc;
 use super::{Connector, SinkSpec, SourceSpec};
 use crate::config::Environment;
 use crate::diag::Diagnostic;
+use crate::formats::Direction;
 use crate::sql::table::TableDef;
 
 /// `connector = 'kafka'`.
@@ -45,6 +46,14 @@ impl Connector for Kafka {
 
     fn options(&self) -> &'static [OptionDoc] {
         options::OPTIONS
+    }
+
+    fn for_arroyo(&self, direction: Direction) -> &'static [(&'static str, &'static str)] {
+        match direction {
+            // Arroyo would read what transactions that were aborted have written.
+            Direction::Source => &[("type", "source"), ("source.read_mode", "read_committed")],
+            Direction::Sink => &[("type", "sink")],
+        }
     }
 
     fn metadata(&self) -> &'static [(&'static str, DataType)] {

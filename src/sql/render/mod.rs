@@ -37,11 +37,19 @@ pub struct Rendered {
     pub left_out: Vec<(String, String)>,
 }
 
+/// What a table's connector wants spelled out for Arroyo: options and values.
+pub type SpelledOut<'a> = &'a dyn Fn(&TableDef) -> &'static [(&'static str, &'static str)];
+
 /// Renders a pipeline that has been planned.
 ///
 /// # Errors
 /// What has no form that Arroyo runs the same way.
-pub async fn render(text: &PipelineText, plan: &PipelinePlan, udfs: &UdfSet) -> Result<Rendered, Vec<Diagnostic>> {
+pub async fn render(
+    text: &PipelineText,
+    plan: &PipelinePlan,
+    udfs: &UdfSet,
+    spelled_out: SpelledOut<'_>,
+) -> Result<Rendered, Vec<Diagnostic>> {
     let context = SessionContext::new_with_state(plan.state.clone());
     let mut left_out = Vec::new();
     let mut body = String::new();
@@ -49,7 +57,7 @@ pub async fn render(text: &PipelineText, plan: &PipelinePlan, udfs: &UdfSet) -> 
     let mut made = BTreeSet::new();
     for piece in pieces(text) {
         let (statement, text) = match piece {
-            Piece::Table(table) => (&table.statement, Ok(tables::text(table, plan, &mut left_out))),
+            Piece::Table(table) => (&table.statement, Ok(tables::text(table, spelled_out(table), plan, &mut left_out))),
             Piece::Memory(statement) => (statement, Ok(statement.text().to_string())),
             Piece::Query(owner) => {
                 let folded = constants::fold(owner.statement, &plan.constants, &context).await;

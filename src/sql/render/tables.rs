@@ -1,4 +1,5 @@
-//! `CREATE TABLE` for Arroyo: without the options that only Baton has, and with those whose default differs.
+//! `CREATE TABLE` for Arroyo: without the options that only Baton has, and with those that mean something else there when
+//! they are not given. Which those are, the connectors know.
 
 use std::ops::Range;
 
@@ -9,36 +10,24 @@ use crate::diag::Span;
 use crate::sql::plan::PipelinePlan;
 use crate::sql::table::{OptionEntry, TableDef};
 
-/// Options that Arroyo misses, or takes for something else, when they are not given: connector, direction, and what Baton
-/// does.
-const DEFAULTS: &[(&str, &str, &str, &str)] = &[
-    ("kafka", "source", "type", "source"),
-    ("kafka", "sink", "type", "sink"),
-    ("single_file", "source", "type", "source"),
-    ("single_file", "sink", "type", "sink"),
-    // Arroyo reads what transactions that were aborted have written.
-    ("kafka", "source", "source.read_mode", "read_committed"),
-    // Arroyo waits for a control message after each line.
-    ("single_file", "source", "wait_for_control", "false"),
-];
-
 /// Whether Arroyo does not know an option.
 #[must_use]
 pub fn only_baton(key: &str) -> bool {
     key.starts_with("baton.")
 }
 
-/// The statement's text; what it leaves out is added to `left_out`.
-pub fn text(table: &TableDef, plan: &PipelinePlan, left_out: &mut Vec<(String, String)>) -> String {
+/// The statement's text, with those of `spelled_out` that it lacks; what it leaves out is added to `left_out`.
+pub fn text(
+    table: &TableDef,
+    spelled_out: &[(&str, &str)],
+    plan: &PipelinePlan,
+    left_out: &mut Vec<(String, String)>,
+) -> String {
     let statement = &table.statement;
     // Arroyo's parser takes `>>` for one sign: nested types need a space.
     let mut edits: Vec<(Range<usize>, String)> =
         ends_of_types(statement).into_iter().map(|range| (range, "> >".to_string())).collect();
-    let value = |key: &str| table.option(key).map_or("", |o| o.value.as_str());
-    let direction = if plan.sinks.iter().any(|s| s.table == table.name) { "sink" } else { "source" };
-    let added = DEFAULTS.iter().filter(|(connector, side, key, _)| {
-        *connector == value("connector") && *side == direction && table.option(key).is_none()
-    });
+    let added = spelled_out.iter().filter(|(key, _)| table.option(key).is_none());
     let dropped = table.options.iter().filter(|o| only_baton(&o.key));
     if plan.tables.contains_key(&table.name) {
         left_out.extend(dropped.map(|o| (table.name.clone(), o.key.clone())));
@@ -52,7 +41,7 @@ pub fn text(table: &TableDef, plan: &PipelinePlan, left_out: &mut Vec<(String, S
     };
     let mut options = vec![table.options.iter().enumerate().filter_map(with_rest).collect::<String>()];
     let unchanged = !table.options.iter().any(|o| only_baton(&o.key));
-    options.extend(added.map(|(_, _, key, value)| match *key {
+    options.extend(added.map(|(key, value)| match *key {
         dotted if dotted.contains('.') => format!("'{dotted}' = '{value}'"),
         key => format!("{key} = '{value}'"),
     }));
