@@ -1,3 +1,5 @@
+//! The file connector at work: what is read, what is written, what stays after a stop.
+
 use datafusion::arrow::array::{AsArray, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use tempfile::TempDir;
