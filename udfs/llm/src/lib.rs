@@ -8,11 +8,14 @@
 //! It knows nothing of arrow, of SQL or of the engines.
 
 mod agents;
+mod breaker;
 mod cache;
 mod classify;
 mod complete;
 mod contract;
 mod deadline;
+mod decisions;
+mod host;
 mod http_call;
 mod llm;
 mod offline;
@@ -21,6 +24,7 @@ pub mod prompt;
 pub mod result;
 mod strict;
 mod transport;
+mod usage;
 mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};
