@@ -107,7 +107,9 @@ impl Breaker {
             let changed = self.changed.notified();
             let (wait, why) = {
                 let mut state = self.state();
-                let Some(open) = &mut state.open else { return Ok(Pass { breaker: Arc::clone(self), is_trial: false }) };
+                let Some(open) = &mut state.open else {
+                    return Ok(Pass { breaker: Arc::clone(self), is_trial: false });
+                };
                 let now = Instant::now();
                 if !open.trying && open.next_try <= now {
                     open.trying = true;
@@ -124,7 +126,8 @@ impl Breaker {
                 clock.waited(started.elapsed());
             }
             if over && wait.is_none_or(|wait| wait >= left) {
-                let message = format!("the server is left alone after failures in a row, until it answers again: {why}");
+                let message =
+                    format!("the server is left alone after failures in a row, until it answers again: {why}");
                 return Err(Failure::new(Status::Unavailable, message));
             }
         }
@@ -136,6 +139,11 @@ impl Breaker {
 }
 
 impl Pass {
+    /// Whether the call may still be made: the breaker may have opened since.
+    pub(crate) fn stands(&self) -> bool {
+        self.is_trial || self.breaker.state().open.is_none()
+    }
+
     /// The server has answered, and has accepted the call or not.
     pub(crate) fn answered(mut self, accepted: bool) {
         self.is_trial = false;

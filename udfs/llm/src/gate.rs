@@ -105,12 +105,7 @@ impl Gate {
         })
     }
 
-    async fn turn(
-        self: &Arc<Self>,
-        bytes: usize,
-        most_answered: u64,
-        price: Option<Price>,
-    ) -> Result<Bill, Failure> {
+    async fn turn(self: &Arc<Self>, bytes: usize, most_answered: u64, price: Option<Price>) -> Result<Bill, Failure> {
         let _next = self.next.lock().await;
         loop {
             let settled = self.settled.notified();

@@ -1,8 +1,9 @@
 //! HTTP with bounds: a time for each call, a slot to make it in, a few tries with waits between them, and a largest
 //! answer.
 //!
-//! What is sent and what an answer means is the business of `openai` and `http_call`.
+//! What is sent and what an answer means is the business of `provider` and `http_call`.
 
+use crate::breaker::Pass;
 use crate::deadline::RowClock;
 use crate::gate::{Bill, Tokens};
 use crate::guard::Guard;
@@ -194,11 +195,17 @@ impl Transport {
 
     async fn send_once(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failure> {
         let guard = row.guard.clone();
-        let pass = match &guard {
-            Some(guard) => Some(guard.breaker.pass(&mut row.clock, guard.is_patient()).await?),
-            None => None,
+        // A row that waited for its slot while the server died waits for the server, and not with a slot in its hands.
+        let (pass, _slot) = loop {
+            let pass = match &guard {
+                Some(guard) => Some(guard.breaker.pass(&mut row.clock, guard.is_patient()).await?),
+                None => None,
+            };
+            let slot = self.slot(&mut row.clock).await?;
+            if pass.as_ref().is_none_or(Pass::stands) {
+                break (pass, slot);
+            }
         };
-        let _slot = self.slot(&mut row.clock).await?;
         let bill = match guard.as_ref().and_then(|guard| Some((guard, guard.gate.as_ref()?))) {
             Some((guard, gate)) => {
                 Some(gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await?)

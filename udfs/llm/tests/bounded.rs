@@ -15,7 +15,8 @@ const GOOD: &str = r#"{"agent":"Send Email Agent"}"#;
 
 /// The tests' settings with these limits on top, as the environment sets them.
 fn limited(url: &str, state: &Path, limits: &[(&str, &str)]) -> Settings {
-    let mut set: HashMap<String, String> = limits.iter().map(|(n, v)| (format!("BATON_LLM_{n}"), (*v).into())).collect();
+    let mut set: HashMap<String, String> =
+        limits.iter().map(|(n, v)| (format!("BATON_LLM_{n}"), (*v).into())).collect();
     set.insert("BATON_LLM_STATE_DIR".into(), state.to_str().unwrap().into());
     let read = Settings::from_lookup(|name| set.get(name).cloned()).unwrap();
     Settings { limits: read.limits, ..settings(url) }
@@ -148,7 +149,9 @@ async fn a_dead_server_is_left_alone() {
     set.backoff.base = Duration::from_millis(50);
     set.backoff.cap = Duration::from_millis(200);
     let results = ask_at_once(&Arc::new(Llm::new(set.clone())), 200).await;
-    assert!(results.iter().all(|result| result.status == Status::Unavailable));
+    // A call that leaves just before its row's deadline has no time.
+    let dead = |result: &Classification| matches!(result.status, Status::Unavailable | Status::Timeout);
+    assert!(results.iter().all(dead));
     let alone = results.iter().filter(|result| result.error.as_ref().unwrap().contains("is left alone")).count();
     assert!(alone > 150, "{alone}");
     assert!(stub.calls() < 40, "{}", stub.calls());

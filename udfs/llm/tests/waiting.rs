@@ -57,7 +57,10 @@ async fn waits_for(faults: Vec<Say>, why: &str) {
     let told = engine.told();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 2, "{told}");
-    assert!(lines[0].starts_with(r#"{"udf":"llm_classify","state":"waiting","why":""#) && lines[0].contains(why), "{told}");
+    assert!(
+        lines[0].starts_with(r#"{"udf":"llm_classify","state":"waiting","why":""#) && lines[0].contains(why),
+        "{told}"
+    );
     assert_eq!(lines[1], r#"{"udf":"llm_classify","state":"working"}"#);
 }
 
