@@ -3,14 +3,12 @@
 //! Arroyo's own time-out (the attribute of the UDF, 10 minutes) kills the job, so the two together stay below it by
 //! construction: [`WHOLE`].
 
+use baton_llm_settings::text::LONGEST;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a row takes at most, queue and work together. The attribute of the UDFs is 10 minutes.
 pub(crate) const WHOLE: Duration = Duration::from_secs(9 * 60 + 30);
-
-/// The longest working time that can be set.
-pub(crate) const LONGEST: Duration = Duration::from_secs(9 * 60);
 
 /// The clock of one row.
 #[derive(Debug, Clone)]
