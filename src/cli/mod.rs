@@ -185,9 +185,7 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
         }
-        Command::Demo { leads, format } => {
-            demo::run(leads, format == DemoFormat::Json, udf_states, &environment).await
-        }
+        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, udf_states, &environment).await,
     }
 }
 

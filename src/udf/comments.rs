@@ -64,11 +64,7 @@ pub(super) fn timeout(
 }
 
 /// `key = value` behind `baton:`, each at the place of its key or, where the value matters, of the whole.
-fn settings(
-    text: &Arc<SourceText>,
-    place: Range<usize>,
-    errors: &mut Vec<Diagnostic>,
-) -> Vec<Said<(String, Value)>> {
+fn settings(text: &Arc<SourceText>, place: Range<usize>, errors: &mut Vec<Diagnostic>) -> Vec<Said<(String, Value)>> {
     let body = &text.text[place.clone()];
     let at = |range: Range<usize>| Span::new(text, place.start + range.start..place.start + range.end);
     match toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(body) {

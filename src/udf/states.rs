@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn what_is_no_line_of_a_udf_changes_nothing() {
         let states = UdfStates::default();
-        for line in ["", "\n", "waiting", "{}", r#"{"udf":"ask"}"#, r#"{"udf":"ask","state":"tired","why":"x"}"#, "[1]"] {
+        for line in ["", "\n", "waiting", "{}", r#"{"udf":"ask"}"#, r#"{"udf":"ask","state":"tired","why":"x"}"#, "[1]"]
+        {
             said(&states, line);
         }
         states.heed(b"\xff\xfe\n", Instant::now());

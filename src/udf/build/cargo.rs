@@ -208,7 +208,9 @@ mod tests {
 
     #[test]
     fn variables_of_an_outer_cargo_are_kept_away_and_a_users_stay() {
-        for name in ["BATON_HOST", "CARGO", "CARGO_PKG_NAME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"] {
+        for name in
+            ["BATON_HOST", "CARGO", "CARGO_PKG_NAME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"]
+        {
             assert!(is_kept_away(name), "{name}");
         }
         for name in [
