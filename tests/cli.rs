@@ -19,5 +19,9 @@ mod meaning;
 mod parity;
 #[path = "cli/render.rs"]
 mod render;
+#[path = "support/udf_fixtures.rs"]
+mod udf_fixtures;
+#[path = "cli/waiting.rs"]
+mod waiting;
 #[path = "cli/wrong.rs"]
 mod wrong;

@@ -72,6 +72,7 @@ codes! {
     ROW_FAILED = "R004", "A row could not be computed.";
     BROKER = "R005", "The Kafka broker cannot be reached or refuses the connection.";
     TOPIC_MISSING = "R006", "A Kafka topic does not exist.";
+    UDF_REJECTED = "R007", "A UDF can answer no row: what it asks refuses its key or its settings.";
 }
 
 #[cfg(test)]
