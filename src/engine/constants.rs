@@ -119,3 +119,89 @@ impl Constants<'_> {
         ScalarValue::try_from_array(&array, 0).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::engine::compile;
+    use crate::sql::catalogue::load;
+    use crate::udf::discover;
+
+    const UDF: &str = "use arroyo_udf_plugin::udf;\n\n#[udf]\nasync fn ask(text: &str, list: &str, options: Option<&str>) \
+                       -> String { format!(\"{text}{list}{options:?}\") }\n";
+    const TABLES: &str =
+        "CREATE TABLE t (id BIGINT, a TEXT) WITH (connector = 'single_file', path = 'in', format = 'json');
+CREATE TABLE o (r TEXT) WITH (connector = 'stdout', format = 'json');
+CREATE TABLE names (name TEXT);
+INSERT INTO names VALUES ('A'), ('B');
+";
+
+    /// The arguments of each call; `-` for one that depends on the row.
+    async fn args(folder: &Path, sql: &str) -> Vec<String> {
+        let path = folder.join("job.sql");
+        std::fs::write(&path, format!("{TABLES}{sql}")).unwrap();
+        let (text, _) = load("job.sql", folder).unwrap();
+        let udfs = discover(&folder.join("udfs")).unwrap();
+        let pipeline = compile(text, &udfs, &Environment::only([])).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let shown = |value: &Option<ScalarValue>| value.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        let calls = calls_of(&pipeline.graph, "ask");
+        calls.iter().map(|call| call.args.iter().map(shown).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[tokio::test]
+    async fn constants_are_followed_to_where_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("udfs")).unwrap();
+        std::fs::write(folder.path().join("udfs/ask.rs"), UDF).unwrap();
+        let cases: [(&str, &[&str]); 12] = [
+            ("INSERT INTO o SELECT ask(a, 'x', NULL) FROM t;", &["- x NULL"]),
+            (
+                "INSERT INTO o SELECT ask('a', (SELECT json_agg(name) FROM names), upper('y')) FROM t;",
+                &[r#"a ["A","B"] Y"#],
+            ),
+            (
+                "CREATE VIEW v AS SELECT a, 'x' AS x, 1 + 1 AS n FROM t WHERE id > 1;
+                 CREATE VIEW w AS SELECT concat(x, CAST(n AS TEXT)) AS y, * FROM v WHERE a <> '';
+                 INSERT INTO o SELECT ask(a, y, concat(x, y)) FROM w WHERE n > 1;",
+                &["- x2 xx2"],
+            ),
+            // Behind another call.
+            (
+                "CREATE VIEW v AS SELECT ask(a, 'x', 'y') AS b, 'z' AS z FROM t;
+                 INSERT INTO o SELECT ask(b, z, b) FROM v;",
+                &["- x y", "- z -"],
+            ),
+            // Branches that agree, and branches that do not.
+            (
+                "CREATE VIEW v AS SELECT a, 'x' AS x, 'y' AS y FROM t UNION ALL SELECT 'b', 'x', 'z' FROM t;
+                 INSERT INTO o SELECT ask(a, x, y) FROM v;",
+                &["- x -"],
+            ),
+            // The same call in a view that is read twice is one call.
+            (
+                "CREATE VIEW v AS SELECT ask(a, 'x', 'y') AS r FROM t;
+                 INSERT INTO o SELECT r FROM v; INSERT INTO o SELECT upper(r) FROM v;",
+                &["- x y"],
+            ),
+            (
+                "INSERT INTO o SELECT ask(a, 'x', 'y') FROM t; INSERT INTO o SELECT ask(a, 'x', 'y') FROM t;",
+                &["- x y", "- x y"],
+            ),
+            ("INSERT INTO o SELECT ask(a, CASE WHEN a = 'x' THEN 'x' ELSE 'y' END, a) FROM t;", &["- - -"]),
+            ("INSERT INTO o SELECT ask(a, 'x', CAST(random() AS TEXT)) FROM t;", &["- x -"]),
+            ("INSERT INTO o SELECT ask(a, 'x', CAST(now() AS TEXT)) FROM t;", &["- x -"]),
+            (
+                "CREATE VIEW v AS SELECT unnest(string_to_array(a, ',')) AS w, 'x' AS x FROM t;
+                 INSERT INTO o SELECT ask(w, 'z', x) FROM v;",
+                &["- z -"],
+            ),
+            ("INSERT INTO o SELECT a FROM t;", &[]),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(args(folder.path(), sql).await, expected, "{sql}");
+        }
+    }
+}
