@@ -110,7 +110,9 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
                 (None, Some(first)) if tables.iter().all(|t| t == first) => format!(" in `{first}`"),
                 _ => String::new(),
             };
-            let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
+            // What the author gave no name has one of the planner's making: `lower(t.a)`.
+            let names: Vec<&str> =
+                valid_fields.iter().map(|c| c.name.as_str()).filter(|name| !name.contains('(')).collect();
             let help = match nearest(&field.name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{}`?", as_identifier(near)),
                 None if names.is_empty() => "there are no columns here".to_string(),

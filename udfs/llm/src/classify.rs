@@ -4,12 +4,13 @@
 //! `invalid`, never a route.
 
 use crate::agents::{Catalogue, NONE};
-use crate::llm::{Call, Llm};
+use crate::llm::{Asking, Call, Llm};
 use crate::openai::{AskError, Question, ask};
-use crate::options::{Function, Options};
 use crate::prompt;
-use crate::result::{Classification, Failure, Status, excerpt};
-use crate::settings::{Endpoint, Settings};
+use crate::result::{Classification, Failure, Status};
+use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::settings::{Endpoint, Settings};
+use baton_llm_settings::text::excerpt;
 use serde_json::Value;
 
 impl Llm {
@@ -37,7 +38,7 @@ impl Llm {
     ) -> Result<(String, Option<f64>), Failure> {
         let settings = self.settings()?;
         let options = self.options(options, Function::Classify)?;
-        let Ok(options) = &*options else { return Err(Failure::config("the options are wrong")) };
+        let Ok(Asking { options, .. }) = &*options else { return Err(Failure::config("the options are wrong")) };
         let endpoint = call.endpoint(settings, options)?;
         let catalogue = self.catalogues.get_or_make(agents.unwrap_or_default(), |text| Catalogue::parse(Some(text)));
         let catalogue = catalogue.as_ref().as_ref().map_err(|error| Failure::config(error.clone()))?;

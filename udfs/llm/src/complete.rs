@@ -5,13 +5,14 @@
 
 use crate::classify::unwrapped;
 use crate::contract::Contract;
-use crate::llm::{Call, Llm};
+use crate::llm::{Asking, Call, Llm};
 use crate::openai::{AskError, Question, Reply, ask};
-use crate::options::{Function, Options};
 use crate::prompt;
-use crate::result::{Completion, Failure, Status, excerpt};
-use crate::settings::{Endpoint, Settings};
+use crate::result::{Completion, Failure, Status};
 use crate::strict::is_strict;
+use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::settings::{Endpoint, Settings};
+use baton_llm_settings::text::excerpt;
 
 impl Llm {
     /// What the model answers to `prompt` about `input`; offline, `fallback`.
@@ -43,15 +44,19 @@ impl Llm {
     ) -> Result<String, Failure> {
         let settings = self.settings()?;
         let options = self.options(options, Function::Complete)?;
-        let Ok(options) = &*options else { return Err(Failure::config("the options are wrong")) };
+        let Ok(Asking { options, contract }) = &*options else {
+            return Err(Failure::config("the options are wrong"));
+        };
         let endpoint = call.endpoint(settings, options)?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.trim().is_empty()) else {
             return Err(Failure::config("the prompt is NULL or blank: say in it what the model is to do"));
         };
         let Some(input) = input else { return Err(Failure::bad_input("the input is NULL")) };
         match endpoint {
-            None => offline_answer(fallback, options.schema.as_ref()),
-            Some(endpoint) => self.ask_for_text(prompt, input, settings, options, &endpoint, call).await,
+            None => offline_answer(fallback, contract.as_ref()),
+            Some(endpoint) => {
+                self.ask_for_text(prompt, input, settings, options, contract.as_ref(), &endpoint, call).await
+            }
         }
     }
 
@@ -61,10 +66,10 @@ impl Llm {
         input: &str,
         settings: &Settings,
         options: &Options,
+        contract: Option<&Contract>,
         endpoint: &Endpoint,
         call: &mut Call,
     ) -> Result<String, Failure> {
-        let contract = options.schema.as_ref();
         let strict = contract.map(Contract::schema).filter(|schema| is_strict(schema));
         let mut row = Call::row(settings, options);
         let mut again = None;

@@ -4,7 +4,7 @@
 //! reference is ever fetched, and a sentence quotes only the beginning of a value.
 
 use crate::cache::TextCache;
-use crate::result::excerpt;
+use baton_llm_settings::text::excerpt;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;

@@ -13,11 +13,12 @@
 //! `BATON_HTTP_CONCURRENCY` (64) and `BATON_HTTP_CA_FILE` are settings of the environment alone.
 
 use crate::deadline::RowClock;
-use crate::options::{Reader, parse_object, unknown_keys};
 use crate::result::{Failure, Status};
-use crate::secret::{Secret, redact_answer};
-use crate::settings::{Backoff, parse_duration, parse_number};
 use crate::transport::{Failed, Request, Row, Transport, describe_answer};
+use baton_llm_settings::options::{Reader, parse_object, unknown_keys};
+use baton_llm_settings::secret::{Secret, redact_answer};
+use baton_llm_settings::settings::Backoff;
+use baton_llm_settings::text::{parse_duration, parse_number};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;

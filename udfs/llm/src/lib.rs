@@ -3,35 +3,35 @@
 //! Every call is bounded in time, in size and in number, and every failure is a value in the row: nothing here panics on
 //! what a message, a server or a setting holds, because a panic in a UDF ends the job that runs it. The UDFs beside this
 //! crate (`udfs/*.rs`) only pass their arguments on; what a function gives back is in [`result`], what can be set is in
-//! [`settings`] and [`options`].
+//! `baton-llm-settings`.
 //!
 //! It knows nothing of arrow, of SQL or of the engines.
 
 mod agents;
+mod breaker;
 mod cache;
 mod classify;
 mod complete;
 mod contract;
 mod deadline;
+mod decisions;
+mod host;
 mod http_call;
 mod llm;
 mod offline;
 mod openai;
-pub mod options;
 pub mod prompt;
 pub mod result;
-mod secret;
-pub mod settings;
 mod strict;
 mod transport;
+mod usage;
 mod words;
 
+pub use baton_llm_settings::{Secret, Settings, settings};
 pub use contract::contract_error;
 pub use http_call::{HttpAnswer, HttpCaller, HttpSettings};
 pub use llm::Llm;
 pub use result::{Classification, Completion, Source, Status};
-pub use secret::Secret;
-pub use settings::{Settings, Summary, check_settings};
 
 use std::sync::OnceLock;
 

@@ -4,12 +4,13 @@
 
 use crate::agents::Catalogue;
 use crate::cache::TextCache;
+use crate::contract::Contract;
 use crate::deadline::RowClock;
 use crate::openai::{Dialects, Spent};
-use crate::options::{Function, Options};
 use crate::result::{CallFacts, Failure, Source};
-use crate::settings::{Endpoint, Provider, Settings};
 use crate::transport::{Row, Transport};
+use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::settings::{Endpoint, Provider, Settings};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -22,8 +23,25 @@ pub struct Llm {
     pub(crate) transport: Transport,
     pub(crate) dialects: Dialects,
     pub(crate) catalogues: TextCache<Result<Catalogue, String>>,
-    classify_options: TextCache<Result<Options, String>>,
-    complete_options: TextCache<Result<Options, String>>,
+    classify_options: TextCache<Result<Asking, String>>,
+    complete_options: TextCache<Result<Asking, String>>,
+}
+
+/// The options of a call, ready to be used.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) options: Options,
+    /// What the option `schema` holds the answer to.
+    pub(crate) contract: Option<Contract>,
+}
+
+impl Asking {
+    fn parse(text: &str, function: Function) -> Result<Self, String> {
+        let mut options = Options::parse(Some(text), function).map_err(|errors| errors.join("; "))?;
+        let contract = options.schema.take().map(Contract::new).transpose();
+        let contract = contract.map_err(|why| format!("the option `schema` {why}"))?;
+        Ok(Self { options, contract })
+    }
 }
 
 impl Llm {
@@ -61,12 +79,12 @@ impl Llm {
         &self,
         text: Option<&str>,
         function: Function,
-    ) -> Result<Arc<Result<Options, String>>, Failure> {
+    ) -> Result<Arc<Result<Asking, String>>, Failure> {
         let cache = match function {
             Function::Classify => &self.classify_options,
             Function::Complete => &self.complete_options,
         };
-        let options = cache.get_or_make(text.unwrap_or_default(), |text| Options::parse(Some(text), function));
+        let options = cache.get_or_make(text.unwrap_or_default(), |text| Asking::parse(text, function));
         match &*options {
             Ok(_) => Ok(options),
             Err(error) => Err(Failure::config(error.clone())),

@@ -3,10 +3,11 @@
 //!
 //! Which question is asked and whether its answer will do is the business of `classify` and `complete`.
 
-use crate::result::{Failure, Status, excerpt};
-use crate::secret::{Secret, redact, redact_answer};
-use crate::settings::{Endpoint, shown};
+use crate::result::{Failure, Status};
 use crate::transport::{Answer, Request, Row, Transport, describe_answer, said};
+use baton_llm_settings::secret::{Secret, redact, redact_answer};
+use baton_llm_settings::settings::{Endpoint, shown};
+use baton_llm_settings::text::excerpt;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};

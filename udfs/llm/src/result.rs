@@ -128,23 +128,6 @@ pub(crate) fn to_json(result: &impl Serialize) -> String {
         .unwrap_or_else(|error| serde_json::json!({ "status": "invalid", "error": error.to_string() }).to_string())
 }
 
-/// The first `limit` characters of `text` on one line, for an error message.
-pub(crate) fn excerpt(text: &str, limit: usize) -> String {
-    let mut line = String::new();
-    let mut length = 0;
-    for word in text.split_whitespace() {
-        for character in (if line.is_empty() { "" } else { " " }).chars().chain(word.chars()) {
-            if length == limit {
-                line.push('…');
-                return line;
-            }
-            line.push(if character.is_control() { '\u{fffd}' } else { character });
-            length += 1;
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,13 +145,5 @@ mod tests {
             to_json(&failed),
             r#"{"agent":null,"status":"rate_limited","confidence":null,"error":"x","attempts":0,"prompt_tokens":null,"completion_tokens":null,"cost":null,"latency_ms":0,"model":null,"source":null}"#
         );
-    }
-
-    #[test]
-    fn excerpts_are_short_and_on_one_line() {
-        assert_eq!(excerpt("a\n  b\tc", 10), "a b c");
-        assert_eq!(excerpt("äöüäöü", 3), "äöü…");
-        assert_eq!(excerpt(&"x".repeat(1000), 5), "xxxxx…");
-        assert_eq!(excerpt("a\u{1b}[31m", 20), "a\u{fffd}[31m");
     }
 }

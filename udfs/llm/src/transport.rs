@@ -4,9 +4,10 @@
 //! What is sent and what an answer means is the business of `openai` and `http_call`.
 
 use crate::deadline::RowClock;
-use crate::result::{Failure, Status, excerpt};
-use crate::secret::{Secret, redact};
-use crate::settings::Backoff;
+use crate::result::{Failure, Status};
+use baton_llm_settings::secret::{Secret, redact};
+use baton_llm_settings::settings::Backoff;
+use baton_llm_settings::text::excerpt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, StatusCode, Url, redirect};
 use std::error::Error;

@@ -13,7 +13,9 @@ impl Secret {
         Self(value.into())
     }
 
-    pub(crate) fn reveal(&self) -> &str {
+    /// The value, for where it is sent.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -35,12 +37,12 @@ impl fmt::Display for Secret {
 const LEAST_IN_ANSWERS: usize = 8;
 
 /// [`redact`] for what a server answered, which goes into rows.
-pub(crate) fn redact_answer<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+pub fn redact_answer<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
     redact(text, secrets.into_iter().filter(|secret| secret.reveal().trim().len() >= LEAST_IN_ANSWERS))
 }
 
 /// `text` with every secret in it replaced. Servers like to quote the key that they refuse.
-pub(crate) fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+pub fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let value = secret.reveal().trim();

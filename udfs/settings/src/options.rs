@@ -12,10 +12,11 @@
 //! | `deadline` | both | `BATON_LLM_DEADLINE` | `10ms` to `9m` |
 //! | `max_input_chars` | both | 24000 | 1 to 10000000 |
 //!
-//! Anything else is an error that names the nearest key there is.
+//! Anything else is an error that names the nearest key there is. Whether `schema` is a good schema is found out where it is
+//! used.
 
-use crate::contract::Contract;
-use crate::settings::{Provider, parse_duration};
+use crate::settings::Provider;
+use crate::text::{excerpt, nearest, parse_duration};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -24,12 +25,42 @@ pub const MAX_INPUT_CHARS: usize = 24_000;
 
 /// Whose options they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Function {
+pub enum Function {
+    /// `llm_classify`.
     Classify,
+    /// `llm_complete`.
     Complete,
 }
 
 impl Function {
+    /// The function that SQL calls by this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "llm_classify" => Some(Self::Classify),
+            "llm_complete" => Some(Self::Complete),
+            _ => None,
+        }
+    }
+
+    /// The name in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classify => "llm_classify",
+            Self::Complete => "llm_complete",
+        }
+    }
+
+    /// Which of its arguments, counted from 0, the options are.
+    #[must_use]
+    pub fn options_argument(self) -> usize {
+        match self {
+            Self::Classify => 2,
+            Self::Complete => 3,
+        }
+    }
+
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Classify => {
@@ -44,22 +75,31 @@ impl Function {
 
 /// The options of one call, checked.
 #[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) provider: Option<Provider>,
-    pub(crate) model: Option<String>,
-    pub(crate) prompt: Option<String>,
-    pub(crate) schema: Option<Contract>,
-    pub(crate) temperature: Option<f64>,
-    pub(crate) max_tokens: Option<u32>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) max_input_chars: usize,
+pub struct Options {
+    /// Who answers this call.
+    pub provider: Option<Provider>,
+    /// Which model is asked.
+    pub model: Option<String>,
+    /// The instruction of `llm_classify`.
+    pub prompt: Option<String>,
+    /// The form of the answer of `llm_complete`: a JSON object or boolean.
+    pub schema: Option<Value>,
+    /// How freely it answers.
+    pub temperature: Option<f64>,
+    /// The longest answer, in tokens.
+    pub max_tokens: Option<u32>,
+    /// One HTTP call.
+    pub timeout: Option<Duration>,
+    /// One row with all its calls and waits.
+    pub deadline: Option<Duration>,
+    /// How much of the text the model reads, in characters.
+    pub max_input_chars: usize,
 }
 
 impl Options {
     /// Reads `text`; NULL and blank are no options. The error has every mistake in it.
-    pub(crate) fn parse(text: Option<&str>, function: Function) -> Result<Self, String> {
-        let mut object = parse_object(text)?;
+    pub fn parse(text: Option<&str>, function: Function) -> Result<Self, Vec<String>> {
+        let mut object = parse_object(text).map_err(|error| vec![error])?;
         let mut errors = unknown_keys(&object, function.keys());
         if function == Function::Complete && object.contains_key("prompt") {
             errors = vec![
@@ -82,14 +122,24 @@ impl Options {
             max_input_chars: options
                 .whole_number("max_input_chars", 10_000_000)
                 .map_or(MAX_INPUT_CHARS, |number| number as usize),
-            schema: options.schema(),
+            schema: options.take("schema", "a JSON Schema, which is an object", |value| {
+                (value.is_object() || value.is_boolean()).then(|| value.clone())
+            }),
         };
-        if errors.is_empty() { Ok(parsed) } else { Err(errors.join("; ")) }
+        if errors.is_empty() { Ok(parsed) } else { Err(errors) }
     }
 }
 
+/// Whether `text` is right as the options of `function`.
+///
+/// # Errors
+/// One sentence for each mistake, with the edit to make.
+pub fn check_options(function: Function, text: &str) -> Result<(), Vec<String>> {
+    Options::parse(Some(text), function).map(|_| ())
+}
+
 /// The object that an `options` argument holds.
-pub(crate) fn parse_object(text: Option<&str>) -> Result<Map<String, Value>, String> {
+pub fn parse_object(text: Option<&str>) -> Result<Map<String, Value>, String> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(Map::new()) };
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
@@ -99,12 +149,12 @@ pub(crate) fn parse_object(text: Option<&str>) -> Result<Map<String, Value>, Str
 }
 
 /// One sentence for each key of `object` that is not among `known`.
-pub(crate) fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+pub fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<String> {
     object
         .keys()
         .filter(|key| !known.contains(&key.as_str()))
         .map(|key| {
-            let shown = crate::result::excerpt(key, 40);
+            let shown = excerpt(key, 40);
             match nearest(key, known) {
                 Some(near) => format!("there is no option `{shown}`: did you mean `{near}`?"),
                 None => format!("there is no option `{shown}`: there are {}", known.join(", ")),
@@ -114,67 +164,45 @@ pub(crate) fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<S
 }
 
 /// Takes options out of their object and notes what is wrong with them.
-pub(crate) struct Reader<'a> {
-    pub(crate) object: &'a mut Map<String, Value>,
-    pub(crate) errors: &'a mut Vec<String>,
+pub struct Reader<'a> {
+    /// What is left to take.
+    pub object: &'a mut Map<String, Value>,
+    /// A sentence for each mistake.
+    pub errors: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
     /// The option `key` as `read` understands it; JSON null is the same as no option.
-    pub(crate) fn take<T>(&mut self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    pub fn take<T>(&mut self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
         let value = self.object.remove(key).filter(|value| !value.is_null())?;
         let result = read(&value);
         if result.is_none() {
-            let shown = crate::result::excerpt(&value.to_string(), 60);
+            let shown = excerpt(&value.to_string(), 60);
             self.errors.push(format!("the option `{key}` is {shown}: set {expected}"));
         }
         result
     }
 
-    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
+    /// A text that is not blank.
+    pub fn text(&mut self, key: &str) -> Option<String> {
         self.take(key, "a text that is not blank", |value| {
             value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
         })
     }
 
-    pub(crate) fn whole_number(&mut self, key: &str, most: u32) -> Option<u32> {
+    /// A whole number from 1 to `most`.
+    pub fn whole_number(&mut self, key: &str, most: u32) -> Option<u32> {
         self.take(key, &format!("a whole number from 1 to {most}"), |value| {
             value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| (1..=most).contains(number))
         })
     }
 
-    pub(crate) fn duration(&mut self, key: &str) -> Option<Duration> {
+    /// A time such as `10s`.
+    pub fn duration(&mut self, key: &str) -> Option<Duration> {
         self.take(key, "a time from 10ms to 9m, such as \"10s\"", |value| {
             value.as_str().and_then(|text| parse_duration(text).ok())
         })
     }
-
-    fn schema(&mut self) -> Option<Contract> {
-        let value = self.object.remove("schema").filter(|value| !value.is_null())?;
-        Contract::new(value).map_err(|why| self.errors.push(format!("the option `schema` {why}"))).ok()
-    }
-}
-
-/// The name among `known` that `name` is most likely meant to be.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let (distance, near) = known.iter().map(|near| (edit_distance(&name, near), *near)).min()?;
-    (distance <= near.len().max(name.len()) / 3 + 1 && distance < near.len()).then_some(near)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().take(100).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -229,11 +257,15 @@ mod tests {
                 "the option `prompt` is for llm_classify: the prompt of llm_complete is its first argument",
             ),
             ("[]", Function::Classify, "the options are JSON, but no object: write them like '{\"timeout\": \"10s\"}'"),
-            (r#"{"schema":{"type":"nonsense"}}"#, Function::Complete, "the option `schema` is no valid JSON Schema"),
+            (
+                r#"{"schema":"x"}"#,
+                Function::Complete,
+                "the option `schema` is \"x\": set a JSON Schema, which is an object",
+            ),
         ] {
-            let error = Options::parse(Some(text), function).unwrap_err();
+            let error = Options::parse(Some(text), function).unwrap_err().join("; ");
             assert!(error.starts_with(message), "{text}: {error}");
         }
-        assert!(Options::parse(Some("{"), Function::Classify).unwrap_err().starts_with("the options are not JSON"));
+        assert!(Options::parse(Some("{"), Function::Classify).unwrap_err()[0].starts_with("the options are not JSON"));
     }
 }

@@ -12,15 +12,18 @@
 //! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
 //! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
 //! | `BATON_LLM_CA_FILE` | none | a PEM file whose certificates are trusted too |
+//! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2 |
+//! | `BATON_LLM_MAX_TOKENS` | the server's own; 4096 where tokens are limited | 1 to 1000000 |
 //!
-//! What differs by call is in [`crate::options`].
+//! What differs by call is in [`crate::options`], what bounds more than a row in [`crate::limits`].
 
-use crate::deadline::LONGEST;
+use crate::limits::Limits;
 use crate::secret::Secret;
-use reqwest::Url;
+use crate::text::{parse_duration, parse_number};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 const OPENAI_MODEL: &str = "gpt-4.1-mini";
@@ -98,8 +101,14 @@ pub struct Settings {
     pub concurrency: usize,
     /// Tries after the first.
     pub retries: u32,
+    /// How freely a model answers, unless a call's options say otherwise.
+    pub temperature: Option<f64>,
+    /// The longest answer in tokens, unless a call's options say otherwise.
+    pub max_tokens: Option<u32>,
     /// Certificates that are trusted too.
     pub ca_file: Option<PathBuf>,
+    /// What bounds more than one row.
+    pub limits: Limits,
     /// Waits between tries. Not a setting of the environment.
     pub backoff: Backoff,
     /// The largest answer that is read, in bytes. Not a setting of the environment.
@@ -118,7 +127,10 @@ impl Default for Settings {
             deadline: Duration::from_secs(120),
             concurrency: 64,
             retries: 2,
+            temperature: None,
+            max_tokens: None,
             ca_file: None,
+            limits: Limits::default(),
             backoff: Backoff::default(),
             max_body: 10_000_000,
         }
@@ -161,7 +173,15 @@ pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary
     }
     let endpoint = settings.endpoint(settings.provider, None).map_err(|message| vec![message])?;
     if let Some(path) = &settings.ca_file {
-        crate::transport::read_certificates("BATON_LLM_CA_FILE", path).map_err(|message| vec![message])?;
+        let pem = std::fs::read(path).map_err(|error| {
+            vec![format!("BATON_LLM_CA_FILE is `{}`, which cannot be read: {error}", path.display())]
+        })?;
+        if !pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
+            return Err(vec![format!(
+                "BATON_LLM_CA_FILE is `{}`, which holds no certificate in PEM form",
+                path.display()
+            )]);
+        }
     }
     Ok(Summary {
         provider: settings.provider,
@@ -173,10 +193,13 @@ pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary
 
 /// Where to ask and as whom.
 #[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) base: Url,
-    pub(crate) model: String,
-    pub(crate) key: Option<Secret>,
+pub struct Endpoint {
+    /// The base URL, without the path of a call.
+    pub base: Url,
+    /// The model that is asked for.
+    pub model: String,
+    /// What is sent as its key.
+    pub key: Option<Secret>,
 }
 
 impl Settings {
@@ -231,6 +254,15 @@ impl Settings {
         let concurrency = number("BATON_LLM_CONCURRENCY", 1..=10_000, 64) as usize;
         let retries = number("BATON_LLM_RETRIES", 0..=10, defaults.retries);
 
+        let temperature = get("BATON_LLM_TEMPERATURE").and_then(|value| {
+            let number = value.parse().ok().filter(|number| (0.0..=2.0).contains(number));
+            let wrong = || format!("BATON_LLM_TEMPERATURE is `{value}`: set a number from 0 to 2");
+            keep(number.ok_or_else(wrong), &mut errors)
+        });
+        let max_tokens = get("BATON_LLM_MAX_TOKENS")
+            .and_then(|value| keep(parse_number("BATON_LLM_MAX_TOKENS", &value, 1..=1_000_000), &mut errors));
+        let limits = Limits::read(&get, &mut errors);
+
         let settings = Self {
             provider,
             base_url,
@@ -241,14 +273,17 @@ impl Settings {
             deadline,
             concurrency,
             retries,
+            temperature,
+            max_tokens,
             ca_file: get("BATON_LLM_CA_FILE").map(PathBuf::from),
+            limits,
             ..defaults
         };
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 
     /// Where `provider` is asked, for `model` when a call names one. The error says which setting is missing.
-    pub(crate) fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
+    pub fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
         if provider == Provider::Anthropic {
             return Err("the provider `anthropic` is not in this build: set BATON_LLM_PROVIDER to openai with \
                         BATON_LLM_BASE_URL at an OpenAI-compatible endpoint, or to offline"
@@ -287,12 +322,12 @@ fn implied_provider(url: Option<&Url>, key: Option<&Secret>, openai_key: bool, a
     }
 }
 
-fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
+pub(crate) fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
     result.map_err(|message| errors.push(message)).ok()
 }
 
 /// A URL as it may be shown: without user, password, query and fragment.
-pub(crate) fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -318,32 +353,6 @@ fn read_key(path: &str) -> Result<Secret, String> {
         "" => Err(format!("BATON_LLM_API_KEY_FILE is `{path}`, which is empty: write the key into it")),
         key => Ok(Secret::new(key)),
     }
-}
-
-pub(crate) fn parse_number(name: &str, value: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
-    value
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("{name} is `{value}`: set a whole number from {} to {}", range.start(), range.end()))
-}
-
-/// A time such as `500ms`, `10s` or `2m`, from 10 ms to 9 minutes.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let unit = match text[digits..].trim_start() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        _ => return Err("set a whole number with its unit, such as 500ms, 10s or 2m".to_owned()),
-    };
-    text[..digits]
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .map(Duration::from_millis)
-        .filter(|duration| (Duration::from_millis(10)..=LONGEST).contains(duration))
-        .ok_or_else(|| "set a time from 10ms to 9m".to_owned())
 }
 
 #[cfg(test)]
@@ -422,15 +431,6 @@ mod tests {
         assert!(errors[0].contains("set BATON_LLM_BASE_URL"), "{errors:?}");
         let errors = check_settings(lookup(&[("BATON_LLM_API_KEY_FILE", "/nowhere/key")])).unwrap_err();
         assert!(errors[0].starts_with("BATON_LLM_API_KEY_FILE is `/nowhere/key`, which cannot be read"));
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "s", "-1s", "1.5s", "1h", "99999999999999999999s", "1ms", "10m", "ä"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]
