@@ -5,13 +5,16 @@
 
 use crate::agents::{Catalogue, NONE};
 use crate::llm::{Asking, Call, Llm};
-use crate::openai::{AskError, Question, ask};
 use crate::prompt;
+use crate::provider::{AskError, Question, ask};
 use crate::result::{Classification, Failure, Status};
+use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Settings};
+use baton_llm_settings::settings::Settings;
 use baton_llm_settings::text::excerpt;
+use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 impl Llm {
     /// Which of `agents` takes `text` next.
@@ -73,8 +76,10 @@ impl Llm {
             user: prompt::enclosed("message", text, options.max_input_chars),
             again: None,
             schema: Some(catalogue.answer_schema()),
-            temperature: Some(options.temperature.unwrap_or(0.0)),
-            max_tokens: options.max_tokens,
+            strict: true,
+            temperature: Some(options.temperature.or(settings.temperature).unwrap_or(0.0)),
+            max_tokens: options.max_tokens.or(settings.max_tokens),
+            choices: Some(catalogue.choices()),
         };
         let mut row = Call::row(settings, options);
         let mut asked_again = false;
@@ -84,9 +89,13 @@ impl Llm {
             let why = match asked {
                 Ok(reply) => {
                     call.spent(&reply.spent);
+                    // An answer that was broken off proves nothing.
+                    if reply.enforced && reply.broken_off.is_none() && !keeps_schema(&reply.text, catalogue) {
+                        self.dialects.ignores_schema(endpoint);
+                    }
                     match read_agent(&reply.text, catalogue) {
                         // A name that is whole is an answer, whatever else the server says about its end.
-                        Ok(agent) => return Ok((agent, None)),
+                        Ok(agent) => return Ok((agent, reply.confidence)),
                         Err(why) => {
                             let why = reply.broken_off.map_or(why, str::to_owned);
                             let said = excerpt(&reply.text, 500);
@@ -104,8 +113,22 @@ impl Llm {
                 return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
             }
             asked_again = true;
+            // How sure a model is of a name that it was talked into says nothing.
+            question.choices = None;
         }
     }
+}
+
+/// Whether an answer is what a server makes that holds a model to the schema.
+fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        agent: Cow<'a, str>,
+    }
+    serde_json::from_str::<Answer<'_>>(answer)
+        .is_ok_and(|answer| catalogue.names().chain([NONE]).any(|name| name == answer.agent))
 }
 
 /// The name that an answer gives: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
@@ -156,6 +179,7 @@ fn unquoted(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_llm_settings::settings::Provider;
 
     fn catalogue() -> Catalogue {
         Catalogue::parse(Some(r#"[{"name":"Send Email Agent"},{"name":"Lead Scoring Agent"}]"#)).unwrap()
@@ -202,7 +226,9 @@ mod tests {
     fn the_schema_is_strict_and_has_none() {
         let catalogue = catalogue();
         let schema = catalogue.answer_schema();
-        assert!(crate::strict::is_strict(schema));
+        for provider in [Provider::OpenAi, Provider::Anthropic] {
+            assert!(crate::provider::is_strict(schema, provider));
+        }
         assert_eq!(
             schema["properties"]["agent"]["enum"],
             serde_json::json!(["Send Email Agent", "Lead Scoring Agent", "NONE"])

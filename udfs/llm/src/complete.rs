@@ -6,12 +6,12 @@
 use crate::classify::unwrapped;
 use crate::contract::Contract;
 use crate::llm::{Asking, Call, Llm};
-use crate::openai::{AskError, Question, Reply, ask};
 use crate::prompt;
+use crate::provider::{AskError, Question, Reply, ask, is_strict};
 use crate::result::{Completion, Failure, Status};
-use crate::strict::is_strict;
+use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Settings};
+use baton_llm_settings::settings::Settings;
 use baton_llm_settings::text::excerpt;
 
 impl Llm {
@@ -70,37 +70,37 @@ impl Llm {
         endpoint: &Endpoint,
         call: &mut Call,
     ) -> Result<String, Failure> {
-        let strict = contract.map(Contract::schema).filter(|schema| is_strict(schema));
+        let schema = contract.map(Contract::schema);
+        let mut question = Question {
+            system: prompt::complete_system(prompt).into(),
+            user: prompt::enclosed("input", input, options.max_input_chars),
+            again: None,
+            schema,
+            strict: schema.is_some_and(|schema| is_strict(schema, endpoint.provider)),
+            temperature: options.temperature.or(settings.temperature),
+            max_tokens: options.max_tokens.or(settings.max_tokens),
+            choices: None,
+        };
         let mut row = Call::row(settings, options);
-        let mut again = None;
         let mut asked_again = false;
         loop {
-            // The schema goes into the prompt unless the server is believed to hold the model to it.
-            let dialect = self.dialects.of(endpoint);
-            let enforced = strict.is_some() && dialect.response_format && dialect.enforces;
-            let in_prompt = contract.map(Contract::schema).filter(|_| !enforced);
-            let question = Question {
-                system: prompt::complete_system(prompt, in_prompt).into(),
-                user: prompt::enclosed("input", input, options.max_input_chars),
-                again: again.take(),
-                schema: strict,
-                temperature: options.temperature,
-                max_tokens: options.max_tokens,
-            };
             let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
             call.facts.attempts = row.attempts;
             let why = match asked {
                 Ok(reply) => {
                     call.spent(&reply.spent);
-                    match check(&reply, contract) {
+                    let checked = check(&reply, contract);
+                    // An answer that was broken off proves nothing. One with anything around its JSON does.
+                    let kept = checked.as_ref().is_ok_and(|text| text == reply.text.trim());
+                    if reply.enforced && reply.broken_off.is_none() && !kept {
+                        self.dialects.ignores_schema(endpoint);
+                    }
+                    match checked {
                         Ok(text) => return Ok(text),
                         Err(why) => {
-                            if enforced && reply.broken_off.is_none() {
-                                self.dialects.ignores_schema(endpoint);
-                            }
                             let said = excerpt(&reply.text, 2000);
-                            if let (Some(contract), false) = (contract, said.is_empty()) {
-                                again = Some((said, prompt::complete_again(&why, contract.schema())));
+                            if let (Some(schema), false) = (schema, said.is_empty()) {
+                                question.again = Some((said, prompt::complete_again(&why, schema)));
                             }
                             why
                         }

@@ -11,15 +11,15 @@ mod agents;
 mod cache;
 mod classify;
 mod complete;
+mod confidence;
 mod contract;
 mod deadline;
 mod http_call;
 mod llm;
 mod offline;
-mod openai;
 pub mod prompt;
+mod provider;
 pub mod result;
-mod strict;
 mod transport;
 mod words;
 

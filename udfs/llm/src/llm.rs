@@ -6,11 +6,12 @@ use crate::agents::Catalogue;
 use crate::cache::TextCache;
 use crate::contract::Contract;
 use crate::deadline::RowClock;
-use crate::openai::{Dialects, Spent};
+use crate::provider::{Dialects, Spent};
 use crate::result::{CallFacts, Failure, Source};
 use crate::transport::{Row, Transport};
 use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Provider, Settings};
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::settings::{Provider, Settings};
 use std::sync::Arc;
 use tokio::time::Instant;
 

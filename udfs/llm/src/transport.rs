@@ -1,7 +1,7 @@
 //! HTTP with bounds: a time for each call, a slot to make it in, a few tries with waits between them, and a largest
 //! answer.
 //!
-//! What is sent and what an answer means is the business of `openai` and `http_call`.
+//! What is sent and what an answer means is the business of `provider` and `http_call`.
 
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};

@@ -2,8 +2,8 @@
 
 use super::dialect::SchemaBy;
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
-use crate::settings::Endpoint;
 use crate::transport::Request;
+use baton_llm_settings::endpoint::Endpoint;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

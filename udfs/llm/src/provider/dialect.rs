@@ -1,8 +1,9 @@
 //! What one model on one server takes: believed to be everything, found out from refusals and answers, and remembered.
 
 use super::Question;
-use crate::settings::{Endpoint, Provider};
 use crate::transport::Answer;
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::settings::Provider;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -14,11 +14,13 @@ pub(crate) use strict::is_strict;
 use crate::confidence::Choice;
 
 use crate::prompt;
-use crate::result::{Failure, Status, excerpt};
-use crate::secret::{Secret, redact, redact_answer};
-use crate::settings::{Endpoint, Provider, shown};
+use crate::result::{Failure, Status};
 use crate::transport::{Answer, Request, Row, Transport, describe_answer};
-use dialect::{Dialect, SchemaBy};
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::secret::{Secret, redact, redact_answer};
+use baton_llm_settings::settings::{Provider, shown};
+use baton_llm_settings::text::excerpt;
+use dialect::Dialect;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
@@ -174,7 +176,7 @@ fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
 
 fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
     match answer.status.as_u16() {
-        401 | 403 if endpoint.key.is_none() && endpoint.headers.is_empty() => {
+        401 | 403 if !endpoint.has_key() => {
             ". No key was sent: set BATON_LLM_API_KEY".to_owned()
         }
         401 | 403 if endpoint.key.is_none() => ". Look at BATON_LLM_HEADERS".to_owned(),

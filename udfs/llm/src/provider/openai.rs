@@ -2,8 +2,8 @@
 
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
 use crate::confidence::{Choice, Token, confidence};
-use crate::settings::Endpoint;
 use crate::transport::Request;
+use baton_llm_settings::endpoint::Endpoint;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};

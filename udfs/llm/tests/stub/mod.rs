@@ -60,6 +60,35 @@ pub fn completion(content: &str) -> Say {
     )
 }
 
+/// A message of Anthropic's whose text is `content`.
+pub fn message(content: &str) -> Say {
+    say(
+        200,
+        json!({
+            "type": "message",
+            "role": "assistant",
+            "model": "stub-1",
+            "content": [{ "type": "thinking", "thinking": "Hm.", "signature": "s" }, { "type": "text", "text": content }],
+            "stop_reason": "end_turn",
+            "usage": {
+                "input_tokens": 4, "cache_creation_input_tokens": 1, "cache_read_input_tokens": 5, "output_tokens": 3,
+            },
+        })
+        .to_string(),
+    )
+}
+
+/// The providers that are servers.
+pub const PROVIDERS: [Provider; 2] = [Provider::OpenAi, Provider::Anthropic];
+
+/// An answer of `provider` whose text is `content`.
+pub fn answer_of(provider: Provider, content: &str) -> Say {
+    match provider {
+        Provider::Anthropic => message(content),
+        _ => completion(content),
+    }
+}
+
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -104,7 +133,7 @@ impl Stub {
 
     async fn serve(script: Script) -> Self {
         let script = Arc::new(Mutex::new(script));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&script));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -124,7 +153,7 @@ impl Stub {
     }
 }
 
-async fn answer(State(script): State<Arc<Mutex<Script>>>, request: axum::extract::Request) -> Response<Body> {
+async fn respond(State(script): State<Arc<Mutex<Script>>>, request: axum::extract::Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let asked = Asked {
@@ -224,6 +253,11 @@ pub fn settings(url: &str) -> Settings {
         backoff: Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(10) },
         ..Settings::default()
     }
+}
+
+/// The same for a server that speaks the protocol of `provider`.
+pub fn settings_of(provider: Provider, url: &str) -> Settings {
+    Settings { provider, ..settings(url) }
 }
 
 pub fn llm(url: &str) -> Llm {
