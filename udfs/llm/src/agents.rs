@@ -61,7 +61,14 @@ impl Catalogue {
         let answer_schema = answer_schema(&agents);
         let names = agents.iter().map(|agent| agent.name.as_str()).chain([NONE]);
         let choices = names.map(Choice::new).collect();
-        Ok(Self { agents, listing, answer_schema, choices, usual_system: OnceLock::new(), text_method: OnceLock::new() })
+        Ok(Self {
+            agents,
+            listing,
+            answer_schema,
+            choices,
+            usual_system: OnceLock::new(),
+            text_method: OnceLock::new(),
+        })
     }
 
     /// The names that an answer can have, in their order; [`NONE`] is not among them.

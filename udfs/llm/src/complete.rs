@@ -10,7 +10,7 @@ use crate::prompt;
 use crate::provider::{AskError, Question, Reply, ask, is_strict};
 use crate::result::{Completion, Failure, Status};
 use baton_llm_settings::endpoint::Endpoint;
-use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::options::Function;
 use baton_llm_settings::settings::Settings;
 use baton_llm_settings::text::excerpt;
 
@@ -44,19 +44,15 @@ impl Llm {
     ) -> Result<String, Failure> {
         let settings = self.settings()?;
         let options = self.options(options, Function::Complete)?;
-        let Ok(Asking { options, contract }) = &*options else {
-            return Err(Failure::config("the options are wrong"));
-        };
-        let endpoint = call.endpoint(settings, options)?;
+        let Ok(asking) = &*options else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = call.endpoint(settings, &asking.options)?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.trim().is_empty()) else {
             return Err(Failure::config("the prompt is NULL or blank: say in it what the model is to do"));
         };
         let Some(input) = input else { return Err(Failure::bad_input("the input is NULL")) };
         match endpoint {
-            None => offline_answer(fallback, contract.as_ref()),
-            Some(endpoint) => {
-                self.ask_for_text(prompt, input, settings, options, contract.as_ref(), &endpoint, call).await
-            }
+            None => offline_answer(fallback, asking.contract.as_ref()),
+            Some(endpoint) => self.ask_for_text(prompt, input, settings, asking, &endpoint, call).await,
         }
     }
 
@@ -65,11 +61,12 @@ impl Llm {
         prompt: &str,
         input: &str,
         settings: &Settings,
-        options: &Options,
-        contract: Option<&Contract>,
+        asking: &Asking,
         endpoint: &Endpoint,
         call: &mut Call,
     ) -> Result<String, Failure> {
+        let options = &asking.options;
+        let contract = asking.contract.as_ref();
         let schema = contract.map(Contract::schema);
         let mut question = Question {
             system: prompt::complete_system(prompt).into(),

@@ -88,7 +88,13 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
         ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with nothing in it"),
         ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Look at BATON_LLM_BASE_URL"),
         ("no answer in it", vec![say(200, nothing)], Status::Invalid, 2, "the model's answer is empty (asked twice)"),
-        ("an error that is called 200", vec![say(200, r#"{"error":{"message":"busy"}}"#)], Status::Invalid, 2, ": busy."),
+        (
+            "an error that is called 200",
+            vec![say(200, r#"{"error":{"message":"busy"}}"#)],
+            Status::Invalid,
+            2,
+            ": busy.",
+        ),
         ("garbage, then ok", vec![say(200, "x"), completion(GOOD)], Status::Ok, 2, ""),
         ("wrong name, then ok", vec![completion(wrong), completion(GOOD)], Status::Ok, 2, ""),
         (
@@ -135,7 +141,8 @@ async fn connections_that_fail() {
         (Wire::Close, Status::Unavailable, "the answer broke off from"),
         (Wire::Gibberish, Status::Unavailable, "the connection was lost to"),
     ];
-    for (provider, (wire, status, error)) in PROVIDERS.into_iter().flat_map(|provider| faults.map(|fault| (provider, fault)))
+    for (provider, (wire, status, error)) in
+        PROVIDERS.into_iter().flat_map(|provider| faults.map(|fault| (provider, fault)))
     {
         let (url, connections) = raw(wire).await;
         let (result, took) = ask(&Llm::new(settings_of(provider, &url))).await;

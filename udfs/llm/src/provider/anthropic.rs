@@ -21,7 +21,9 @@ pub(super) fn build(
     dialect: Dialect,
 ) -> Result<Request, String> {
     if let Some(temperature) = question.temperature.filter(|temperature| *temperature > 1.0) {
-        return Err(format!("the temperature is {temperature}: set one from 0 to 1, which is all that Anthropic takes"));
+        return Err(format!(
+            "the temperature is {temperature}: set one from 0 to 1, which is all that Anthropic takes"
+        ));
     }
     let mut messages = vec![Message { role: "user", content: &question.user }];
     if let Some((answer, correction)) = &question.again {
@@ -161,11 +163,14 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, String> {
         }
         _ => None,
     };
-    let tool_input = answer.content.iter().filter(|block| block.kind == "tool_use").find_map(|block| block.input.as_ref());
+    let tool_input =
+        answer.content.iter().filter(|block| block.kind == "tool_use").find_map(|block| block.input.as_ref());
     let text = match tool_input {
         Some(input) => input.to_string(),
         // What a model thinks before it answers is in blocks of other types.
-        None => answer.content.into_iter().filter(|block| block.kind == "text").filter_map(|block| block.text).collect(),
+        None => {
+            answer.content.into_iter().filter(|block| block.kind == "text").filter_map(|block| block.text).collect()
+        }
     };
     Ok(Reply { text, broken_off, enforced: false, confidence: None, spent })
 }

@@ -35,13 +35,7 @@ pub(crate) struct Dialect {
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self {
-            schema_by: SchemaBy::Format,
-            holds: true,
-            temperature: true,
-            completion_tokens: false,
-            logprobs: true,
-        }
+        Self { schema_by: SchemaBy::Format, holds: true, temperature: true, completion_tokens: false, logprobs: true }
     }
 }
 
@@ -78,10 +72,7 @@ impl Dialect {
             self.temperature = false;
         } else if openai && self.logprobs && question.choices.is_some() && says(&["logprobs"]) {
             self.logprobs = false;
-        } else if openai
-            && !self.completion_tokens
-            && question.max_tokens.is_some()
-            && says(&["max_completion_tokens"])
+        } else if openai && !self.completion_tokens && question.max_tokens.is_some() && says(&["max_completion_tokens"])
         {
             self.completion_tokens = true;
         } else if self.sends_schema(question) && says(schema_words(self.schema_by, provider)) {

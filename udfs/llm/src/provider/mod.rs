@@ -176,9 +176,7 @@ fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
 
 fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
     match answer.status.as_u16() {
-        401 | 403 if !endpoint.has_key() => {
-            ". No key was sent: set BATON_LLM_API_KEY".to_owned()
-        }
+        401 | 403 if !endpoint.has_key() => ". No key was sent: set BATON_LLM_API_KEY".to_owned(),
         401 | 403 if endpoint.key.is_none() => ". Look at BATON_LLM_HEADERS".to_owned(),
         401 | 403 => ". Look at BATON_LLM_API_KEY".to_owned(),
         404 => format!(

@@ -19,10 +19,8 @@ pub(super) fn build(
     system: &str,
     dialect: Dialect,
 ) -> Result<Request, String> {
-    let mut messages = vec![
-        ChatMessage { role: "system", content: system },
-        ChatMessage { role: "user", content: &question.user },
-    ];
+    let mut messages =
+        vec![ChatMessage { role: "system", content: system }, ChatMessage { role: "user", content: &question.user }];
     if let Some((answer, correction)) = &question.again {
         messages.push(ChatMessage { role: "assistant", content: answer });
         messages.push(ChatMessage { role: "user", content: correction });

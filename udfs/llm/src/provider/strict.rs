@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_only_anthropic_takes() {
-        let optional = json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false});
+        let optional =
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false});
         for schema in [
             optional,
             object(json!({"type": "string", "format": "uri"})),
