@@ -5,6 +5,8 @@
 mod binary;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/eval.rs"]
+mod eval;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/functions.rs"]
@@ -19,5 +21,9 @@ mod meaning;
 mod parity;
 #[path = "cli/render.rs"]
 mod render;
+#[path = "support/udf_fixtures.rs"]
+mod udf_fixtures;
+#[path = "cli/waiting.rs"]
+mod waiting;
 #[path = "cli/wrong.rs"]
 mod wrong;

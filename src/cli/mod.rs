@@ -2,12 +2,16 @@
 
 mod demo;
 mod docs;
+mod eval;
 mod output;
 mod prepare;
+mod ready;
 mod signals;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -16,7 +20,10 @@ use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
 use crate::sql::render::{self, Rendered};
+use crate::udf::{HostChannel, UdfStates};
+use eval::EvalOptions;
 use output::Failed;
+use ready::ReadyFile;
 use serde_json::json;
 
 /// Event-driven orchestration of agents, written as SQL.
@@ -43,6 +50,9 @@ enum Command {
         /// How long a stop waits for what is in flight.
         #[arg(long, default_value = "30s", value_parser = parse_duration)]
         drain_timeout: Duration,
+        /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
+        #[arg(long, env = "BATON_READY_FILE")]
+        ready_file: Option<PathBuf>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -65,6 +75,28 @@ enum Command {
         /// The SQL, or an object with it, the UDFs that it calls and what was left out.
         #[arg(long, value_enum, default_value_t = RenderFormat::Sql)]
         format: RenderFormat,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Measure on labelled messages how well a pipeline chooses agents.
+    ///
+    /// Each message is given to the pipeline's own call of `llm_classify`, with the pipeline's agents and options, in the
+    /// place of its first argument. No table is opened: no Kafka is needed.
+    Eval {
+        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
+        pipeline: String,
+        /// The messages: JSON lines (.jsonl) or CSV (.csv) with `text` and `expected`, which is an agent's name or NONE.
+        file: PathBuf,
+        /// Another pipeline to compare with, on the same messages.
+        #[arg(long, value_name = "PIPELINE")]
+        against: Option<String>,
+        /// Fail (exit code 1) when the accuracy, 0 to 1, is less than this.
+        #[arg(long, value_name = "ACCURACY", value_parser = parse_share)]
+        min_accuracy: Option<f64>,
+        /// A report for people, or one object with every decision.
+        #[arg(long, value_enum, default_value_t = EvalFormat::Text)]
+        format: EvalFormat,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -109,6 +141,12 @@ enum RenderFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EvalFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DemoFormat {
     Text,
     Json,
@@ -124,6 +162,8 @@ enum LogFormat {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Before there are other threads: it sets a variable.
+    let channel = HostChannel::open();
     output::start_log(arguments.log_format == LogFormat::Json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -132,7 +172,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let result = runtime.block_on(dispatch(arguments.command));
+    let result = runtime.block_on(dispatch(arguments.command, channel));
     // Threads of UDFs that never return must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match result {
@@ -141,12 +181,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command) -> Result<(), Failed> {
+async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<(), Failed> {
     let environment = Environment::process();
+    let udf_states = UdfStates::listen(channel?)?;
     match command {
-        Command::Run { pipelines, create_topics, drain_timeout, udfs } => {
-            let options = RunOptions { create_topics, drain_timeout };
-            run(&pipelines, udfs, &options, &environment).await
+        Command::Run { pipelines, create_topics, drain_timeout, ready_file, udfs } => {
+            let options = RunOptions { create_topics, drain_timeout, udf_states };
+            run(&pipelines, udfs, ready_file, &options, &environment).await
         }
         Command::Plan { pipeline, format, udfs } => {
             let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
@@ -170,26 +211,39 @@ async fn dispatch(command: Command) -> Result<(), Failed> {
                 RenderFormat::Json => Ok(output::data(&format!("{:#}\n", rendered_json(&rendered)))?),
             }
         }
+        Command::Eval { pipeline, file, against, min_accuracy, format, udfs } => {
+            let json = format == EvalFormat::Json;
+            let options = EvalOptions { pipeline, file, against, min_accuracy, json, udfs };
+            Box::pin(eval::run(options, &environment)).await
+        }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
         }
-        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, &environment).await,
+        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, udf_states, &environment).await,
     }
 }
 
 async fn run(
     names: &[String],
     udfs: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
     options: &RunOptions,
     environment: &Environment,
 ) -> Result<(), Failed> {
+    let stop = StopFlag::default();
+    let keep = |path| ReadyFile::keep(path, Arc::clone(&options.udf_states), stop.clone());
+    let ready = ready_file.map(keep).transpose().map_err(|wrong| vec![wrong])?;
     let compiled = prepare::compile(names, udfs, environment).await?;
     compiled.load_udfs()?;
-    let stop = StopFlag::default();
     signals::stop_on_signal(stop.clone())?;
     let names: Vec<String> = compiled.pipelines.iter().map(|p| p.name.clone()).collect();
-    let started = || tracing::info!(pipelines = names.join(", "), "running");
+    let started = || {
+        tracing::info!(pipelines = names.join(", "), "running");
+        if let Some(ready) = &ready {
+            ready.started();
+        }
+    };
     if engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)? {
         tracing::info!("stopped; everything that was read is delivered");
     } else {
@@ -222,6 +276,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `0.9`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("`{text}` is no share of 1; write 0.9 for 90 %"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,5 +298,14 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert!(parse_duration("30").is_err());
         assert!(parse_duration("s").is_err());
+    }
+
+    #[test]
+    fn shares_are_parts_of_one() {
+        assert_eq!(parse_share("0.9"), Ok(0.9));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for wrong in ["90", "-0.1", "NaN", "90%"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
     }
 }

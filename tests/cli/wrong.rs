@@ -14,11 +14,12 @@ use baton::sql::errors::INTERNAL;
 use crate::binary::{root, run};
 
 /// Codes that need something else than a text to be seen, the tests that see them, and how those call them.
-const ELSEWHERE: [(&str, &str, &str); 4] = [
+const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("U003", "tests/udf_host", "error[U003]"),
     ("U004", "tests/udf_host", "error[U004]"),
     ("R005", "tests/kafka", "Code::BROKER"),
     ("R006", "tests/kafka", "Code::TOPIC_MISSING"),
+    ("R007", "tests/cli/waiting", "error[R007]"),
 ];
 
 /// The exit codes of what is found before anything is read, and of what is found while rows flow.

@@ -4,6 +4,7 @@
 //! in `offline`.
 
 use crate::confidence::Choice;
+use crate::decisions::digest;
 use crate::offline::TextMethod;
 use crate::prompt;
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ pub(crate) struct Catalogue {
     listing: String,
     answer_schema: Value,
     choices: Vec<Choice>,
+    digest: [u8; 32],
     usual_system: OnceLock<String>,
     text_method: OnceLock<TextMethod>,
 }
@@ -66,6 +68,7 @@ impl Catalogue {
             listing,
             answer_schema,
             choices,
+            digest: digest(&[text.as_bytes()]),
             usual_system: OnceLock::new(),
             text_method: OnceLock::new(),
         })
@@ -94,6 +97,11 @@ impl Catalogue {
     /// What an answer is one of, [`NONE`] included.
     pub(crate) fn choices(&self) -> &[Choice] {
         &self.choices
+    }
+
+    /// The argument, for the key of a question.
+    pub(crate) fn digest(&self) -> &[u8] {
+        &self.digest
     }
 
     /// The text method over these agents.

@@ -5,13 +5,13 @@
 
 use crate::classify::unwrapped;
 use crate::contract::Contract;
-use crate::llm::{Asking, Call, Llm};
+use crate::decisions::Answer;
+use crate::llm::{Asking, Call, Known, Llm};
 use crate::prompt;
 use crate::provider::{AskError, Question, Reply, ask, is_strict};
 use crate::result::{Completion, Failure, Status};
 use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::options::Function;
-use baton_llm_settings::settings::Settings;
 use baton_llm_settings::text::excerpt;
 
 impl Llm {
@@ -42,17 +42,22 @@ impl Llm {
         options: Option<&str>,
         call: &mut Call,
     ) -> Result<String, Failure> {
-        let settings = self.settings()?;
-        let options = self.options(options, Function::Complete)?;
-        let Ok(asking) = &*options else { return Err(Failure::config("the options are wrong")) };
-        let endpoint = call.endpoint(settings, &asking.options)?;
+        self.settings()?;
+        let asking = self.options(options, Function::Complete)?;
+        let Ok(asking) = &*asking else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = self.endpoint(&asking.options, call)?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.trim().is_empty()) else {
             return Err(Failure::config("the prompt is NULL or blank: say in it what the model is to do"));
         };
         let Some(input) = input else { return Err(Failure::bad_input("the input is NULL")) };
-        match endpoint {
-            None => offline_answer(fallback, asking.contract.as_ref()),
-            Some(endpoint) => self.ask_for_text(prompt, input, settings, asking, &endpoint, call).await,
+        let Some(endpoint) = endpoint else { return offline_answer(fallback, asking.contract.as_ref()) };
+        let key = self.key(Function::Complete, &endpoint, asking, prompt.as_bytes(), input)?;
+        match self.known(key, Function::Complete, call).await {
+            Known::Outcome(outcome) => outcome.map(|answer| answer.text),
+            Known::NotYet(pilot) => {
+                let outcome = self.ask_for_text(prompt, input, asking, &endpoint, call).await;
+                self.decided(pilot, Function::Complete, outcome).await.map(|answer| answer.text)
+            }
         }
     }
 
@@ -60,13 +65,12 @@ impl Llm {
         &self,
         prompt: &str,
         input: &str,
-        settings: &Settings,
         asking: &Asking,
         endpoint: &Endpoint,
         call: &mut Call,
-    ) -> Result<String, Failure> {
-        let options = &asking.options;
-        let contract = asking.contract.as_ref();
+    ) -> Result<Answer, Failure> {
+        let settings = self.settings()?;
+        let (options, contract) = (&asking.options, asking.contract.as_ref());
         let schema = contract.map(Contract::schema);
         let mut question = Question {
             system: prompt::complete_system(prompt).into(),
@@ -75,17 +79,17 @@ impl Llm {
             schema,
             strict: schema.is_some_and(|schema| is_strict(schema, endpoint.provider)),
             temperature: options.temperature.or(settings.temperature),
-            max_tokens: options.max_tokens.or(settings.max_tokens),
+            max_tokens: self.most_answered(settings, options),
             choices: None,
         };
-        let mut row = Call::row(settings, options);
+        let mut row = self.row(Function::Complete, endpoint, options, call)?;
         let mut asked_again = false;
         loop {
             let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
             call.facts.attempts = row.attempts;
             let why = match asked {
                 Ok(reply) => {
-                    call.spent(&reply.spent);
+                    call.spent(&reply.spent, &row);
                     let checked = check(&reply, contract);
                     // An answer that was broken off proves nothing. One with anything around its JSON does.
                     let kept = checked.as_ref().is_ok_and(|text| text == reply.text.trim());
@@ -93,7 +97,9 @@ impl Llm {
                         self.dialects.ignores_schema(endpoint);
                     }
                     match checked {
-                        Ok(text) => return Ok(text),
+                        Ok(text) => {
+                            return Ok(Answer { text, confidence: None, model: call.facts.model.clone() });
+                        }
                         Err(why) => {
                             let said = excerpt(&reply.text, 2000);
                             if let (Some(schema), false) = (schema, said.is_empty()) {

@@ -8,12 +8,18 @@
 //! It knows nothing of arrow, of SQL or of the engines.
 
 mod agents;
+mod breaker;
 mod cache;
 mod classify;
 mod complete;
 mod confidence;
 mod contract;
 mod deadline;
+mod decisions;
+mod flights;
+mod gate;
+mod guard;
+mod host;
 mod http_call;
 mod llm;
 mod offline;
@@ -21,6 +27,7 @@ pub mod prompt;
 mod provider;
 pub mod result;
 mod transport;
+mod usage;
 mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};

@@ -223,9 +223,10 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     settings.deadline = Duration::from_millis(300);
     let llm = std::sync::Arc::new(Llm::new(settings));
     let rows: Vec<_> = (0..20)
-        .map(|_| {
+        .map(|row| {
             let llm = std::sync::Arc::clone(&llm);
-            tokio::spawn(async move { ask(&llm).await.0.status })
+            // Different questions: the same one would be asked once.
+            tokio::spawn(async move { llm.classify(Some(&format!("{row}")), Some(AGENTS), None).await.status })
         })
         .collect();
     for row in rows {

@@ -153,6 +153,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, String> {
             Some(usage.input_tokens?.saturating_add(cache))
         }),
         cached_tokens,
+        cache_write_tokens: usage.and_then(|usage| usage.cache_creation_input_tokens),
         completion_tokens: usage.and_then(|usage| usage.output_tokens),
     };
     let broken_off = match answer.stop_reason.as_deref() {
@@ -193,6 +194,7 @@ mod tests {
                 model: Some("claude-x".into()),
                 prompt_tokens: Some(125),
                 cached_tokens: Some(20),
+                cache_write_tokens: Some(100),
                 completion_tokens: Some(7)
             }
         );

@@ -13,6 +13,7 @@ pub(crate) use strict::is_strict;
 
 use crate::confidence::Choice;
 
+use crate::gate::Tokens;
 use crate::prompt;
 use crate::result::{Failure, Status};
 use crate::transport::{Answer, Request, Row, Transport, describe_answer};
@@ -65,7 +66,21 @@ pub(crate) struct Spent {
     pub(crate) prompt_tokens: Option<u64>,
     /// Those of them that the server had in its cache, which are cheaper at most servers.
     pub(crate) cached_tokens: Option<u64>,
+    /// Those of them that the server has put into its cache, which are dearer at some.
+    pub(crate) cache_write_tokens: Option<u64>,
     pub(crate) completion_tokens: Option<u64>,
+}
+
+impl Spent {
+    /// All of it, when the server has counted it.
+    pub(crate) fn tokens(&self) -> Option<Tokens> {
+        Some(Tokens {
+            prompt: self.prompt_tokens?,
+            cached: self.cached_tokens.unwrap_or(0),
+            cache_write: self.cache_write_tokens.unwrap_or(0),
+            completion: self.completion_tokens?,
+        })
+    }
 }
 
 /// Why there is no reply.
@@ -91,19 +106,28 @@ pub(crate) async fn ask(
     loop {
         let dialect = dialects.of(endpoint);
         let request = build(endpoint, question, dialect).map_err(|why| AskError::Final(Failure::config(why)))?;
-        let answer = transport.send(&request, row, &secrets).await.map_err(|failed| AskError::Final(failed.failure))?;
+        let mut answer =
+            transport.send(&request, row, &secrets).await.map_err(|failed| AskError::Final(failed.failure))?;
         if let Some(next) = dialect.after(&answer, endpoint.provider, question) {
             dialects.remember(endpoint, next);
             continue;
         }
         if !answer.status.is_success() {
             let message = describe_answer(&request, &answer, &secrets) + &refusal_hint(endpoint, &answer);
+            if let Some(guard) = &row.guard {
+                guard.refused(answer.status, &message).await;
+            }
             return Err(AskError::Final(Failure::new(Status::Rejected, message)));
         }
         let read = match endpoint.provider {
             Provider::Anthropic => anthropic::read(&answer.body),
             _ => openai::read(&answer.body, question.choices),
         };
+        // An answer that does not say what it took stays counted by its upper bound.
+        let tokens = read.as_ref().ok().and_then(|reply| reply.spent.tokens());
+        if let Some((bill, tokens)) = answer.bill.take().zip(tokens) {
+            bill.settle(tokens);
+        }
         // A server may quote the key anywhere; it must not get into a topic.
         return match read {
             Ok(mut reply) => {

@@ -153,6 +153,7 @@ fn reply<L>(completion: ChatCompletion<L>, body: &[u8]) -> Result<Reply, String>
         model: model_name(completion.model),
         prompt_tokens: usage.as_ref().and_then(|usage| usage.prompt_tokens),
         cached_tokens: usage.as_ref().and_then(|usage| usage.prompt_tokens_details.as_ref()?.cached_tokens),
+        cache_write_tokens: None,
         completion_tokens: usage.as_ref().and_then(|usage| usage.completion_tokens),
     };
     let Some(choice) = completion.choices.into_iter().next() else {
@@ -184,6 +185,7 @@ mod tests {
                 model: Some("m-1".into()),
                 prompt_tokens: Some(5),
                 cached_tokens: Some(4),
+                cache_write_tokens: None,
                 completion_tokens: Some(1)
             }
         );

@@ -11,6 +11,7 @@ use baton_llm::settings::{Backoff, Provider};
 use baton_llm::{Llm, Settings};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +114,11 @@ struct Script {
     most_at_once: usize,
 }
 
+/// Any free port.
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// The server; it ends with its test.
 #[derive(Clone)]
 pub struct Stub {
@@ -123,18 +129,23 @@ pub struct Stub {
 impl Stub {
     /// Answers with these, one after the other, and with the last for ever.
     pub async fn start(answers: impl IntoIterator<Item = Say>) -> Self {
-        Self::serve(Script { answers: answers.into_iter().collect(), ..Script::default() }).await
+        Self::serve(any(), Script { answers: answers.into_iter().collect(), ..Script::default() }).await
+    }
+
+    /// The same at an address that was free before.
+    pub async fn start_at(address: SocketAddr, answers: impl IntoIterator<Item = Say>) -> Self {
+        Self::serve(address, Script { answers: answers.into_iter().collect(), ..Script::default() }).await
     }
 
     /// Answers each request with what `judge` makes of it.
     pub async fn judging(judge: fn(&Asked) -> Say) -> Self {
-        Self::serve(Script { judge: Some(judge), ..Script::default() }).await
+        Self::serve(any(), Script { judge: Some(judge), ..Script::default() }).await
     }
 
-    async fn serve(script: Script) -> Self {
+    async fn serve(address: SocketAddr, script: Script) -> Self {
         let script = Arc::new(Mutex::new(script));
         let router = Router::new().fallback(respond).with_state(Arc::clone(&script));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, script }
