@@ -5,6 +5,8 @@
 mod binary;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/eval.rs"]
+mod eval;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/functions.rs"]

@@ -2,6 +2,7 @@
 
 mod demo;
 mod docs;
+mod eval;
 mod output;
 mod prepare;
 mod ready;
@@ -20,6 +21,7 @@ use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
 use crate::sql::render::{self, Rendered};
 use crate::udf::{HostChannel, UdfStates};
+use eval::EvalOptions;
 use output::Failed;
 use ready::ReadyFile;
 use serde_json::json;
@@ -77,6 +79,28 @@ enum Command {
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
+    /// Measure on labelled messages how well a pipeline chooses agents.
+    ///
+    /// Each message is given to the pipeline's own call of `llm_classify`, with the pipeline's agents and options, in the
+    /// place of its first argument. No table is opened: no Kafka is needed.
+    Eval {
+        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
+        pipeline: String,
+        /// The messages: JSON lines (.jsonl) or CSV (.csv) with `text` and `expected`, which is an agent's name or NONE.
+        file: PathBuf,
+        /// Another pipeline to compare with, on the same messages.
+        #[arg(long, value_name = "PIPELINE")]
+        against: Option<String>,
+        /// Fail (exit code 1) when the accuracy, 0 to 1, is less than this.
+        #[arg(long, value_name = "ACCURACY", value_parser = parse_share)]
+        min_accuracy: Option<f64>,
+        /// A report for people, or one object with every decision.
+        #[arg(long, value_enum, default_value_t = EvalFormat::Text)]
+        format: EvalFormat,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
     /// Compile UDFs.
     Build {
         /// Names of UDFs [default: all].
@@ -113,6 +137,12 @@ enum PlanFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RenderFormat {
     Sql,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EvalFormat {
+    Text,
     Json,
 }
 
@@ -181,6 +211,14 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
                 RenderFormat::Json => Ok(output::data(&format!("{:#}\n", rendered_json(&rendered)))?),
             }
         }
+        Command::Eval { pipeline, file, against, min_accuracy, format, udfs } => {
+            let json = format == EvalFormat::Json;
+            let options = EvalOptions { pipeline, file, against, min_accuracy, json, udfs };
+            tokio::select! {
+                ended = Box::pin(eval::run(options, &environment)) => ended,
+                rejection = udf_states.rejected(|_| true) => Err(vec![rejection.into()].into()),
+            }
+        }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
@@ -241,6 +279,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `0.9`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("`{text}` is no share of 1; write 0.9 for 90 %"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,5 +301,14 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert!(parse_duration("30").is_err());
         assert!(parse_duration("s").is_err());
+    }
+
+    #[test]
+    fn shares_are_parts_of_one() {
+        assert_eq!(parse_share("0.9"), Ok(0.9));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for wrong in ["90", "-0.1", "NaN", "90%"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
     }
 }

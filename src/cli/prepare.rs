@@ -99,8 +99,20 @@ impl Compiled {
     /// # Errors
     /// The compiler's messages, at the author's own lines.
     pub fn load_udfs(&self) -> Result<(), Failed> {
+        self.load(|_| true)
+    }
+
+    /// The same for one of them.
+    ///
+    /// # Errors
+    /// As [`Compiled::load_udfs`].
+    pub fn load_udf(&self, name: &str) -> Result<(), Failed> {
+        self.load(|source| source.name == name)
+    }
+
+    fn load(&self, wanted: impl Fn(&UdfSource) -> bool) -> Result<(), Failed> {
         let mut needed: BTreeMap<&str, &UdfSource> = BTreeMap::new();
-        for (source, _) in self.pipelines.iter().flat_map(|p| &p.udfs) {
+        for (source, _) in self.pipelines.iter().flat_map(|p| &p.udfs).filter(|(source, _)| wanted(source)) {
             needed.insert(&source.name, source);
         }
         let sources: Vec<UdfSource> = needed.into_values().cloned().collect();

@@ -32,6 +32,8 @@ codes! {
     NO_PIPELINE = "P002", "No pipeline of that name exists.";
     NO_PROJECT = "P003", "No project folder (one with `pipelines/` and `sql/`) was found.";
     ENVIRONMENT = "P004", "A variable of the environment is missing or has a wrong value.";
+    LABELLED = "P005", "A file of labelled messages is wrong.";
+    EVAL = "P006", "A pipeline cannot be evaluated.";
     // S: syntax
     SYNTAX = "S001", "The text is not SQL.";
     STATEMENT = "S002", "A statement is of a kind that pipelines do not have.";

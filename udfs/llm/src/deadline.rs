@@ -1,18 +1,22 @@
-//! How long a row may take: its working time, and apart from that its time in the queue for a slot.
+//! How long a row may take: its working time, and apart from that its time in queues (for a slot, for its turn in a rate).
 //!
 //! Arroyo's own time-out (the attribute of the UDF, 10 minutes) kills the job, so the two together stay below it by
-//! construction: [`WHOLE`].
+//! construction: [`WHOLE`]. The embedded engine lets a row wait as long as it takes.
 
 use baton_llm_settings::text::LONGEST;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a row takes at most, queue and work together. The attribute of the UDFs is 10 minutes.
+/// What a row takes at most where nobody waits for it, queue and work together. The attribute of the UDFs is 10 minutes.
 pub(crate) const WHOLE: Duration = Duration::from_secs(9 * 60 + 30);
+
+/// As long as it takes: far enough to be never, near enough to be added to a clock.
+const EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The clock of one row.
 #[derive(Debug, Clone)]
 pub(crate) struct RowClock {
+    work: Duration,
     work_ends: Instant,
     queue_left: Duration,
 }
@@ -21,7 +25,12 @@ impl RowClock {
     /// Starts the clock of a row that may work for `work`.
     pub(crate) fn start(work: Duration) -> Self {
         let work = work.min(LONGEST);
-        Self { work_ends: Instant::now() + work, queue_left: WHOLE.saturating_sub(work) }
+        Self { work, work_ends: Instant::now() + work, queue_left: WHOLE.saturating_sub(work) }
+    }
+
+    /// The same for a row whose engine waits for it.
+    pub(crate) fn patient(work: Duration) -> Self {
+        Self { queue_left: EVER, ..Self::start(work) }
     }
 
     /// What is left of the working time.
@@ -29,16 +38,21 @@ impl RowClock {
         self.work_ends.saturating_duration_since(Instant::now())
     }
 
-    /// How long this row may still wait for slots.
+    /// How long this row may still wait in queues.
     pub(crate) fn queue_left(&self) -> Duration {
         self.queue_left
     }
 
-    /// Takes a wait for a slot out of the queue's share, so that it does not count as work.
+    /// Takes a wait in a queue out of the queues' share, so that it does not count as work.
     pub(crate) fn waited(&mut self, wait: Duration) {
         let wait = wait.min(self.queue_left);
         self.queue_left -= wait;
         self.work_ends += wait;
+    }
+
+    /// Begins the working time anew: what was tried so far says nothing about this row.
+    pub(crate) fn begin_anew(&mut self) {
+        self.work_ends = Instant::now() + self.work;
     }
 }
 
@@ -58,10 +72,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_for_a_slot_is_not_work() {
+    async fn a_wait_in_a_queue_is_not_work() {
         let mut clock = RowClock::start(Duration::from_secs(10));
         tokio::time::advance(Duration::from_secs(4)).await;
         clock.waited(Duration::from_secs(4));
+        assert_eq!(clock.work_left(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patient_row_has_time() {
+        let mut clock = RowClock::patient(Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        clock.waited(Duration::from_secs(86_400));
+        assert_eq!(clock.work_left(), Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        clock.begin_anew();
         assert_eq!(clock.work_left(), Duration::from_secs(10));
     }
 }

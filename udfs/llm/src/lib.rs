@@ -8,19 +8,26 @@
 //! It knows nothing of arrow, of SQL or of the engines.
 
 mod agents;
+mod breaker;
 mod cache;
 mod classify;
 mod complete;
+mod confidence;
 mod contract;
 mod deadline;
+mod decisions;
+mod flights;
+mod gate;
+mod guard;
+mod host;
 mod http_call;
 mod llm;
 mod offline;
-mod openai;
 pub mod prompt;
+mod provider;
 pub mod result;
-mod strict;
 mod transport;
+mod usage;
 mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};

@@ -1,0 +1,157 @@
+//! `baton eval`: how well a pipeline chooses agents, measured on labelled messages.
+//!
+//! `input` reads the messages, `ask` has the pipeline's own `llm_classify` decide them, `score` and `compare` make
+//! numbers of that, `text` and `json` write them down. No table is opened, and nothing is read from or written to Kafka.
+
+mod ask;
+mod compare;
+mod input;
+mod json;
+mod score;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use super::output::{Failed, data};
+use super::prepare;
+use crate::config::Environment;
+use crate::diag::{Diagnostic, display_path};
+use crate::engine::Pipeline;
+use ask::{CLASSIFY, Decision, Question};
+use compare::Comparison;
+use input::{Known, Labelled};
+use score::Scores;
+
+/// What `baton eval` is asked for.
+pub struct EvalOptions {
+    /// The pipeline to evaluate.
+    pub pipeline: String,
+    /// The labelled messages.
+    pub file: PathBuf,
+    /// Another pipeline to compare it with.
+    pub against: Option<String>,
+    /// Less accuracy than this fails.
+    pub min_accuracy: Option<f64>,
+    /// For scripts.
+    pub json: bool,
+    /// The folder of the UDFs' sources.
+    pub udfs: Option<PathBuf>,
+}
+
+/// A pipeline's decisions and their scores.
+struct Evaluation {
+    /// As the user calls it.
+    name: String,
+    scores: Scores,
+    decisions: Vec<Decision>,
+}
+
+/// Evaluates a pipeline, or two.
+///
+/// # Errors
+/// Wrong pipelines and files, before any model is asked; an accuracy that is too low, after the report.
+pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), Failed> {
+    let EvalOptions { pipeline, file, against, min_accuracy, json, udfs } = options;
+    let names: Vec<String> = [pipeline].into_iter().chain(against).collect();
+    // Tables stay closed, so that the variables in their options need not be set.
+    let compiled = prepare::compile(&names, udfs, &environment.clone().keeping_unset()).await?;
+    let (questions, messages) = check(&names, &compiled.pipelines, &file)?;
+    compiled.load_udf(CLASSIFY)?;
+
+    let agents = all_names(&questions);
+    let texts: Vec<&str> = messages.iter().map(|message| message.text.as_str()).collect();
+    let mut evaluations = Vec::new();
+    for ((name, pipeline), question) in names.iter().zip(&compiled.pipelines).zip(&questions) {
+        let decisions = question.ask(name, ask::library(pipeline)?, &texts, at_once(environment)).await?;
+        let scores = Scores::of(&messages, &decisions, &agents);
+        evaluations.push(Evaluation { name: name.clone(), scores, decisions });
+    }
+
+    let file = display_path(&file);
+    let report = match evaluations.as_slice() {
+        [after, before] => {
+            let compared =
+                Comparison::of(&messages, (&before.scores, &before.decisions), (&after.scores, &after.decisions));
+            if json {
+                format!("{:#}\n", json::comparison(&file, &messages, before, after, &compared))
+            } else {
+                text::comparison(&file, &messages, before, after, &compared)
+            }
+        }
+        evaluations => {
+            let reports = evaluations.iter().map(|evaluation| {
+                if json {
+                    format!("{:#}\n", json::report(&file, &messages, evaluation))
+                } else {
+                    text::report(&file, &messages, evaluation)
+                }
+            });
+            reports.collect()
+        }
+    };
+    data(&report)?;
+    match (min_accuracy, evaluations.first()) {
+        (Some(least), Some(evaluation)) => enough(least, evaluation),
+        _ => Ok(()),
+    }
+}
+
+/// What each pipeline asks, and the messages; all that is wrong with either at once.
+fn check(names: &[String], pipelines: &[Pipeline], file: &Path) -> Result<(Vec<Question>, Vec<Labelled>), Failed> {
+    let mut errors: Vec<Diagnostic> = Vec::new();
+    let mut questions = Vec::new();
+    for (name, pipeline) in names.iter().zip(pipelines) {
+        match Question::of(name, pipeline) {
+            Ok(question) => questions.push(question),
+            Err(wrong) => errors.extend(wrong.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+        }
+    }
+    let known = if errors.is_empty() {
+        let whose = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+        Known { whose, names: all_names(&questions) }
+    } else {
+        Known::default()
+    };
+    let messages = input::read(file, &known).unwrap_or_else(|wrong| {
+        errors.extend(wrong);
+        Vec::new()
+    });
+    if errors.is_empty() { Ok((questions, messages)) } else { Err(errors.into()) }
+}
+
+/// The agents of all questions, each once.
+fn all_names(questions: &[Question]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in questions.iter().flat_map(|question| &question.names) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// How many messages are asked about side by side: as many as the function lets call a model at a time. More would wait
+/// inside of it, and their wait would be taken for the model's latency.
+fn at_once(environment: &Environment) -> usize {
+    const DEFAULT: usize = 64;
+    environment.get("BATON_LLM_CONCURRENCY").and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0).unwrap_or(DEFAULT)
+}
+
+fn enough(least: f64, evaluation: &Evaluation) -> Result<(), Failed> {
+    let Evaluation { name, scores, .. } = evaluation;
+    if scores.accuracy() >= least {
+        return Ok(());
+    }
+    let mut message = format!(
+        "the accuracy of `{name}` is {:.3}, below {least}: {} right of {}",
+        scores.accuracy(),
+        scores.right,
+        scores.messages
+    );
+    if scores.unanswered() > 0 {
+        let failed = scores.statuses.iter().filter(|status| status.example.is_some());
+        let failed: Vec<String> = failed.map(|status| format!("{} {}", status.messages, status.status)).collect();
+        message = format!("{message}, {} without an answer ({})", scores.unanswered(), failed.join(", "));
+    }
+    Err(Failed::Other(message))
+}

@@ -1,0 +1,3 @@
+CREATE TABLE messages (value TEXT) WITH (connector = 'single_file', path = 'messages.json', format = 'json');
+CREATE TABLE copies (value TEXT) WITH (connector = 'stdout', format = 'json');
+INSERT INTO copies SELECT value FROM messages;

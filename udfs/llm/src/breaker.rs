@@ -1,0 +1,309 @@
+//! A circuit breaker for each server and model: after so many failures in a row nobody asks it but one row at a time, after
+//! waits that double, until it answers.
+//!
+//! Failures in a row are those between which nobody got an answer; single faults of a server that works are the business
+//! of a row's own tries.
+
+use crate::deadline::RowClock;
+use crate::result::{Failure, Status};
+use baton_llm_settings::settings::Backoff;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// How many servers and models are known at a time.
+const MOST_KNOWN: usize = 256;
+
+/// The breakers of a library, by server and model.
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    threshold: u32,
+    backoff: Backoff,
+    known: Mutex<HashMap<(String, String), Arc<Breaker>>>,
+}
+
+impl Breakers {
+    /// Breakers that open after `threshold` failures in a row; 0 is never.
+    pub(crate) fn new(threshold: u32, backoff: Backoff) -> Self {
+        Self { threshold, backoff, known: Mutex::default() }
+    }
+
+    /// The one of a model on a server.
+    pub(crate) fn of(&self, base: &str, model: &str) -> Arc<Breaker> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (base.to_owned(), model.to_owned());
+        if !known.contains_key(&key) && known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        let breaker = known.entry(key).or_insert_with(|| {
+            Arc::new(Breaker {
+                threshold: self.threshold,
+                backoff: self.backoff,
+                answers: AtomicU64::new(0),
+                accepted: AtomicBool::new(false),
+                state: Mutex::default(),
+                changed: Notify::new(),
+            })
+        });
+        Arc::clone(breaker)
+    }
+}
+
+/// Whether one model on one server is asked.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    threshold: u32,
+    backoff: Backoff,
+    /// Answers so far.
+    answers: AtomicU64,
+    /// Whether there was a success among them.
+    accepted: AtomicBool,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since the last answer.
+    failures: u32,
+    /// Set while it is open.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    next_try: Instant,
+    /// How often it was tried since it opened.
+    tries: u32,
+    /// Somebody tries just now.
+    trying: bool,
+    why: String,
+}
+
+/// Leave to make one call. What became of the call is told by [`Pass::answered`] or [`Pass::failed`]; dropped without
+/// either it says nothing.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    breaker: Arc<Breaker>,
+    is_trial: bool,
+}
+
+impl Breaker {
+    /// How many answers came so far: whoever failed while this grew has failed alone.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has ever accepted a call.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the server may be asked: for a patient row as long as it takes, else within the row's working time.
+    pub(crate) async fn pass(self: &Arc<Self>, clock: &mut RowClock, patient: bool) -> Result<Pass, Failure> {
+        loop {
+            let changed = self.changed.notified();
+            let (wait, why) = {
+                let mut state = self.state();
+                let Some(open) = &mut state.open else {
+                    return Ok(Pass { breaker: Arc::clone(self), is_trial: false });
+                };
+                let now = Instant::now();
+                if !open.trying && open.next_try <= now {
+                    open.trying = true;
+                    return Ok(Pass { breaker: Arc::clone(self), is_trial: true });
+                }
+                // Whoever tries will tell.
+                let wait = if open.trying { None } else { Some(open.next_try - now) };
+                (wait, open.why.clone())
+            };
+            let left = if patient { clock.queue_left() } else { clock.work_left() };
+            let started = Instant::now();
+            let over = timeout(wait.unwrap_or(left).min(left), changed).await.is_err();
+            if patient {
+                clock.waited(started.elapsed());
+            }
+            if over && wait.is_none_or(|wait| wait >= left) {
+                let message =
+                    format!("the server is left alone after failures in a row, until it answers again: {why}");
+                return Err(Failure::new(Status::Unavailable, message));
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    /// Whether the call may still be made: the breaker may have opened since.
+    pub(crate) fn stands(&self) -> bool {
+        self.is_trial || self.breaker.state().open.is_none()
+    }
+
+    /// The server has answered, and has accepted the call or not.
+    pub(crate) fn answered(mut self, accepted: bool) {
+        self.is_trial = false;
+        self.breaker.accepted.fetch_or(accepted, Ordering::Relaxed);
+        self.breaker.answers.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.breaker.state();
+        state.failures = 0;
+        if state.open.take().is_some() {
+            self.breaker.changed.notify_waiters();
+        }
+    }
+
+    /// No answer, or one that says that the server cannot.
+    pub(crate) fn failed(mut self, why: &str) {
+        // From here on it is no more to be given up.
+        let is_trial = std::mem::take(&mut self.is_trial);
+        let breaker = &self.breaker;
+        let mut state = breaker.state();
+        state.failures = state.failures.saturating_add(1);
+        let opens = breaker.threshold > 0 && state.failures >= breaker.threshold;
+        match &mut state.open {
+            Some(open) if is_trial => {
+                open.tries += 1;
+                open.trying = false;
+                open.next_try = Instant::now() + wait(breaker.backoff, open.tries);
+                why.clone_into(&mut open.why);
+            }
+            // A call that was under way when it opened.
+            Some(_) => return,
+            None if opens => {
+                let next_try = Instant::now() + wait(breaker.backoff, 0);
+                state.open = Some(Open { next_try, tries: 0, trying: false, why: why.to_owned() });
+            }
+            None => return,
+        }
+        breaker.changed.notify_waiters();
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if !self.is_trial {
+            return;
+        }
+        // Given up by its row: another may try at once.
+        let mut state = self.breaker.state();
+        if let Some(open) = &mut state.open
+            && open.trying
+        {
+            open.trying = false;
+            self.breaker.changed.notify_waiters();
+        }
+    }
+}
+
+/// The wait before another try of an open breaker: at least half of what doubles.
+fn wait(backoff: Backoff, tries: u32) -> std::time::Duration {
+    let whole = backoff.base.saturating_mul(1 << tries.min(16)).min(backoff.cap);
+    whole / 2 + (whole / 2).mul_f64(fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+    use super::*;
+    use std::time::Duration;
+
+    fn breaker(threshold: u32) -> Arc<Breaker> {
+        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(8) };
+        Breakers::new(threshold, backoff).of("http://h", "m")
+    }
+
+    async fn fail(breaker: &Arc<Breaker>, clock: &mut RowClock) {
+        breaker.pass(clock, false).await.unwrap().failed("down");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_failures_in_a_row_and_closes_with_an_answer() {
+        let breaker = breaker(3);
+        let mut clock = RowClock::start(Duration::from_secs(60));
+        for _ in 0..2 {
+            fail(&breaker, &mut clock).await;
+            fail(&breaker, &mut clock).await;
+            breaker.pass(&mut clock, false).await.unwrap().answered(true);
+        }
+        let started = Instant::now();
+        for _ in 0..3 {
+            fail(&breaker, &mut clock).await;
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        // Open: the waits double up to the cap, from half of each on.
+        for most in [1, 2, 4, 8, 8] {
+            let asked = Instant::now();
+            fail(&breaker, &mut RowClock::start(Duration::from_secs(60))).await;
+            let waited = asked.elapsed();
+            assert!(waited * 2 >= Duration::from_secs(most) && waited <= Duration::from_secs(most), "{waited:?}");
+        }
+        breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.unwrap().answered(true);
+        let closed = Instant::now();
+        breaker.pass(&mut clock, false).await.unwrap();
+        assert_eq!((closed.elapsed(), breaker.answers()), (Duration::ZERO, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_row_tries_and_the_others_wait_for_it() {
+        let breaker = breaker(1);
+        let mut clock = RowClock::start(Duration::from_secs(60));
+        fail(&breaker, &mut clock).await;
+        let trial = breaker.pass(&mut clock, false).await.unwrap();
+        let other = tokio::spawn({
+            let breaker = Arc::clone(&breaker);
+            async move { breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.map(|_| ()) }
+        });
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(!other.is_finished());
+        trial.answered(true);
+        other.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_is_given_up_is_taken_over() {
+        let breaker = breaker(1);
+        let mut clock = RowClock::start(Duration::from_secs(60));
+        fail(&breaker, &mut clock).await;
+        drop(breaker.pass(&mut clock, false).await.unwrap());
+        let now = Instant::now();
+        breaker.pass(&mut clock, false).await.unwrap().answered(true);
+        assert_eq!(now.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_waits_within_its_deadline_and_a_patient_one_as_long_as_it_takes() {
+        let breaker = breaker(1);
+        let mut clock = RowClock::start(Duration::from_secs(60));
+        fail(&breaker, &mut clock).await;
+        let trial = breaker.pass(&mut clock, false).await.unwrap();
+        let started = Instant::now();
+        let failure = breaker.pass(&mut RowClock::start(Duration::from_secs(5)), false).await.unwrap_err();
+        assert_eq!((failure.status, started.elapsed()), (Status::Unavailable, Duration::from_secs(5)));
+        assert!(failure.message.ends_with("answers again: down"), "{}", failure.message);
+        let patient = tokio::spawn({
+            let breaker = Arc::clone(&breaker);
+            async move {
+                let mut clock = RowClock::patient(Duration::from_secs(5));
+                breaker.pass(&mut clock, true).await.map(|_| clock.work_left())
+            }
+        });
+        tokio::time::sleep(Duration::from_secs(86_400)).await;
+        assert!(!patient.is_finished());
+        trial.answered(true);
+        assert_eq!(patient.await.unwrap().unwrap(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn off_is_never_open() {
+        let breaker = breaker(0);
+        let mut clock = RowClock::start(Duration::from_secs(1));
+        for _ in 0..1000 {
+            fail(&breaker, &mut clock).await;
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What all processes of a machine have used of a model together: rates and budgets, counted in one small file.
+//!
+//! The UDFs are libraries with statics of their own and there may be several processes, so what they share is a file:
+//! `usage.json` in `BATON_LLM_STATE_DIR`, one JSON object of a fixed size, read and written under a lock of the system
+//! (`flock`), which a process that dies gives back. It is never guessed: a file that cannot be read stops all calls.
+//!
+//! A budget counts what a call takes at most before it leaves, and what it took when that is known. Between the two, and
+//! for ever when the outcome is never known (a time-out, a killed process), the upper bound counts.
+//!
+//! A rate is kept by turns: a call leaves when what left before it is paid by the time that has gone by. Turns are not taken
+//! beforehand, so that a killed process leaves none behind.
+
+use baton_llm_settings::limits::{Limits, NANO};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The file's size: the object, and blanks after it.
+const SIZE: usize = 512;
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// What was used, as the file has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Usage {
+    version: u32,
+    /// The day of UTC that is counted, in days since 1970.
+    day: u64,
+    tokens_of_day: u64,
+    /// In billionths of the money of the prices.
+    cost_of_day: u64,
+    tokens: u64,
+    cost: u64,
+    /// When the requests so far are paid, in nanoseconds since 1970.
+    requests_paid: u64,
+    /// When the tokens so far are paid.
+    tokens_paid: u64,
+}
+
+/// What a call takes at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// Never exceeded by an answer that keeps its largest length.
+    pub(crate) tokens: u64,
+    /// The same as money, in billionths.
+    pub(crate) cost: u64,
+    /// What it will take, as far as can be told from those before; rates go by this.
+    pub(crate) likely_tokens: u64,
+}
+
+/// What a call took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) tokens: u64,
+    pub(crate) cost: u64,
+}
+
+/// A call that was counted by its bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reserved {
+    bound: Bound,
+    day: u64,
+}
+
+/// Why a call may not leave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its turn comes later.
+    NotYet(Duration),
+    /// A budget is used up: which.
+    Budget(String),
+    /// The file cannot be used.
+    File(String),
+}
+
+/// The shared file.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    path: PathBuf,
+    /// Opened at the first call.
+    file: Mutex<Option<File>>,
+    limits: Limits,
+}
+
+impl Ledger {
+    /// Counts in `usage.json` of the folder that the limits name; `None` when nothing is limited.
+    pub(crate) fn new(limits: &Limits) -> Option<Self> {
+        let folder = limits.state_dir.clone().filter(|_| limits.counts())?;
+        Some(Self { path: folder.join("usage.json"), file: Mutex::default(), limits: limits.clone() })
+    }
+
+    /// Whether rates or budgets need to know beforehand how many tokens a call takes.
+    pub(crate) fn needs_token_bound(&self) -> bool {
+        self.limits.needs_token_bound()
+    }
+
+    /// Counts a call that leaves now.
+    pub(crate) fn reserve(&self, bound: Bound, now: SystemTime) -> Result<Reserved, Refusal> {
+        let nanos = nanos(now);
+        let limits = &self.limits;
+        self.update(now, |usage| {
+            // A single token too many is one too many.
+            let budgets = [
+                (limits.budget_tokens, usage.tokens, bound.tokens, "BATON_LLM_BUDGET_TOKENS", 1.0),
+                (
+                    limits.budget_tokens_per_day,
+                    usage.tokens_of_day,
+                    bound.tokens,
+                    "BATON_LLM_BUDGET_TOKENS_PER_DAY",
+                    1.0,
+                ),
+                (limits.budget_cost, usage.cost, bound.cost, "BATON_LLM_BUDGET_COST", NANO),
+                (limits.budget_cost_per_day, usage.cost_of_day, bound.cost, "BATON_LLM_BUDGET_COST_PER_DAY", NANO),
+            ];
+            for (budget, used, more, name, unit) in budgets {
+                if let Some(budget) = budget.filter(|budget| used.saturating_add(more) > *budget) {
+                    let shown = |count: u64| count as f64 / unit;
+                    return Err(Refusal::Budget(format!(
+                        "{name} is {}, of which {} are used or held for calls, and this call takes {} at most",
+                        shown(budget),
+                        shown(used),
+                        shown(more)
+                    )));
+                }
+            }
+            let mut wait = 0;
+            let mut requests_paid = None;
+            if let Some(limit) = limits.requests_per_minute {
+                // A burst of a second's worth; so many less are left for the rest of the minute, and no minute has more.
+                let burst = (limit / 60).max(1);
+                let each = MINUTE.div_ceil(limit - burst + 1);
+                let paid = usage.requests_paid.max(nanos);
+                wait = (paid - nanos).saturating_sub((burst - 1) * each);
+                requests_paid = Some(paid + each);
+            }
+            let mut tokens_paid = None;
+            if let Some(limit) = limits.tokens_per_minute {
+                let paid = usage.tokens_paid.max(nanos);
+                wait = wait.max(paid - nanos);
+                tokens_paid = Some(paid.saturating_add(time_of(bound.likely_tokens, limit)));
+            }
+            if wait > 0 {
+                return Err(Refusal::NotYet(Duration::from_nanos(wait)));
+            }
+            usage.requests_paid = requests_paid.unwrap_or(usage.requests_paid);
+            usage.tokens_paid = tokens_paid.unwrap_or(usage.tokens_paid);
+            for count in [&mut usage.tokens, &mut usage.tokens_of_day] {
+                *count = count.saturating_add(bound.tokens);
+            }
+            for count in [&mut usage.cost, &mut usage.cost_of_day] {
+                *count = count.saturating_add(bound.cost);
+            }
+            Ok(Reserved { bound, day: usage.day })
+        })
+    }
+
+    /// Counts what a call took in place of its bound.
+    pub(crate) fn settle(&self, reserved: Reserved, taken: Taken, now: SystemTime) -> Result<(), Refusal> {
+        self.update(now, |usage| {
+            let corrected = |count: u64, bound: u64, taken: u64| count.saturating_sub(bound).saturating_add(taken);
+            let Reserved { bound, day } = reserved;
+            usage.tokens = corrected(usage.tokens, bound.tokens, taken.tokens);
+            usage.cost = corrected(usage.cost, bound.cost, taken.cost);
+            // Yesterday's call stays yesterday's.
+            if usage.day == day {
+                usage.tokens_of_day = corrected(usage.tokens_of_day, bound.tokens, taken.tokens);
+                usage.cost_of_day = corrected(usage.cost_of_day, bound.cost, taken.cost);
+            }
+            if let Some(limit) = self.limits.tokens_per_minute {
+                let (likely, took) = (time_of(bound.likely_tokens, limit), time_of(taken.tokens, limit));
+                usage.tokens_paid = corrected(usage.tokens_paid, likely, took);
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes the file under its lock; an error leaves it as it was.
+    fn update<T>(&self, now: SystemTime, change: impl FnOnce(&mut Usage) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let unusable = |what: &str, error: &dyn std::fmt::Display| {
+            Refusal::File(format!(
+                "the file `{}`, in which rates and budgets are counted, cannot be {what} ({error}): make it writable, or set \
+                 BATON_LLM_STATE_DIR to another folder",
+                self.path.display()
+            ))
+        };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A file that was removed begins anew for everybody, and not just for who opens it next.
+        if file
+            .as_ref()
+            .is_none_or(|file| file.metadata().is_ok_and(|of| std::os::unix::fs::MetadataExt::nlink(&of) == 0))
+        {
+            *file = Some(self.open().map_err(|error| unusable("opened", &error))?);
+        }
+        let Some(file) = file.as_ref() else { return Err(unusable("opened", &"no file")) };
+        file.lock().map_err(|error| unusable("locked", &error))?;
+        let result = (|| {
+            let mut usage = read(file).map_err(|error| unusable("read", &error))?;
+            let before = usage.clone();
+            let day = nanos(now) / (1440 * MINUTE);
+            if day > usage.day {
+                (usage.day, usage.tokens_of_day, usage.cost_of_day) = (day, 0, 0);
+            }
+            let result = change(&mut usage)?;
+            if usage != before {
+                write(file, &usage).map_err(|error| unusable("written", &error))?;
+            }
+            Ok(result)
+        })();
+        let _unlocked_with_the_file_at_the_latest = file.unlock();
+        result
+    }
+
+    fn open(&self) -> std::io::Result<File> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path)
+    }
+}
+
+/// The time in which so many tokens may be used.
+fn time_of(tokens: u64, per_minute: u64) -> u64 {
+    let nanos = u128::from(tokens) * u128::from(MINUTE) / u128::from(per_minute);
+    u64::try_from(nanos).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}
+
+fn nanos(now: SystemTime) -> u64 {
+    u64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+fn read(file: &File) -> std::io::Result<Usage> {
+    let mut bytes = [0; SIZE];
+    let mut length = 0;
+    while length < SIZE {
+        match file.read_at(&mut bytes[length..], length as u64)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    if length == 0 {
+        return Ok(Usage { version: 1, ..Usage::default() });
+    }
+    let usage: Usage = serde_json::from_slice(&bytes[..length])?;
+    if usage.version == 1 { Ok(usage) } else { Err(std::io::Error::other("it is of another version of Baton")) }
+}
+
+/// One write of one size, which a process that is killed has done or has not.
+fn write(file: &File, usage: &Usage) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(usage)?;
+    bytes.resize(SIZE - 1, b' ');
+    bytes.push(b'\n');
+    file.write_all_at(&bytes, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_800_000_000);
+
+    fn limits(change: impl FnOnce(&mut Limits)) -> (tempfile::TempDir, Limits) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut limits = Limits { state_dir: Some(folder.path().join("state")), ..Limits::default() };
+        change(&mut limits);
+        (folder, limits)
+    }
+
+    fn bound(tokens: u64) -> Bound {
+        Bound { tokens, cost: tokens * 10, likely_tokens: tokens }
+    }
+
+    fn at(seconds: f64) -> SystemTime {
+        UNIX_EPOCH + START + Duration::from_secs_f64(seconds)
+    }
+
+    /// When calls leave that are made as soon as they may, in seconds.
+    fn leaving(ledger: &Ledger, calls: usize, tokens: u64) -> Vec<f64> {
+        let mut now = 0.0;
+        (0..calls)
+            .map(|_| {
+                loop {
+                    match ledger.reserve(bound(tokens), at(now)) {
+                        Ok(_) => return now,
+                        Err(Refusal::NotYet(wait)) => now += wait.as_secs_f64() + 1e-6,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_minute_has_more_requests_than_the_limit() {
+        for limit in [1, 2, 3, 59, 60, 61, 600, 6000] {
+            let (_folder, limits) = limits(|limits| limits.requests_per_minute = Some(limit));
+            let ledger = Ledger::new(&limits).unwrap();
+            let left = leaving(&ledger, (limit * 2 + 1) as usize, 1);
+            for (index, start) in left.iter().enumerate() {
+                let in_minute = left[index..].iter().take_while(|at| **at < start + 60.0).count();
+                assert!(in_minute as u64 <= limit, "{in_minute} of {limit}");
+            }
+            // And the limit is used: two minutes' worth takes two minutes.
+            assert!(*left.last().unwrap() <= 121.0 + 60.0 / limit as f64, "{limit}: {:?}", left.last());
+        }
+    }
+
+    #[test]
+    fn tokens_are_paid_by_time() {
+        let (_folder, limits) = limits(|limits| limits.tokens_per_minute = Some(6000));
+        let ledger = Ledger::new(&limits).unwrap();
+        let left = leaving(&ledger, 13, 500);
+        assert!((left[12] - 60.0).abs() < 0.1, "{left:?}");
+        // What was not taken is given back.
+        let reserved = ledger.reserve(bound(6000), at(65.1)).unwrap();
+        assert!(matches!(ledger.reserve(bound(1), at(65.2)), Err(Refusal::NotYet(wait)) if wait.as_secs() == 59));
+        ledger.settle(reserved, Taken { tokens: 10, cost: 0 }, at(65.2)).unwrap();
+        ledger.reserve(bound(1), at(65.3)).unwrap();
+    }
+
+    #[test]
+    fn a_budget_is_never_passed_and_what_is_not_known_stays_reserved() {
+        let (_folder, limits) = limits(|limits| {
+            limits.budget_tokens = Some(1000);
+            limits.budget_cost_per_day = Some(5_000);
+        });
+        let ledger = Ledger::new(&limits).unwrap();
+        let first = ledger.reserve(bound(400), at(0.0)).unwrap();
+        let refused = ledger.reserve(bound(400), at(0.0)).unwrap_err();
+        assert_eq!(
+            refused,
+            Refusal::Budget(
+                "BATON_LLM_BUDGET_COST_PER_DAY is 0.000005, of which 0.000004 are used or held for calls, and this call \
+                 takes 0.000004 at most"
+                    .to_owned()
+            )
+        );
+        ledger.settle(first, Taken { tokens: 100, cost: 1000 }, at(1.0)).unwrap();
+        ledger.reserve(bound(400), at(1.0)).unwrap();
+        // Its outcome is never known. Another process sees it, the next day has a budget of its own, and the sum stays.
+        let other = Ledger::new(&limits).unwrap();
+        assert!(matches!(other.reserve(bound(10), at(2.0)), Err(Refusal::Budget(_))));
+        let tomorrow = at(86_400.0);
+        let held = other.reserve(bound(500), tomorrow).unwrap();
+        let refused = ledger.reserve(bound(1), tomorrow).unwrap_err();
+        assert!(
+            matches!(&refused, Refusal::Budget(why) if why.contains("BATON_LLM_BUDGET_TOKENS is 1000, of which 1000"))
+        );
+        // An answer that comes the day after is its own day's.
+        ledger.settle(held, Taken { tokens: 0, cost: 0 }, at(2.0 * 86_400.0)).unwrap();
+        ledger.reserve(bound(500), at(2.0 * 86_400.0)).unwrap();
+    }
+
+    #[test]
+    fn several_at_once_count_every_call() {
+        let (_folder, limits) = limits(|limits| limits.budget_tokens = Some(1000));
+        let left: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let ledger = Ledger::new(&limits).unwrap();
+                    scope.spawn(move || (0..100).filter(|_| ledger.reserve(bound(7), at(0.0)).is_ok()).count())
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(left, 1000 / 7);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stops_calls() {
+        let (_folder, limits) = limits(|limits| limits.budget_tokens = Some(1000));
+        let ledger = Ledger::new(&limits).unwrap();
+        ledger.reserve(bound(1), at(0.0)).unwrap();
+        let path = limits.state_dir.clone().unwrap().join("usage.json");
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(ledger.reserve(bound(1), at(0.0)), Err(Refusal::File(why)) if why.contains("usage.json")));
+        // Removed, it begins anew.
+        std::fs::remove_file(&path).unwrap();
+        ledger.reserve(bound(1000), at(0.0)).unwrap();
+        assert!(matches!(Ledger::new(&limits).unwrap().reserve(bound(1), at(0.0)), Err(Refusal::Budget(_))));
+    }
+}
