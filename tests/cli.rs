@@ -13,6 +13,8 @@ mod files;
 mod functions;
 #[path = "cli/layers.rs"]
 mod layers;
+#[path = "cli/llm_calls.rs"]
+mod llm_calls;
 #[path = "cli/malformed.rs"]
 mod malformed;
 #[path = "cli/meaning.rs"]

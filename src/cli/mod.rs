@@ -214,7 +214,10 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
         Command::Eval { pipeline, file, against, min_accuracy, format, udfs } => {
             let json = format == EvalFormat::Json;
             let options = EvalOptions { pipeline, file, against, min_accuracy, json, udfs };
-            Box::pin(eval::run(options, &environment)).await
+            tokio::select! {
+                ended = Box::pin(eval::run(options, &environment)) => ended,
+                rejection = udf_states.rejected(|_| true) => Err(vec![rejection.into()].into()),
+            }
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {

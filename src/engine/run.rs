@@ -18,7 +18,7 @@ use super::pipeline::Pipeline;
 use crate::connectors::{ConnectorError, OpenContext, Sink, Source, StopFlag};
 use crate::delivery::Ledger;
 use crate::diag::{Code, Diagnostic};
-use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf, Rejection, UdfStates};
+use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf, UdfStates};
 
 /// How pipelines run.
 #[derive(Debug, Clone)]
@@ -228,12 +228,6 @@ fn tell_rejection_once(failures: &mut Vec<PipelineFailure>) {
     });
 }
 
-fn rejection(found: Rejection) -> Diagnostic {
-    let Rejection { udf, why, help } = found;
-    let help = help.unwrap_or_else(|| format!("correct the settings that `{udf}` needs, then start again"));
-    Diagnostic::new(Code::UDF_REJECTED, why).help(help)
-}
-
 fn start_udf(
     udfs: &[(crate::udf::UdfSource, Arc<LoadedSlot>)],
     name: &str,
@@ -278,7 +272,7 @@ impl Opened {
                 _ended = &mut all_ended => break,
                 found = self.udf_states.rejected(|udf| self.udfs.contains(udf)), if !rejected => {
                     rejected = true;
-                    self.flow.failure.set(rejection(found));
+                    self.flow.failure.set(found.into());
                     // No call in flight is worth waiting for: without these threads their rows are lost, which the sources see.
                     threads.clear();
                 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::host::HostChannel;
+use crate::diag::{Code, Diagnostic};
 
 /// How often the log says that a UDF still waits.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -62,6 +63,13 @@ pub struct Rejection {
     pub why: String,
     /// The edit to make, when the UDF knows it.
     pub help: Option<String>,
+}
+
+impl From<Rejection> for Diagnostic {
+    fn from(Rejection { udf, why, help }: Rejection) -> Self {
+        let help = help.unwrap_or_else(|| format!("correct the settings that `{udf}` needs, then start again"));
+        Self::new(Code::UDF_REJECTED, why).help(help)
+    }
 }
 
 impl UdfStates {

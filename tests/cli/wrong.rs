@@ -199,9 +199,10 @@ fn wrong_shape(stderr: &str) -> Option<String> {
         if error.contains("help: see the statement") {
             return Some(format!("the hint for `{first}` says nothing"));
         }
-        // Files that are not there, names on the command line, and tools have no place.
+        // Files that are not there, names on the command line, settings of all calls, and tools have no place.
         let placeless = ["P001", "P002", "P003", "U005"].iter().any(|c| error.starts_with(&format!("error[{c}]")))
-            || first.contains("there is no UDF");
+            || first.contains("there is no UDF")
+            || first.contains(": BATON_LLM_");
         if !placeless && !error.contains("--> ") {
             return Some(format!("no place for `{first}`"));
         }
