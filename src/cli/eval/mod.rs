@@ -11,6 +11,7 @@ mod score;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use baton_llm_settings::Settings;
 
@@ -23,6 +24,9 @@ use ask::{CLASSIFY, Decision, Question};
 use compare::Comparison;
 use input::{Known, Labelled};
 use score::Scores;
+
+/// How long a model may answer nothing before an evaluation is given up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `baton eval` is asked for.
 pub struct EvalOptions {
