@@ -235,7 +235,7 @@ async fn run(
     environment: &Environment,
 ) -> Result<(), Failed> {
     let stop = StopFlag::default();
-    let keep = |path| ReadyFile::keep(path, Arc::clone(&options.udf_states), stop.clone());
+    let keep = |path: PathBuf| ReadyFile::keep(&path, Arc::clone(&options.udf_states), stop.clone());
     let ready = ready_file.map(keep).transpose().map_err(|wrong| vec![wrong])?;
     let compiled = prepare::compile(names, udfs, environment).await?;
     compiled.load_udfs()?;
