@@ -51,7 +51,7 @@ enum Command {
         #[arg(long, default_value = "30s", value_parser = parse_duration)]
         drain_timeout: Duration,
         /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
-        #[arg(long, env = "BATON_READY_FILE")]
+        #[arg(long, value_name = "PATH", env = "BATON_READY_FILE")]
         ready_file: Option<PathBuf>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
