@@ -217,6 +217,11 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             tokio::select! {
                 ended = Box::pin(eval::run(options, &environment)) => ended,
                 rejection = udf_states.rejected(|_| true) => Err(vec![rejection.into()].into()),
+                // Nobody waits for an outage to end in order to get a number.
+                why = udf_states.waited(eval::PATIENCE) => {
+                    let patience = eval::PATIENCE.as_secs();
+                    Err(Failed::Other(format!("no answer for {patience} s: {why}; evaluate again when the model is back")))
+                }
             }
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),

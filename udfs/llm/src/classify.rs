@@ -100,11 +100,10 @@ impl Llm {
                         self.dialects.ignores_schema(endpoint);
                     }
                     match read_agent(&reply.text, catalogue) {
-                        // A name that is whole is an answer, whatever else the server says about its end. How sure the
-                        // model is of one that it was talked into says nothing.
+                        // A name that is whole is an answer, whatever else the server says about its end.
                         Ok(agent) => {
-                            let confidence = reply.confidence.filter(|_| !asked_again);
-                            return Ok(Answer { text: agent, confidence, model: call.facts.model.clone() });
+                            let (confidence, model) = (reply.confidence, call.facts.model.clone());
+                            return Ok(Answer { text: agent, confidence, model });
                         }
                         Err(why) => {
                             let why = reply.broken_off.map_or(why, str::to_owned);
@@ -123,6 +122,8 @@ impl Llm {
                 return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
             }
             asked_again = true;
+            // How sure a model is of a name that it was talked into says nothing.
+            question.choices = None;
         }
     }
 }

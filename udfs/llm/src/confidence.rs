@@ -51,11 +51,18 @@ pub(crate) struct Token<'a> {
     token: Cow<'a, str>,
     bytes: Option<Vec<u8>>,
     logprob: f64,
+    /// Read only where names part: it is most of an answer.
     #[serde(borrow)]
-    top_logprobs: Option<Vec<Token<'a>>>,
+    top_logprobs: Option<&'a RawValue>,
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
+    /// The alternatives that the server lists, the token mostly among them; `None` when there are none.
+    fn listed(&self) -> Option<Vec<Token<'a>>> {
+        let listed: Vec<Token<'a>> = serde_json::from_str(self.top_logprobs?.get()).ok()?;
+        (!listed.is_empty()).then_some(listed)
+    }
+
     /// What the token stands for. Half a character has no text: it is shown as a replacement, and only its bytes say more.
     fn spelled(&self, by_bytes: bool) -> &[u8] {
         match &self.bytes {
@@ -98,10 +105,10 @@ pub(crate) fn confidence(answer: &str, tokens: &[Token<'_>], choices: &[Choice])
             name: &text[start..token_start.max(start)],
             by_bytes,
         };
-        match &token.top_logprobs {
-            Some(listed) if !listed.is_empty() => confidence *= step.share(token, listed)?,
-            _ if next.len() == left.len() => {}
-            _ => return None,
+        match token.listed() {
+            Some(listed) => confidence *= step.share(token, &listed)?,
+            None if next.len() == left.len() => {}
+            None => return None,
         }
         left = next;
     }
@@ -172,12 +179,14 @@ impl Step<'_> {
             }
             let Some(rest) = self.inside(other.spelled(self.by_bytes)) else { continue };
             let fitting = fitting(self.choices, self.left, &[self.name, rest].concat());
+            let for_chosen = fitting.contains(&self.chosen);
+            if for_chosen && !fitting.iter().all(|choice| self.next.contains(choice)) {
+                // A shorter piece of the same text, which leaves open what the token decides, says nothing.
+                continue;
+            }
             unseen.retain(|choice| !fitting.contains(choice));
-            if fitting.contains(&self.chosen) {
-                // What leaves open more than the token does, as a shorter piece of the same text, says nothing.
-                if fitting.iter().all(|choice| self.next.contains(choice)) {
-                    pro += probability;
-                }
+            if for_chosen {
+                pro += probability;
             } else if !fitting.is_empty() {
                 contra += probability;
             }
@@ -198,5 +207,224 @@ impl Step<'_> {
             other = other.trim_ascii_start().strip_prefix(std::slice::from_ref(byte))?;
         }
         Some(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const AGENTS: &[&str] = &["Lead Ingestion Agent", "Lead Scoring Agent", "Send Email Agent", "NONE"];
+
+    fn alternative(token: &str, probability: f64) -> Value {
+        json!({ "token": token, "logprob": probability.ln().min(0.0) })
+    }
+
+    /// A token with its probability, and what else could have stood there.
+    fn token(text: &str, probability: f64, others: &[(&str, f64)]) -> Value {
+        let mut token = alternative(text, probability);
+        let others = others.iter().map(|(text, probability)| alternative(text, *probability));
+        token["top_logprobs"] = std::iter::once(alternative(text, probability)).chain(others).collect();
+        token
+    }
+
+    fn sure(text: &str) -> Value {
+        token(text, 1.0, &[])
+    }
+
+    /// A token, or an alternative, that is a part of a character.
+    fn half(bytes: &[u8], probability: f64) -> Value {
+        json!({ "token": "\u{fffd}", "logprob": probability.ln(), "bytes": bytes, "top_logprobs": [] })
+    }
+
+    fn confidence_of(answer: &str, tokens: &[Value], names: &[&str]) -> Option<f64> {
+        let tokens = Value::from(tokens).to_string();
+        let choices: Vec<Choice> = names.iter().map(|name| Choice::new(name)).collect();
+        confidence(answer, &serde_json::from_str::<Vec<Token<'_>>>(&tokens).unwrap(), &choices)
+    }
+
+    /// The confidence in the answer that the tokens spell.
+    fn of(tokens: &[Value], names: &[&str]) -> Option<f64> {
+        let answer: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        confidence_of(&answer, tokens, names)
+    }
+
+    #[test]
+    fn a_name_that_differs_in_its_first_token() {
+        let name = [token("Send", 0.8, &[("Lead", 0.2)]), sure(" Email"), sure(" Agent"), sure("\"}")];
+        let tokens = [&[sure("{\""), sure("agent"), sure("\":\"")], &name[..]].concat();
+        assert_eq!(of(&tokens, AGENTS), Some(0.8));
+    }
+
+    #[test]
+    fn names_are_told_apart_where_they_differ() {
+        let tokens = [
+            sure("{\"agent\":\""),
+            token("Lead", 0.9, &[("Send", 0.1)]),
+            token(" Scoring", 0.7, &[(" Ingestion", 0.3)]),
+            // From here on there is one name, and what the tokens say does not matter.
+            token(" Agent", 0.5, &[(" Person", 0.5)]),
+            sure("\"}"),
+        ];
+        assert_eq!(of(&tokens, AGENTS), Some(0.63));
+    }
+
+    #[test]
+    fn what_leads_to_no_name_does_not_count() {
+        let send = token("Send", 0.4, &[("Lead", 0.1), ("The", 0.3), ("send", 0.2)]);
+        assert_eq!(of(&[sure("{\"agent\":\""), send, sure(" Email Agent"), sure("\"}")], AGENTS), Some(0.8));
+    }
+
+    #[test]
+    fn what_is_not_listed_counts_against_the_name_as_far_as_it_can() {
+        let answer = |send| [sure("{\"agent\":\""), send, sure(" Email Agent\"}")];
+        // Three names are not listed (the two of `Lead`, and NONE), none of them more probable than the last listed: 0.05.
+        assert_eq!(of(&answer(token("Send", 0.7, &[("It", 0.05)])), AGENTS), Some(0.8235));
+        // Less is left than that: 0.01.
+        assert_eq!(of(&answer(token("Send", 0.9, &[("It", 0.09)])), AGENTS), Some(0.989));
+        // All names are listed: what is left leads to none.
+        assert_eq!(of(&[sure("\""), token("A", 0.5, &[("B", 0.1)]), sure("\"")], &["A", "B"]), Some(0.8333));
+    }
+
+    #[test]
+    fn a_token_that_was_sampled_against_the_odds_need_not_be_listed() {
+        let mut unlikely = token("Lead", 0.1, &[]);
+        unlikely["top_logprobs"] = json!([alternative("Send", 0.6), alternative("NONE", 0.3)]);
+        assert_eq!(of(&[sure("\""), unlikely, sure(" Scoring"), sure(" Agent\"")], AGENTS), Some(0.1));
+    }
+
+    #[test]
+    fn pieces_of_the_same_text_are_no_rivals() {
+        // `":"` leaves open what `":"Lead` decides, `":"Le` decides the same, and `Send Email` what `Send` does.
+        let lead =
+            token("\":\"Lead", 0.5, &[("\":\"Send", 0.15), ("\":\"NONE", 0.1), ("\":\"Le", 0.1), ("\":\"", 0.15)]);
+        assert_eq!(of(&[sure("{\"agent"), lead, sure(" Scoring"), sure(" Agent\"}")], AGENTS), Some(0.7059));
+        let send = token("Send", 0.5, &[("Send Email", 0.25), ("NONE", 0.25)]);
+        assert_eq!(of(&[sure("{\"agent\":\""), send, sure(" Email Agent\"}")], AGENTS), Some(0.75));
+    }
+
+    #[test]
+    fn a_token_may_reach_over_either_end_of_the_name() {
+        let none = token(": \"NONE\"}", 0.6, &[(":\"NONE", 0.1), (": \"Send Email Agent\"", 0.3)]);
+        assert_eq!(of(&[sure("{\"agent\""), none], AGENTS), Some(0.7));
+    }
+
+    #[test]
+    fn a_name_that_begins_another_ends_with_its_quote() {
+        let names = ["Lead", "Lead Scoring"];
+        let tokens = [sure("{\"agent\":\""), sure("Lead"), token("\"}", 0.9, &[(" Scoring", 0.1)])];
+        assert_eq!(of(&tokens, &names), Some(0.9));
+        let tokens = [sure("{\"agent\":\""), sure("Lead"), token(" Scoring", 0.75, &[("\"", 0.25)]), sure("\"}")];
+        assert_eq!(of(&tokens, &names), Some(0.75));
+    }
+
+    #[test]
+    fn the_name_is_found_wherever_it_stands() {
+        for (before, after) in [
+            ("{\"agent\":\"", "\"}"),
+            (" {\n  \"agent\" : \"", "\"\n}\n"),
+            ("{\"why\":\"NONE\",\"agent\":\"", "\",\"x\":{\"agent\":\"NONE\"}}"),
+            ("\"", "\""),
+            ("```json\n{\"agent\":\"", "\"}\n```"),
+            ("<think>NONE \"NONE\"</think>{\"agent\":\"", "\"}"),
+        ] {
+            assert_eq!(of(&[sure(before), token("NONE", 0.9, &[("Send", 0.1)]), sure(after)], AGENTS), Some(0.9));
+        }
+    }
+
+    #[test]
+    fn where_it_cannot_be_computed_there_is_no_number() {
+        let name = || token("NONE", 0.9, &[("Send", 0.1)]);
+        for (tokens, why) in [
+            (vec![], "nothing is said"),
+            (vec![name()], "no quotes: whether the name ends here is not known"),
+            (vec![sure("{\"agent\":\""), token("none", 0.9, &[]), sure("\"}")], "another case"),
+            (vec![sure("{\"agent\":\" "), name(), sure("\"}")], "white space in the name"),
+            (vec![sure("{\"agent\":\""), name(), sure("\",\"agent\":\"NONE\"}")], "two names"),
+            (vec![sure("{\"agent\":[\""), name(), sure("\"]}")], "no text"),
+            (vec![sure("{\"agent\":\""), token("Evil", 0.9, &[]), sure("\"}")], "not defined"),
+        ] {
+            assert_eq!(of(&tokens, AGENTS), None, "{why}");
+        }
+        for (listed, why) in [
+            (Value::Null, "no list"),
+            (json!([]), "an empty list"),
+            (json!("Send"), "no list at all"),
+            (json!([{ "token": "Send" }]), "no number"),
+            (json!([{ "token": "Send", "logprob": null }]), "no number"),
+            (json!([{ "token": "Send", "logprob": 0.5 }]), "more than certain"),
+            (json!([alternative("NONE", 0.9), alternative("Send", 0.9)]), "more than certain together"),
+            (
+                json!([{ "token": "NONE", "logprob": -9999.0 }, { "token": "It", "logprob": 0.0 }]),
+                "nothing leads to a name",
+            ),
+        ] {
+            let mut name = name();
+            name["top_logprobs"] = listed;
+            assert_eq!(of(&[sure("{\"agent\":\""), name, sure("\"}")], AGENTS), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_do_not_spell_the_answer_say_nothing() {
+        let tokens = vec![sure("\""), token("A", 0.9, &[("B", 0.1)]), sure("\"")];
+        for (answer, expected) in
+            [("\"A\"", Some(0.9)), ("\"B\"", None), (" \"A\"", None), ("\"A\" ", None), ("A", None)]
+        {
+            assert_eq!(confidence_of(answer, &tokens, &["A", "B"]), expected, "{answer}");
+        }
+        // The token that ends a message is not part of its text.
+        let ended = [tokens, vec![sure("<|im_end|>")]].concat();
+        assert_eq!(confidence_of("\"A\"", &ended, &["A", "B"]), Some(0.9));
+    }
+
+    #[test]
+    fn names_that_are_more_than_ascii() {
+        let names = ["Bücher", "Bände", "Büro \"Ost\""];
+        // A tokenizer may cut a character in two: then only the bytes say what the tokens are.
+        let mut second = half(&[0xbc], 0.8);
+        second["top_logprobs"] = json!([half(&[0xbc], 0.8), half(&[0xa4], 0.2)]);
+        let plain = |text: &str, mut token: Value| {
+            token["bytes"] = text.as_bytes().into();
+            token
+        };
+        let last = plain("cher", token("cher", 0.5, &[("ro", 0.5)]));
+        let tokens =
+            [plain("\"", sure("\"")), plain("B", sure("B")), half(&[0xc3], 1.0), second, last, plain("\"", sure("\""))];
+        assert_eq!(confidence_of("\"Bücher\"", &tokens, &names), Some(0.4));
+        // An alternative alone may be half a character.
+        let mut whole = token("ü", 0.75, &[]);
+        whole["top_logprobs"] = json!([alternative("ü", 0.75), half(&[0xc3, 0xa4], 0.25)]);
+        let tokens = [sure("\"B"), whole, token("cher", 0.5, &[("ro", 0.5)]), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.375));
+        // Names as JSON escapes them.
+        let tokens = [sure("\"B\\u00fc"), token("cher", 0.25, &[("ro", 0.75)]), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.25));
+        let tokens = [sure("\"Bü"), token("ro", 0.6, &[("cher", 0.4)]), sure(" \\\"Ost\\\""), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.6));
+        assert_eq!(Choice::new("a😀").spellings, ["a😀\"", "a\\ud83d\\ude00\""]);
+    }
+
+    #[test]
+    fn it_is_always_a_probability() {
+        // Any numbers that a server could write, however little they are probabilities.
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..2000 {
+            let mut some = |text: &str| {
+                let logprob = match random.u8(0..8) {
+                    0 => 0.0,
+                    1 => -9999.0,
+                    2 => -1e-300,
+                    3 => f64::MIN,
+                    _ => -10.0 * random.f64(),
+                };
+                json!({ "token": text, "logprob": logprob })
+            };
+            let mut chosen = some("Send");
+            chosen["top_logprobs"] = ["Lead", "Send", "NONE", "Le", "\"", ""].iter().map(|text| some(text)).collect();
+            let confidence = of(&[sure("{\"agent\":\""), chosen, sure(" Email Agent\"}")], AGENTS);
+            assert!(confidence.is_none_or(|confidence| (0.0..=1.0).contains(&confidence)), "{confidence:?}");
+        }
     }
 }

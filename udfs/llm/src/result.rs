@@ -81,7 +81,7 @@ pub struct Classification {
     pub agent: Option<String>,
     /// What became of the row.
     pub status: Status,
-    /// 0 to 1, comparable within one source only; null when it cannot be computed, which is not the same as low.
+    /// 0 to 1, comparable within one source, model and prompt only; null when it cannot be computed, which is not low.
     pub confidence: Option<f64>,
     /// Why `status` is not `ok`, in a sentence.
     pub error: Option<String>,

@@ -113,7 +113,8 @@ impl Settings {
                 ));
             }
         };
-        for (host, start, whose) in [(OPENAI.host, ANTHROPIC_KEY, "anthropic"), (ANTHROPIC.host, OPENAI_KEY, "openai")] {
+        for (host, start, whose) in [(OPENAI.host, ANTHROPIC_KEY, "anthropic"), (ANTHROPIC.host, OPENAI_KEY, "openai")]
+        {
             if base.host_str() == Some(host) && key.as_ref().is_some_and(|key| key.reveal().starts_with(start)) {
                 return Err(format!(
                     "the key for {host} begins with {start}, so it is for {whose}: set BATON_LLM_PROVIDER to {whose}, \
@@ -154,9 +155,11 @@ impl Settings {
 
 fn nobody(provider: Provider) -> String {
     match provider {
-        Provider::Anthropic => "the provider is anthropic, but there is neither a key nor a URL: set BATON_LLM_API_KEY \
+        Provider::Anthropic => {
+            "the provider is anthropic, but there is neither a key nor a URL: set BATON_LLM_API_KEY \
                                 or ANTHROPIC_API_KEY, or BATON_LLM_BASE_URL for another server that speaks its protocol"
-            .to_owned(),
+                .to_owned()
+        }
         _ => "the provider is openai, but there is neither a URL nor a key: set BATON_LLM_BASE_URL (for Ollama \
               http://localhost:11434/v1), or BATON_LLM_API_KEY for OpenAI itself"
             .to_owned(),
@@ -304,9 +307,8 @@ mod tests {
     #[test]
     fn a_header_can_be_the_key() {
         let pairs = [("BATON_LLM_PROVIDER", "anthropic"), ("BATON_LLM_HEADERS", r#"{"X-Api-Key":"canary-canary"}"#)];
-        let summary = check_settings(|name| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        });
+        let summary =
+            check_settings(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()));
         assert_eq!(
             summary.unwrap().to_string(),
             "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)"

@@ -213,11 +213,9 @@ impl Settings {
         }
         let openai_key = get("OPENAI_API_KEY").map(Secret::new);
         let anthropic_key = get("ANTHROPIC_API_KEY").map(Secret::new);
-        for (name, key) in [
-            ("BATON_LLM_API_KEY", &api_key),
-            ("OPENAI_API_KEY", &openai_key),
-            ("ANTHROPIC_API_KEY", &anthropic_key),
-        ] {
+        for (name, key) in
+            [("BATON_LLM_API_KEY", &api_key), ("OPENAI_API_KEY", &openai_key), ("ANTHROPIC_API_KEY", &anthropic_key)]
+        {
             if key.as_ref().is_some_and(|key| !key.reveal().bytes().all(|byte| (0x21..0x7f).contains(&byte))) {
                 errors.push(format!(
                     "{name} holds a character that no key has (a space, a line break, an accent): set the bare key"
@@ -345,10 +343,7 @@ mod tests {
             &[("BATON_LLM_PROVIDER", "anthropic"), ("ANTHROPIC_API_KEY", "x"), ("OPENAI_API_KEY", "sk-canary")],
         ] {
             let summary = check_settings(lookup(pairs)).unwrap();
-            assert_eq!(
-                summary.to_string(),
-                "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)"
-            );
+            assert_eq!(summary.to_string(), "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)");
         }
     }
 
