@@ -73,8 +73,8 @@ enum Command {
     },
     /// Measure on labelled messages how well a pipeline chooses agents.
     ///
-    /// Each message is given to the pipeline's own call of `llm_classify`, with the pipeline's agents and options, in the
-    /// place of its first argument. No table is opened: no Kafka is needed.
+    /// Each message takes the place of the first argument of the pipeline's own call of `llm_classify`; agents and options
+    /// stay the pipeline's. No table is opened, so that no Kafka is needed.
     Eval {
         /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
         pipeline: String,

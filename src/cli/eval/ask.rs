@@ -14,13 +14,16 @@ use crate::cli::output::{Failed, ProgressLine};
 use crate::diag::{Code, Diagnostic};
 use crate::engine::Pipeline;
 use crate::engine::constants::{PlannedCall, calls_of};
-use crate::udf::{AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
+use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
 
 /// The function that chooses an agent.
 pub const CLASSIFY: &str = "llm_classify";
 
 /// Rows whose arguments are made at once.
 const CHUNK: usize = 256;
+
+/// How often progress is shown anew.
+const PACE: Duration = Duration::from_millis(200);
 
 /// What a pipeline asks about each message.
 #[derive(Debug)]
@@ -114,7 +117,7 @@ impl Question {
         let mut chunk: Option<CallArgs> = None;
         let (mut asked, mut answered, mut failed) = (0, 0, 0);
         let mut progress = Progress::new(name, texts.len());
-        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(PACE);
         while answered < texts.len() {
             tokio::select! {
                 some = answers.next() => {
@@ -134,30 +137,28 @@ impl Question {
                     }
                 }
                 slot = calls.reserve(), if asked < texts.len() && asked - answered < at_once => {
-                    let row = asked % CHUNK;
-                    let args = match chunk.take().filter(|_| row > 0) {
-                        Some(args) => args,
-                        None => {
-                            let texts = &texts[asked..texts.len().min(asked + CHUNK)];
-                            let unusable = |e: &dyn std::fmt::Display| Failed::Other(format!("`{CLASSIFY}` cannot be called: {e}"));
-                            let columns = self.columns(texts).map_err(|e| unusable(&e))?;
-                            calls.prepare(&columns, texts.len()).map_err(|e| unusable(&e))?
-                        }
-                    };
-                    slot.submit(asked as u64, &args, row);
-                    chunk = Some(args);
-                    asked += 1;
+                    if asked % CHUNK == 0 {
+                        chunk = Some(self.arguments(&calls, &texts[asked..texts.len().min(asked + CHUNK)])?);
+                    }
+                    if let Some(args) = &chunk {
+                        slot.submit(asked as u64, args, asked % CHUNK);
+                        asked += 1;
+                    }
                 }
-                _tick = second.tick() => {}
+                _tick = ticks.tick() => progress.show(answered, failed),
             }
-            progress.show(answered, failed);
         }
         Ok(decisions)
     }
 
-    fn columns(&self, texts: &[&str]) -> datafusion::common::Result<Vec<ArrayRef>> {
-        let asked: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
-        Ok(vec![asked, self.agents.to_array_of_size(texts.len())?, self.options.to_array_of_size(texts.len())?])
+    fn arguments(&self, calls: &AsyncCalls, texts: &[&str]) -> Result<CallArgs, Failed> {
+        let rows = texts.len();
+        let columns = || -> datafusion::common::Result<Vec<ArrayRef>> {
+            let asked: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            Ok(vec![asked, self.agents.to_array_of_size(rows)?, self.options.to_array_of_size(rows)?])
+        };
+        let args = columns().and_then(|columns| Ok(calls.prepare(&columns, rows)?));
+        args.map_err(|error| Failed::Other(format!("`{CLASSIFY}` cannot be called: {error}")))
     }
 }
 
@@ -240,9 +241,9 @@ impl<'a> Progress<'a> {
 
     fn show(&mut self, answered: usize, failed: usize) {
         let Self { name, all, .. } = self;
-        let failed = if failed == 0 { String::new() } else { format!(", {failed} of them without an agent") };
+        let failed = if failed == 0 { String::new() } else { format!(", {failed} without an answer") };
         let seconds = self.since.elapsed().as_secs();
-        self.line.show(&format!("{name}: {answered} of {all} messages answered{failed} ({seconds} s)"));
+        self.line.show(&format!("{name}: {answered} of {all} messages done{failed} ({seconds} s)"));
     }
 }
 
