@@ -18,7 +18,9 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --create-home baton
+    && useradd --uid 10001 --user-group --create-home baton \
+    # A volume that is mounted here takes over whose it is.
+    && install -d -o baton -g baton /var/lib/baton
 WORKDIR /opt/baton
 COPY --from=build /out/bin/baton /usr/local/bin/baton
 COPY sql sql

@@ -33,6 +33,12 @@ impl Environment {
         self
     }
 
+    /// Whether what is not set may be set later, elsewhere.
+    #[must_use]
+    pub fn keeps_unset(&self) -> bool {
+        self.keeps_unset
+    }
+
     /// The same with one value laid over.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

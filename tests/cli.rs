@@ -13,6 +13,8 @@ mod files;
 mod functions;
 #[path = "cli/layers.rs"]
 mod layers;
+#[path = "cli/llm_calls.rs"]
+mod llm_calls;
 #[path = "cli/malformed.rs"]
 mod malformed;
 #[path = "cli/meaning.rs"]
@@ -21,5 +23,9 @@ mod meaning;
 mod parity;
 #[path = "cli/render.rs"]
 mod render;
+#[path = "support/udf_fixtures.rs"]
+mod udf_fixtures;
+#[path = "cli/waiting.rs"]
+mod waiting;
 #[path = "cli/wrong.rs"]
 mod wrong;

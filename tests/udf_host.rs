@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests, not tests themselves")]
 
+#[path = "support/udf_fixtures.rs"]
+mod udf_fixtures;
+
 mod udf_host {
     pub mod asynchronous;
     pub mod build;

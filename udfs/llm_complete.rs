@@ -1,7 +1,7 @@
 //! SQL's `llm_complete(prompt, input, fallback, options)`: what a model answers to a prompt about an input, as JSON text.
 //!
-//! It only passes its arguments on; `llm/` does the work, ends every call itself, well before the time-out below (which
-//! ends the job), and gives every failure back as a value.
+//! It only passes its arguments on; `llm/` does the work and gives every failure back as a value. On Arroyo it ends every
+//! call well before the time-out below, which would end the job; on the embedded engine a row may wait for the model.
 
 /*
 [dependencies]
@@ -10,6 +10,7 @@ baton-llm = { path = "llm" }
 
 use arroyo_udf_plugin::udf;
 
+// baton: timeout = "none"
 #[udf(unordered, allowed_in_flight = 1000, timeout = "10m")]
 async fn llm_complete(
     prompt: Option<&str>,

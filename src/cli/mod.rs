@@ -5,10 +5,13 @@ mod docs;
 mod eval;
 mod output;
 mod prepare;
+mod ready;
 mod signals;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -17,8 +20,10 @@ use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
 use crate::sql::render::{self, Rendered};
+use crate::udf::{HostChannel, UdfStates};
 use eval::EvalOptions;
 use output::Failed;
+use ready::ReadyFile;
 use serde_json::json;
 
 /// Event-driven orchestration of agents, written as SQL.
@@ -45,6 +50,9 @@ enum Command {
         /// How long a stop waits for what is in flight.
         #[arg(long, default_value = "30s", value_parser = parse_duration)]
         drain_timeout: Duration,
+        /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
+        #[arg(long, env = "BATON_READY_FILE")]
+        ready_file: Option<PathBuf>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -154,6 +162,10 @@ enum LogFormat {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Before there are other threads: it sets a variable. Only what runs as long as it takes listens: in an evaluation a call
+    // without an answer is a result.
+    let listens = matches!(arguments.command, Command::Run { .. } | Command::Demo { .. });
+    let channel = listens.then(HostChannel::open).transpose();
     output::start_log(arguments.log_format == LogFormat::Json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -162,7 +174,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let result = runtime.block_on(dispatch(arguments.command));
+    let result = runtime.block_on(dispatch(arguments.command, channel));
     // Threads of UDFs that never return must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match result {
@@ -171,12 +183,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command) -> Result<(), Failed> {
+async fn dispatch(command: Command, channel: io::Result<Option<HostChannel>>) -> Result<(), Failed> {
     let environment = Environment::process();
+    let udf_states = channel?.map(UdfStates::listen).transpose()?.unwrap_or_default();
     match command {
-        Command::Run { pipelines, create_topics, drain_timeout, udfs } => {
-            let options = RunOptions { create_topics, drain_timeout };
-            run(&pipelines, udfs, &options, &environment).await
+        Command::Run { pipelines, create_topics, drain_timeout, ready_file, udfs } => {
+            let options = RunOptions { create_topics, drain_timeout, udf_states };
+            run(&pipelines, udfs, ready_file, &options, &environment).await
         }
         Command::Plan { pipeline, format, udfs } => {
             let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
@@ -209,22 +222,30 @@ async fn dispatch(command: Command) -> Result<(), Failed> {
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
         }
-        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, &environment).await,
+        Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, udf_states, &environment).await,
     }
 }
 
 async fn run(
     names: &[String],
     udfs: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
     options: &RunOptions,
     environment: &Environment,
 ) -> Result<(), Failed> {
+    let stop = StopFlag::default();
+    let keep = |path| ReadyFile::keep(path, Arc::clone(&options.udf_states), stop.clone());
+    let ready = ready_file.map(keep).transpose().map_err(|wrong| vec![wrong])?;
     let compiled = prepare::compile(names, udfs, environment).await?;
     compiled.load_udfs()?;
-    let stop = StopFlag::default();
     signals::stop_on_signal(stop.clone())?;
     let names: Vec<String> = compiled.pipelines.iter().map(|p| p.name.clone()).collect();
-    let started = || tracing::info!(pipelines = names.join(", "), "running");
+    let started = || {
+        tracing::info!(pipelines = names.join(", "), "running");
+        if let Some(ready) = &ready {
+            ready.started();
+        }
+    };
     if engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)? {
         tracing::info!("stopped; everything that was read is delivered");
     } else {

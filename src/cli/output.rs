@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::diag::{Diagnostic, Style, sort, to_text};
+use crate::diag::{Code, Diagnostic, Style, sort, to_text};
 use crate::engine::run::PipelineFailure;
 
 /// Why a command ends with another code than 0.
@@ -49,10 +49,13 @@ impl Failed {
                 ExitCode::from(78)
             }
             Self::Run(failures) => {
-                for failure in failures {
+                for failure in &failures {
                     note(&format!("pipeline `{}` failed:\n{}", failure.pipeline, to_text(&failure.reasons, style)));
                 }
-                ExitCode::from(1)
+                // Settings that a UDF cannot work with are wrong as those that are found before the start.
+                let reasons: Vec<&Diagnostic> = failures.iter().flat_map(|f| &f.reasons).collect();
+                let settings = !reasons.is_empty() && reasons.iter().all(|r| r.code == Code::UDF_REJECTED);
+                ExitCode::from(if settings { 78 } else { 1 })
             }
             Self::Other(message) => {
                 note(&format!("error: {message}"));

@@ -67,6 +67,7 @@ codes! {
     UDF_COMPILE = "U003", "A UDF does not compile.";
     UDF_LOAD = "U004", "A compiled UDF cannot be loaded.";
     UDF_TOOLCHAIN = "U005", "UDFs cannot be compiled because a tool is missing.";
+    UDF_OPTIONS = "U006", "The options of `llm_classify` or `llm_complete` are wrong.";
     // R: while running
     SOURCE_FAILED = "R001", "A source stopped with an error.";
     SINK_FAILED = "R002", "A sink could not deliver.";
@@ -74,6 +75,7 @@ codes! {
     ROW_FAILED = "R004", "A row could not be computed.";
     BROKER = "R005", "The Kafka broker cannot be reached or refuses the connection.";
     TOPIC_MISSING = "R006", "A Kafka topic does not exist.";
+    UDF_REJECTED = "R007", "A UDF can answer no row: what it asks refuses its key or its settings.";
 }
 
 #[cfg(test)]

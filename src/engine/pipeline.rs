@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::graph::{self, Graph, NodeId, NodeKind};
+use super::llm;
 use crate::config::Environment;
 use crate::connectors::dead_letters::DeadLetters;
 use crate::connectors::registry::{self, connector};
@@ -82,6 +83,7 @@ pub async fn compile(
     for table in plan.inferred.iter().filter_map(|name| plan.tables.get(name)) {
         check_sink(table, environment, &mut sinks, &mut errors);
     }
+    errors.extend(llm::check(&plan, udfs, environment));
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -126,7 +128,7 @@ pub async fn rendered(
         let connector = table.option("connector").and_then(|entry| connector(&entry.value));
         connector.map_or(&[][..], |connector| connector.for_arroyo(direction))
     };
-    render(&text, &planned, &set, &spelled_out).await
+    render(&text, &planned, &set, &spelled_out, &llm::remarks(&planned, udfs)).await
 }
 
 fn udf_set(slots: &[(UdfSource, Arc<LoadedSlot>)]) -> UdfSet {

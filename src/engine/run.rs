@@ -1,7 +1,7 @@
 //! Running pipelines: open what they read and write, start their threads and tasks, stop all of them cleanly when one
 //! fails or a stop is asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::pipeline::Pipeline;
 use crate::connectors::{ConnectorError, OpenContext, Sink, Source, StopFlag};
 use crate::delivery::Ledger;
 use crate::diag::{Code, Diagnostic};
-use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf};
+use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf, UdfStates};
 
 /// How pipelines run.
 #[derive(Debug, Clone)]
@@ -27,11 +27,13 @@ pub struct RunOptions {
     pub create_topics: bool,
     /// How long a stop waits for what is in flight.
     pub drain_timeout: Duration,
+    /// What UDFs say of themselves: one that can answer no row ends the pipelines that call it.
+    pub udf_states: Arc<UdfStates>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { create_topics: false, drain_timeout: Duration::from_secs(30) }
+        Self { create_topics: false, drain_timeout: Duration::from_secs(30), udf_states: Arc::default() }
     }
 }
 
@@ -99,6 +101,7 @@ pub async fn run(
         stop.set();
         failures.push(failure);
     }
+    tell_rejection_once(&mut failures);
     if failures.is_empty() { Ok(all_delivered) } else { Err(failures) }
 }
 
@@ -112,6 +115,8 @@ struct Opened {
     ledgers: Vec<Arc<Ledger>>,
     drain_timeout: Duration,
     stop: StopFlag,
+    udfs: HashSet<String>,
+    udf_states: Arc<UdfStates>,
 }
 
 async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Result<Opened, PipelineFailure> {
@@ -203,12 +208,24 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
         ledgers,
         drain_timeout: options.drain_timeout,
         stop: stop.clone(),
+        udfs: pipeline.udfs.iter().map(|(source, _)| source.name.clone()).collect(),
+        udf_states: Arc::clone(&options.udf_states),
     })
 }
 
 /// Of several tables that cannot reach their broker, one tells it.
 fn tell_broker_once(reasons: &mut Vec<Diagnostic>, told: &mut bool) {
     reasons.retain(|reason| reason.code != Code::BROKER || !std::mem::replace(told, true));
+}
+
+/// Of several pipelines that call a UDF which can answer no row, one tells it.
+fn tell_rejection_once(failures: &mut Vec<PipelineFailure>) {
+    let mut told: Vec<Diagnostic> = Vec::new();
+    failures.retain_mut(|failure| {
+        failure.reasons.retain(|reason| reason.code != Code::UDF_REJECTED || !told.contains(reason));
+        told.extend(failure.reasons.iter().filter(|r| r.code == Code::UDF_REJECTED).cloned());
+        !failure.reasons.is_empty()
+    });
 }
 
 fn start_udf(
@@ -248,19 +265,27 @@ impl Opened {
             ends.push(start_source(&self.name, node, source, Arc::clone(&self.flow)));
         }
         let mut all_ended = std::pin::pin!(join_all(ends));
-        tokio::select! {
-            _ended = &mut all_ended => {}
-            Some(_ended) = thread_ends.next(), if !thread_ends.is_empty() => {
-                // It ends by itself only after a failure, or when it died.
-                let reason = Diagnostic::new(Code::SOURCE_FAILED, format!("a thread that calls a UDF of `{}` died", self.name));
-                self.flow.failure.set(reason);
-                self.stop.set();
-                all_ended.await;
-            }
-            _reason = self.flow.failure.wait() => {
-                // The sources see that nobody takes their rows, or the stop; each returns by itself.
-                self.stop.set();
-                all_ended.await;
+        let mut failed = false;
+        let mut rejected = false;
+        loop {
+            tokio::select! {
+                _ended = &mut all_ended => break,
+                found = self.udf_states.rejected(|udf| self.udfs.contains(udf)), if !rejected => {
+                    rejected = true;
+                    self.flow.failure.set(found.into());
+                    // No call in flight is worth waiting for: without these threads their rows are lost, which the sources see.
+                    threads.clear();
+                }
+                Some(_ended) = thread_ends.next(), if !failed && !thread_ends.is_empty() => {
+                    // It ends by itself only after a failure, or when it died.
+                    let message = format!("a thread that calls a UDF of `{}` died", self.name);
+                    self.flow.failure.set(Diagnostic::new(Code::SOURCE_FAILED, message));
+                }
+                _reason = self.flow.failure.wait(), if !failed => {
+                    failed = true;
+                    // The sources see that nobody takes their rows, or the stop; each returns by itself.
+                    self.stop.set();
+                }
             }
         }
         if self.flow.failure.get().is_some() {

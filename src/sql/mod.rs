@@ -1,6 +1,7 @@
 //! From SQL text to a checked plan: statements with their places, definitions, and one logical plan for each view and
 //! INSERT. What connectors and UDFs mean is for the layers above.
 
+pub mod arguments;
 pub mod catalogue;
 mod chains;
 pub mod check;

@@ -1,6 +1,7 @@
 //! Text to statements: each is parsed by itself, so that all syntax errors of a file are found at once, and each knows
 //! where it stands.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Statement;
@@ -70,6 +71,19 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagn
 #[must_use]
 pub fn to_span(source: &Arc<SourceText>, span: TokenSpan) -> Option<Span> {
     (span != TokenSpan::empty()).then(|| Span::new(source, start(source, span)..end(source, span)))
+}
+
+/// The tokens of a statement, white space and comments left out, each with its place in the file.
+#[must_use]
+pub fn tokens(statement: &Span) -> Vec<(Token, Range<usize>)> {
+    let local = SourceText::new("", statement.text());
+    let found = Tokenizer::new(&PipelineDialect, statement.text()).tokenize_with_location().unwrap_or_default();
+    let base = statement.range.start;
+    let place = |t: &TokenWithSpan| {
+        let span = to_span(&local, t.span)?;
+        Some((t.token.clone(), span.range.start + base..span.range.end + base))
+    };
+    found.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).filter_map(place).collect()
 }
 
 fn start(source: &SourceText, span: TokenSpan) -> usize {

@@ -1,21 +1,24 @@
 //! Rust functions that SQL can call: read from their source files, compiled as Arroyo compiles them, and run.
 //!
 //! [`discover`] reads a folder, [`scalar_udf`] makes what the planner needs before anything is compiled, [`build()`]
-//! compiles, [`load`] opens the libraries. Where calls of async UDFs lie in a plan, and what becomes of their answers,
+//! compiles, [`load`] opens the libraries, [`UdfStates`] knows what they say of themselves. Where calls of async UDFs lie in a plan, and what becomes of their answers,
 //! belongs to `engine`.
 
 mod build;
+mod comments;
 mod dependencies;
 mod function;
 mod host;
 mod source;
+mod states;
 mod types;
 
 pub use build::{BuiltUdf, Progress, build};
 pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
-    Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedSlot, LoadedUdf, RowError, RowErrors,
-    Slot, SyncUdf, load,
+    Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HostChannel, LoadedSlot, LoadedUdf, RowError,
+    RowErrors, Slot, SyncUdf, load,
 };
 pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};
+pub use states::{Rejection, UdfStates};
 pub use types::UdfType;

@@ -14,8 +14,8 @@ use syn::parse::ParseBuffer;
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, GenericParam, Item, ItemFn, LitInt, LitStr, Meta, ReturnType};
 
-use super::dependencies;
 use super::types::{self, Position, UdfType};
+use super::{comments, dependencies};
 use crate::diag::{Code, Diagnostic, SourceText, Span, display_path, nearest};
 
 /// A UDF as its source file declares it.
@@ -57,15 +57,20 @@ pub enum UdfKind {
     Async(AsyncOptions),
 }
 
-/// The options of `#[udf(…)]`, with Arroyo's defaults.
+/// The options of `#[udf(…)]`, with Arroyo's defaults; a comment for the embedded engine may give another time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AsyncOptions {
     /// Whether answers come in the order of the calls.
     pub ordered: bool,
     /// How many calls may run at once.
     pub allowed_in_flight: u32,
-    /// How long one call may take; a call that takes longer kills the UDF's thread.
+    /// How long one call may take on the embedded engine; a call that takes longer kills the UDF's thread.
     pub timeout: Duration,
+}
+
+impl AsyncOptions {
+    /// The time-out of a UDF whose calls take as long as they take: longer than any process runs.
+    pub const NO_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
 }
 
 impl Default for AsyncOptions {
@@ -177,7 +182,19 @@ pub fn parse(path: &Path, text: &Arc<SourceText>) -> Result<UdfSource, Vec<Diagn
         );
         return Err(errors);
     };
-    let options = options(text, function, attribute, &mut errors);
+    let mut options = options(text, function, attribute, &mut errors);
+    // It was parsed above, so it can be cut into tokens.
+    let tokens = text.text.parse().unwrap_or_default();
+    if let Some(timeout) = comments::timeout(text, tokens, &mut errors) {
+        options.timeout = timeout.value;
+        if function.sig.asyncness.is_none() {
+            errors.push(
+                Diagnostic::new(Code::UDF_SOURCE, "a time-out is for async functions, this one is not")
+                    .at(timeout.span)
+                    .help("remove the comment, or make it an `async fn`"),
+            );
+        }
+    }
     let signature = signature(text, function, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
@@ -293,7 +310,7 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
 }
 
 /// A time as Arroyo writes it, above zero.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let n: u64 = text[..digits].parse().ok()?;
     let seconds = |each: u64| n.checked_mul(each).map(Duration::from_secs);
@@ -374,7 +391,7 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
     Signature { args, returns }
 }
 
-fn span_of(text: &Arc<SourceText>, span: proc_macro2::Span) -> Span {
+pub(super) fn span_of(text: &Arc<SourceText>, span: proc_macro2::Span) -> Span {
     let offset = |at: LineColumn| text.offset(at.line, at.column + 1);
     Span::new(text, offset(span.start())..offset(span.end()))
 }

@@ -434,6 +434,32 @@ fn no_more_is_asked_at_once_than_is_set_and_an_interrupt_ends_it() {
 }
 
 #[test]
+fn a_model_that_gives_no_answer_is_an_error() {
+    let model = Model::start();
+    let folder = project("{}");
+    let labelled = |status: u16, messages: usize| {
+        (0..messages).fold(String::new(), |mut lines, i| {
+            let _ = writeln!(lines, "{}", json!({"text": format!("any={status} {i}"), "expected": "NONE"}));
+            lines
+        })
+    };
+    // Nobody waits for a model that is down: the report is there, and that it measures nothing is said.
+    write(&folder, "labelled.jsonl", &labelled(503, 3));
+    let ended = eval(&folder, &["route", "labelled.jsonl"], &model).expect_code(1);
+    assert!(ended.stdout.contains("unavailable: 3 messages"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("gave no answer to any message, such as line 1, unavailable"), "{}", ended.stderr);
+    // A refused key is refused for all.
+    write(&folder, "labelled.jsonl", &labelled(401, 500));
+    let before = model.seen().bodies.len();
+    let mut settings = model.settings();
+    settings.push(("BATON_LLM_CONCURRENCY".into(), "5".into()));
+    let ended = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings).wait(LONGEST).expect_code(78);
+    assert!(ended.stderr.contains("error[R007]") && ended.stderr.contains("401"), "{}", ended.stderr);
+    let calls = model.seen().bodies.len() - before;
+    assert!(calls < 30 && ended.stdout.is_empty(), "{calls} calls");
+}
+
+#[test]
 fn tables_are_not_opened_and_their_variables_not_needed() {
     let folder = project("{}");
     let kafka = AGENTS.replace(
@@ -450,5 +476,9 @@ fn tables_are_not_opened_and_their_variables_not_needed() {
     assert!(wrong.expect_code(2).stderr.contains("write 0.9 for 90 %"));
     let settings = [("BATON_LLM_CONCURRENCY".to_string(), "many".to_string())];
     let wrong = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings).wait(SOON).expect_code(78);
-    assert!(wrong.stderr.contains("BATON_LLM_CONCURRENCY"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("error[P004]: BATON_LLM_CONCURRENCY"), "{}", wrong.stderr);
+    // What these options need of the environment is not there.
+    write(&folder, "pipelines/route.sql", &pipeline(r#"{"provider": "openai"}"#));
+    let wrong = start(folder.path(), &["eval", "route", "labelled.jsonl"], &[]).wait(SOON).expect_code(78);
+    assert!(wrong.stderr.contains("error[P004]") && wrong.stdout.is_empty(), "{}", wrong.stderr);
 }

@@ -340,3 +340,58 @@ INSERT INTO o SELECT h, s['a']['b'] FROM k;
     );
     ");
 }
+
+/// Stands in for the real one, which has the same arguments.
+const CLASSIFY: &str = "#[udf]
+async fn llm_classify(text: Option<&str>, agents: Option<&str>, options: Option<&str>) -> String { String::new() }
+";
+
+#[test]
+fn the_instruction_that_a_model_is_given_is_shown_where_the_options_do_not_replace_it() {
+    let shown = "-- The instruction that llm_classify gives to the model";
+    let asking = |options: &str, table: &str| {
+        format!(
+            "CREATE TABLE src (id BIGINT, a TEXT) WITH (connector = 'single_file', path = 'in.json', format = 'json');
+             CREATE TABLE o (id BIGINT, a TEXT) WITH (connector = 'stdout', format = 'json');
+             -- What is asked.
+             CREATE VIEW questions AS SELECT a, '[]' AS agents, {options} AS options, id FROM {table};
+             -- Asks.
+             CREATE VIEW answers AS SELECT llm_classify(a, agents, options) AS answer, id FROM questions;
+             INSERT INTO o SELECT id, answer FROM answers;"
+        )
+    };
+    let render = |sql: &str, udf: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("udfs")).expect("a folder");
+        fs::write(folder.path().join("udfs/llm_classify.rs"), udf).expect("a file");
+        fs::write(folder.path().join("job.sql"), sql).expect("a file");
+        let once = run(folder.path(), &["render", "job.sql"], &[]).expect_code(0).stdout;
+        // What was rendered runs, and is rendered to itself.
+        fs::write(folder.path().join("job.sql"), &once).expect("a file");
+        run(folder.path(), &["plan", "job.sql"], &[]).expect_code(0);
+        assert_eq!(run(folder.path(), &["render", "job.sql"], &[]).expect_code(0).stdout, once);
+        once
+    };
+    for options in
+        ["'{}'", "''", "NULL", "'{\"temperature\": 0.5}'", "a", "CASE WHEN id > 1 THEN '{\"prompt\": \"X\"}' END"]
+    {
+        let sql = render(&asking(options, "src"), CLASSIFY);
+        let above = sql.split("CREATE VIEW answers").next().expect("a view");
+        let comment = above.rsplit("-- Asks.\n").next().expect("a comment");
+        assert!(comment.starts_with(shown), "{options}:\n{sql}");
+        let words = |text: &str| text.replace("--", "").split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        let said = words(comment.split_once("\n").expect("lines").1);
+        assert_eq!(said, words(baton_llm_settings::prompt::CLASSIFY), "{options}");
+        assert_eq!(sql.matches(shown).count(), 1, "{options}:\n{sql}");
+    }
+    for options in
+        ["'{\"prompt\": \"X\"}'", "CASE WHEN id > 1 THEN '{\"prompt\": \"X\"}' ELSE '{\"prompt\": \"Y\"}' END"]
+    {
+        let sql = render(&asking(options, "src"), CLASSIFY);
+        assert!(!sql.contains(shown), "{options}:\n{sql}");
+    }
+    // A function of one's own that has the name alone.
+    let own = CLASSIFY.replace(", options: Option<&str>", "");
+    let sql = asking("'{\"wrong\": 1}'", "src").replace("agents, options)", "agents)");
+    assert!(!render(&sql, &own).contains(shown));
+}

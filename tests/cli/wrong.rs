@@ -14,11 +14,12 @@ use baton::sql::errors::INTERNAL;
 use crate::binary::{root, run};
 
 /// Codes that need something else than a text to be seen, the tests that see them, and how those call them.
-const ELSEWHERE: [(&str, &str, &str); 4] = [
+const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("U003", "tests/udf_host", "error[U003]"),
     ("U004", "tests/udf_host", "error[U004]"),
     ("R005", "tests/kafka", "Code::BROKER"),
     ("R006", "tests/kafka", "Code::TOPIC_MISSING"),
+    ("R007", "tests/cli/waiting", "error[R007]"),
 ];
 
 /// The exit codes of what is found before anything is read, and of what is found while rows flow.
@@ -198,9 +199,10 @@ fn wrong_shape(stderr: &str) -> Option<String> {
         if error.contains("help: see the statement") {
             return Some(format!("the hint for `{first}` says nothing"));
         }
-        // Files that are not there, names on the command line, and tools have no place.
+        // Files that are not there, names on the command line, settings of all calls, and tools have no place.
         let placeless = ["P001", "P002", "P003", "U005"].iter().any(|c| error.starts_with(&format!("error[{c}]")))
-            || first.contains("there is no UDF");
+            || first.contains("there is no UDF")
+            || first.contains(": BATON_LLM_");
         if !placeless && !error.contains("--> ") {
             return Some(format!("no place for `{first}`"));
         }

@@ -33,6 +33,118 @@ fn options_and_their_defaults() {
 }
 
 #[test]
+fn a_comment_gives_the_embedded_engine_another_timeout() {
+    let timeout = |text: &str| match read(text).kind {
+        UdfKind::Async(options) => options.timeout,
+        UdfKind::Sync => panic!("{text} is async"),
+    };
+    let function = "#[udf(timeout = \"1s\")]\nasync fn f(x: i64) -> i64 { x }\n";
+    assert_eq!(timeout(function), Duration::from_secs(1));
+    let forever = AsyncOptions::NO_TIMEOUT;
+    // The plugin takes microseconds in 64 bits.
+    assert!(u64::try_from(forever.as_micros()).is_ok());
+    for (comment, expected) in [
+        ("// baton: timeout = \"none\"\n", forever),
+        ("//baton:timeout=\"2m\"", Duration::from_mins(2)),
+        ("    // baton: timeout = \"3s\" # TOML has comments", Duration::from_secs(3)),
+        ("use a::b; // baton: timeout = \"none\"", forever),
+        ("#[cfg(all())] // baton: timeout = 'none'", forever),
+    ] {
+        assert_eq!(timeout(&format!("{comment}\n{function}")), expected, "{comment}");
+    }
+    assert_eq!(timeout(&format!("{function}// baton: timeout = \"none\"")), forever);
+    // Where it is no line comment, it says nothing.
+    for other in [
+        "/// baton: timeout = \"none\"",
+        "/* // baton: timeout = \"none\"\n // baton: timeout = \"none\" */",
+        "/* /* */ // baton: timeout = \"none\"\n*/",
+        "const A: &str = \"\n// baton: timeout = \\\"none\\\"\n\";",
+        "const A: &str = r#\"\n// baton: timeout = \"none\"\n\"#;",
+        "// a baton: timeout = \"none\"",
+    ] {
+        assert_eq!(timeout(&format!("{other}\n{function}")), Duration::from_secs(1), "{other}");
+    }
+}
+
+#[test]
+fn a_comment_for_the_embedded_engine_that_says_something_else() {
+    let with = |comment: &str| refused(&format!("{comment}\n#[udf]\nasync fn f(x: i64) -> i64 {{ x }}\n"));
+    insta::assert_snapshot!(with("// baton: timeout = \"never\""), @r#"
+    error[U001]: `timeout` takes `none`, or a time above zero: a whole number and `ms`, `s`, `m` or `h`
+     --> udfs/f.rs:1:21
+      |
+    1 | // baton: timeout = "never"
+      |                     ^^^^^^^
+      |
+    help: write `// baton: timeout = "none"`
+    "#);
+    insta::assert_snapshot!(with("// baton: timout = \"none\""), @r#"
+    error[U001]: `timout` is nothing that a UDF can tell Baton
+     --> udfs/f.rs:1:11
+      |
+    1 | // baton: timout = "none"
+      |           ^^^^^^
+      |
+    help: did you mean `timeout`?
+    "#);
+    insta::assert_snapshot!(with("// baton: retries = 3"), @r#"
+    error[U001]: `retries` is nothing that a UDF can tell Baton
+     --> udfs/f.rs:1:11
+      |
+    1 | // baton: retries = 3
+      |           ^^^^^^^
+      |
+    help: write `// baton: timeout = "none"`
+    "#);
+    insta::assert_snapshot!(with("// baton: timeout = none"), @r#"
+    error[U001]: this comment for Baton is not of the form `key = "value"`
+     --> udfs/f.rs:1:21
+      |
+    1 | // baton: timeout = none
+      |                     ^^^^
+      |
+    help: write `// baton: timeout = "none"`
+    "#);
+    insta::assert_snapshot!(with("// baton: no time-out"), @r#"
+    error[U001]: this comment for Baton is not of the form `key = "value"`
+     --> udfs/f.rs:1:14
+      |
+    1 | // baton: no time-out
+      |              ^
+      |
+    help: write `// baton: timeout = "none"`
+    "#);
+    insta::assert_snapshot!(with("// baton:"), @r#"
+    error[U001]: this comment tells Baton nothing
+     --> udfs/f.rs:1:10
+      |
+    1 | // baton:
+      |          ^
+      |
+    help: write `// baton: timeout = "none"`
+    "#);
+    insta::assert_snapshot!(with("// baton: timeout = \"1s\"\n// baton: timeout = \"2s\""), @r#"
+    error[U001]: `timeout` is given to Baton twice
+     --> udfs/f.rs:2:21
+      |
+    2 | // baton: timeout = "2s"
+      |                     ^^^^
+      |
+    help: remove one: the other is at udfs/f.rs:1:21
+    "#);
+    let text = "// baton: timeout = \"none\"\n#[udf]\nfn f(x: i64) -> i64 { x }\n";
+    insta::assert_snapshot!(refused(text), @r#"
+    error[U001]: a time-out is for async functions, this one is not
+     --> udfs/f.rs:1:21
+      |
+    1 | // baton: timeout = "none"
+      |                     ^^^^^^
+      |
+    help: remove the comment, or make it an `async fn`
+    "#);
+}
+
+#[test]
 fn dependencies_are_read_from_the_comment() {
     let source = read(
         "// first\n/*\n[dependencies]\nserde_json = \"1\"\nreqwest = { version = \"0.12\", features = [\"json\"] }\n*/\n\

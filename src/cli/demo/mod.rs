@@ -10,6 +10,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
@@ -21,6 +22,7 @@ use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions};
 use crate::sql::catalogue::{self, Project};
+use crate::udf::UdfStates;
 use story::{Event, Story};
 
 const PIPELINES: [&str; 7] =
@@ -32,7 +34,12 @@ const PATIENCE: Duration = Duration::from_mins(3);
 ///
 /// # Errors
 /// Wrong SQL or UDFs, leads that cannot be read, and workflows that did not end.
-pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) -> Result<(), Failed> {
+pub async fn run(
+    leads: Option<PathBuf>,
+    json: bool,
+    udf_states: Arc<UdfStates>,
+    environment: &Environment,
+) -> Result<(), Failed> {
     let names: Vec<String> = PIPELINES.iter().map(ToString::to_string).collect();
     let project = Project::find(&std::env::current_dir()?).ok_or_else(|| {
         Failed::Other("the demo runs in a clone of Baton: no folder `pipelines/` here or above".into())
@@ -51,7 +58,8 @@ pub async fn run(leads: Option<PathBuf>, json: bool, environment: &Environment) 
     super::signals::stop_on_signal(stop.clone())?;
     let running = tokio::spawn({
         let stop = stop.clone();
-        async move { engine::run(compiled.pipelines, &RunOptions::default(), &stop, || {}).await }
+        let options = RunOptions { udf_states, ..RunOptions::default() };
+        async move { engine::run(compiled.pipelines, &options, &stop, || {}).await }
     });
     let servers = broker.bootstrap_servers();
     // It ends with the process, after all clients: one that outlives its broker complains.

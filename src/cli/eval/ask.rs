@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use baton_llm_settings::{Function, Options};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -14,13 +15,17 @@ use crate::cli::output::{Failed, ProgressLine};
 use crate::diag::{Code, Diagnostic};
 use crate::engine::Pipeline;
 use crate::engine::constants::{PlannedCall, calls_of};
-use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
+use crate::engine::llm::wrong_options;
+use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, Rejection, UdfSource};
 
 /// The function that chooses an agent.
 pub const CLASSIFY: &str = "llm_classify";
 
 /// Rows whose arguments are made at once.
 const CHUNK: usize = 256;
+
+/// After so many refusals and nothing else, nothing else will come.
+const REFUSALS: usize = 10;
 
 /// How often progress is shown anew.
 const PACE: Duration = Duration::from_millis(200);
@@ -32,6 +37,8 @@ pub struct Question {
     options: ScalarValue,
     /// The agents' names, in their order.
     pub names: Vec<String>,
+    /// What the options say.
+    pub settings: Options,
 }
 
 /// What became of one message: the result of `llm_classify`.
@@ -95,13 +102,16 @@ impl Question {
             let help = "write them as JSON: [{\"name\": \"…\", \"description\": \"…\", \"input\": \"…\"}, …]";
             return Err(vec![wrong(message, help)]);
         };
-        Ok(Self { agents, options, names })
+        let text = options.try_as_str().flatten();
+        let settings = Options::parse(text, Function::Classify)
+            .map_err(|wrong| wrong_options(Function::Classify, &wrong, &place))?;
+        Ok(Self { agents, options, names, settings })
     }
 
     /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts.
     ///
     /// # Errors
-    /// When the function cannot be called at all.
+    /// When the function cannot be called at all, or when the model's server refuses whatever it is asked.
     pub async fn ask(
         &self,
         name: &str,
@@ -115,7 +125,7 @@ impl Question {
         let AsyncUdf { calls, mut answers } = udf.start(options);
         let mut decisions = vec![Decision::default(); texts.len()];
         let mut chunk: Option<CallArgs> = None;
-        let (mut asked, mut answered, mut failed) = (0, 0, 0);
+        let (mut asked, mut answered, mut failed, mut refused) = (0, 0, 0, 0);
         let mut progress = Progress::new(name, texts.len());
         let mut ticks = tokio::time::interval(PACE);
         while answered < texts.len() {
@@ -130,6 +140,11 @@ impl Question {
                         let why = some.errors.iter().find(|(at, _)| *at == i).map(|(_, error)| error.to_string());
                         let decision = Decision::read(value, why);
                         failed += usize::from(decision.agent.is_none());
+                        refused += usize::from(decision.status == "rejected");
+                        if refused == REFUSALS && refused > answered {
+                            let why = decision.error.unwrap_or_else(|| "the model's server refuses every call".into());
+                            return Err(vec![Rejection { udf: CLASSIFY.into(), why, help: None }.into()].into());
+                        }
                         if let Some(place) = usize::try_from(*id).ok().and_then(|id| decisions.get_mut(id)) {
                             *place = decision;
                         }

@@ -65,6 +65,8 @@ pub struct Relation {
     pub plan: LogicalPlan,
     /// Where it is defined.
     pub span: Span,
+    /// The whole statement that says how.
+    pub statement: Span,
 }
 
 /// An INSERT into a table over a connector.
@@ -126,7 +128,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
                 match plan {
                     Some(plan) => {
                         planner.register(&view.name, plan.schema().as_arrow());
-                        relations.insert(view.name, Relation { plan, span: view.span });
+                        relations.insert(view.name, Relation { plan, span: view.span, statement: view.statement });
                     }
                     None => {
                         planner.broken.insert(view.name);
@@ -156,7 +158,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         };
         let Some(plan) = planner.insert(insert, table).await else { continue };
         if memory.is_some() {
-            let relation = Relation { plan, span: table.span.clone() };
+            let relation = Relation { plan, span: table.span.clone(), statement: insert.span.clone() };
             if relations.insert(insert.table.clone(), relation).is_some() {
                 planner.errors.push(
                     Diagnostic::new(

@@ -11,11 +11,12 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{edited, refused, tokens};
+use super::{edited, refused};
 use crate::diag::{Diagnostic, Span};
 use crate::sql::catalogue::relations;
 use crate::sql::constants::evaluate;
 use crate::sql::dialect::PipelineDialect;
+use crate::sql::statement::tokens;
 use crate::sql::{errors, types};
 
 /// The text of a statement with a literal for each subquery that reads `constants` alone.

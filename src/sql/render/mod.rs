@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::catalogue::{self, PipelineText, relations};
 use super::definition::{Definition, InsertDef, Script};
@@ -40,7 +40,7 @@ pub struct Rendered {
 /// What a table's connector wants spelled out for Arroyo: options and values.
 pub type SpelledOut<'a> = &'a dyn Fn(&TableDef) -> &'static [(&'static str, &'static str)];
 
-/// Renders a pipeline that has been planned.
+/// Renders a pipeline that has been planned; `remarks` are comments to stand above statements.
 ///
 /// # Errors
 /// What has no form that Arroyo runs the same way.
@@ -49,6 +49,7 @@ pub async fn render(
     plan: &PipelinePlan,
     udfs: &UdfSet,
     spelled_out: SpelledOut<'_>,
+    remarks: &[(Span, String)],
 ) -> Result<Rendered, Vec<Diagnostic>> {
     let context = SessionContext::new_with_state(plan.state.clone());
     let mut left_out = Vec::new();
@@ -65,7 +66,14 @@ pub async fn render(
             }
         };
         match text {
-            Ok(text) => drop(write!(body, "{}{text};\n\n", comments_above(statement))),
+            Ok(text) => {
+                let above = comments_above(statement);
+                let told = remarks.iter().filter(|(about, remark)| about == statement && !above.contains(remark));
+                let remarks: String = told.map(|(_, remark)| remark.as_str()).collect();
+                // They begin a line of their own.
+                let above = if remarks.is_empty() { &above } else { above.trim_end_matches([' ', '\t']) };
+                let _ = write!(body, "{above}{remarks}{text};\n\n");
+            }
             Err(error) => errors.push(error),
         }
     }
@@ -229,18 +237,6 @@ async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -
         };
         wrong.into_iter().map(told).collect()
     })
-}
-
-/// The tokens of a statement, white space and comments left out, each with its place in the file.
-fn tokens(statement: &Span) -> Vec<(Token, Range<usize>)> {
-    let local = SourceText::new("", statement.text());
-    let found = Tokenizer::new(&PipelineDialect, statement.text()).tokenize_with_location().unwrap_or_default();
-    let base = statement.range.start;
-    let place = |t: &TokenWithSpan| {
-        let span = super::statement::to_span(&local, t.span)?;
-        Some((t.token.clone(), span.range.start + base..span.range.end + base))
-    };
-    found.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).filter_map(place).collect()
 }
 
 /// A statement's text with some of its parts replaced, which do not overlap.

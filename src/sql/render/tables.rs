@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{edited, tokens};
+use super::edited;
 use crate::diag::Span;
 use crate::sql::plan::PipelinePlan;
+use crate::sql::statement::tokens;
 use crate::sql::table::{OptionEntry, TableDef};
 
 /// Whether Arroyo does not know an option.

@@ -12,6 +12,7 @@ use super::messages::Messages;
 use super::workspace::{Workspace, crate_name};
 use super::{Places, Progress, UdfSource};
 use crate::diag::{Code, Diagnostic};
+use crate::udf::host::HOST_VARIABLE;
 
 /// Cargo, in one workspace.
 pub(super) struct Cargo<'a> {
@@ -22,7 +23,8 @@ pub(super) struct Cargo<'a> {
 /// What `rustc -vV` says in a folder; `None` where there is no compiler.
 pub(super) fn rustc_version(dir: &Path) -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| program("rustc"));
-    let output = Command::new(rustc).arg("-vV").current_dir(dir).stdin(Stdio::null()).output().ok()?;
+    let mut command = Command::new(rustc);
+    let output = command.arg("-vV").env_remove(HOST_VARIABLE).current_dir(dir).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -41,8 +43,8 @@ fn program(name: &str) -> OsString {
         .map_or_else(|| name.into(), PathBuf::into_os_string)
 }
 
-/// Whether a variable of an outer `cargo run` or `cargo test`, or one that moves cargo's output, is kept away. What a
-/// user sets for cargo itself (registries, proxies, flags, linkers) stays.
+/// Whether a variable of an outer `cargo run` or `cargo test`, or one that moves cargo's output, is kept away, or one that
+/// names a file which only this process has open. What a user sets for cargo itself (registries, proxies, flags, linkers) stays.
 fn is_kept_away(name: &str) -> bool {
     const MOVES_OUTPUT: [&str; 4] =
         ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_BUILD_BUILD_DIR"];
@@ -61,6 +63,7 @@ fn is_kept_away(name: &str) -> bool {
     MOVES_OUTPUT.contains(&name)
         || SET_BY_CARGO.contains(&name)
         || name == MUST_UNWIND
+        || name == HOST_VARIABLE
         || ["CARGO_PKG_", "CARGO_BIN_", "CARGO_CFG_", "CARGO_FEATURE_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -205,7 +208,9 @@ mod tests {
 
     #[test]
     fn variables_of_an_outer_cargo_are_kept_away_and_a_users_stay() {
-        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"] {
+        for name in
+            ["BATON_HOST", "CARGO", "CARGO_PKG_NAME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"]
+        {
             assert!(is_kept_away(name), "{name}");
         }
         for name in [

@@ -1,6 +1,6 @@
 //! Calls compiled UDFs: opens their libraries, passes rows over Arroyo's C interface, outlives their deaths.
 //!
-//! `abi` and `c_data` are the interface and the only unsafe code; `sync` and `calls` say what a batch or a row becomes when a
+//! `abi` and `c_data` are the interface, and with one line of `channel` the only unsafe code; `sync` and `calls` say what a batch or a row becomes when a
 //! UDF panics, hangs or is blocked. A library is never unloaded: its threads and what its statics hold may outlive
 //! every call.
 
@@ -10,6 +10,8 @@ mod args;
 #[allow(unsafe_code, reason = "the Arrow C data interface is made of raw pointers")]
 mod c_data;
 mod calls;
+#[allow(unsafe_code, reason = "a variable of the environment is set")]
+mod channel;
 mod isolation;
 mod pump;
 mod session;
@@ -20,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use args::CallArgs;
 pub use calls::{Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, Slot};
+pub use channel::{HostChannel, VARIABLE as HOST_VARIABLE};
 pub use sync::SyncUdf;
 
 use super::build::BuiltUdf;

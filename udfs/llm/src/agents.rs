@@ -3,6 +3,8 @@
 //! What is made of them is prepared once for each text of the argument: the model's part in `prompt`, the text method's
 //! in `offline`.
 
+use crate::confidence::Choice;
+use crate::decisions::digest;
 use crate::offline::TextMethod;
 use crate::prompt;
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ pub(crate) struct Catalogue {
     agents: Vec<Agent>,
     listing: String,
     answer_schema: Value,
+    choices: Vec<Choice>,
+    digest: [u8; 32],
     usual_system: OnceLock<String>,
     text_method: OnceLock<TextMethod>,
 }
@@ -57,7 +61,17 @@ impl Catalogue {
         }
         let listing = prompt::listing(&agents);
         let answer_schema = answer_schema(&agents);
-        Ok(Self { agents, listing, answer_schema, usual_system: OnceLock::new(), text_method: OnceLock::new() })
+        let names = agents.iter().map(|agent| agent.name.as_str()).chain([NONE]);
+        let choices = names.map(Choice::new).collect();
+        Ok(Self {
+            agents,
+            listing,
+            answer_schema,
+            choices,
+            digest: digest(&[text.as_bytes()]),
+            usual_system: OnceLock::new(),
+            text_method: OnceLock::new(),
+        })
     }
 
     /// The names that an answer can have, in their order; [`NONE`] is not among them.
@@ -75,9 +89,19 @@ impl Catalogue {
         self.usual_system.get_or_init(|| prompt::classify_system(prompt::CLASSIFY, &self.listing))
     }
 
-    /// The form of an answer: an object with one of the names. It lies in the strict subset.
+    /// The form of an answer: an object with one of the names. It lies in every provider's strict subset.
     pub(crate) fn answer_schema(&self) -> &Value {
         &self.answer_schema
+    }
+
+    /// What an answer is one of, [`NONE`] included.
+    pub(crate) fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// The argument, for the key of a question.
+    pub(crate) fn digest(&self) -> &[u8] {
+        &self.digest
     }
 
     /// The text method over these agents.

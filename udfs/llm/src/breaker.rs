@@ -8,7 +8,7 @@ use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
 use baton_llm_settings::settings::Backoff;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -42,6 +42,7 @@ impl Breakers {
                 threshold: self.threshold,
                 backoff: self.backoff,
                 answers: AtomicU64::new(0),
+                accepted: AtomicBool::new(false),
                 state: Mutex::default(),
                 changed: Notify::new(),
             })
@@ -57,6 +58,8 @@ pub(crate) struct Breaker {
     backoff: Backoff,
     /// Answers so far.
     answers: AtomicU64,
+    /// Whether there was a success among them.
+    accepted: AtomicBool,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -93,13 +96,20 @@ impl Breaker {
         self.answers.load(Ordering::Relaxed)
     }
 
+    /// Whether the server has ever accepted a call.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     /// Waits until the server may be asked: for a patient row as long as it takes, else within the row's working time.
     pub(crate) async fn pass(self: &Arc<Self>, clock: &mut RowClock, patient: bool) -> Result<Pass, Failure> {
         loop {
             let changed = self.changed.notified();
             let (wait, why) = {
                 let mut state = self.state();
-                let Some(open) = &mut state.open else { return Ok(Pass { breaker: Arc::clone(self), is_trial: false }) };
+                let Some(open) = &mut state.open else {
+                    return Ok(Pass { breaker: Arc::clone(self), is_trial: false });
+                };
                 let now = Instant::now();
                 if !open.trying && open.next_try <= now {
                     open.trying = true;
@@ -116,7 +126,8 @@ impl Breaker {
                 clock.waited(started.elapsed());
             }
             if over && wait.is_none_or(|wait| wait >= left) {
-                let message = format!("the server is left alone after failures in a row, until it answers again: {why}");
+                let message =
+                    format!("the server is left alone after failures in a row, until it answers again: {why}");
                 return Err(Failure::new(Status::Unavailable, message));
             }
         }
@@ -128,9 +139,15 @@ impl Breaker {
 }
 
 impl Pass {
-    /// The server has answered, whatever it said.
-    pub(crate) fn answered(mut self) {
+    /// Whether the call may still be made: the breaker may have opened since.
+    pub(crate) fn stands(&self) -> bool {
+        self.is_trial || self.breaker.state().open.is_none()
+    }
+
+    /// The server has answered, and has accepted the call or not.
+    pub(crate) fn answered(mut self, accepted: bool) {
         self.is_trial = false;
+        self.breaker.accepted.fetch_or(accepted, Ordering::Relaxed);
         self.breaker.answers.fetch_add(1, Ordering::Relaxed);
         let mut state = self.breaker.state();
         state.failures = 0;
@@ -211,7 +228,7 @@ mod tests {
         for _ in 0..2 {
             fail(&breaker, &mut clock).await;
             fail(&breaker, &mut clock).await;
-            breaker.pass(&mut clock, false).await.unwrap().answered();
+            breaker.pass(&mut clock, false).await.unwrap().answered(true);
         }
         let started = Instant::now();
         for _ in 0..3 {
@@ -225,7 +242,7 @@ mod tests {
             let waited = asked.elapsed();
             assert!(waited * 2 >= Duration::from_secs(most) && waited <= Duration::from_secs(most), "{waited:?}");
         }
-        breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.unwrap().answered();
+        breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.unwrap().answered(true);
         let closed = Instant::now();
         breaker.pass(&mut clock, false).await.unwrap();
         assert_eq!((closed.elapsed(), breaker.answers()), (Duration::ZERO, 3));
@@ -243,7 +260,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(!other.is_finished());
-        trial.answered();
+        trial.answered(true);
         other.await.unwrap().unwrap();
     }
 
@@ -254,7 +271,7 @@ mod tests {
         fail(&breaker, &mut clock).await;
         drop(breaker.pass(&mut clock, false).await.unwrap());
         let now = Instant::now();
-        breaker.pass(&mut clock, false).await.unwrap().answered();
+        breaker.pass(&mut clock, false).await.unwrap().answered(true);
         assert_eq!(now.elapsed(), Duration::ZERO);
     }
 
@@ -277,7 +294,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(86_400)).await;
         assert!(!patient.is_finished());
-        trial.answered();
+        trial.answered(true);
         assert_eq!(patient.await.unwrap().unwrap(), Duration::from_secs(5));
     }
 

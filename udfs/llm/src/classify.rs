@@ -4,14 +4,17 @@
 //! `invalid`, never a route.
 
 use crate::agents::{Catalogue, NONE};
-use crate::llm::{Asking, Call, Llm};
-use crate::openai::{AskError, Question, ask};
+use crate::decisions::Answer;
+use crate::llm::{Call, Known, Llm};
 use crate::prompt;
+use crate::provider::{AskError, Question, ask};
 use crate::result::{Classification, Failure, Status};
+use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Settings};
 use baton_llm_settings::text::excerpt;
+use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 impl Llm {
     /// Which of `agents` takes `text` next.
@@ -20,8 +23,8 @@ impl Llm {
         let outcome = self.classify_row(text, agents, options, &mut call).await;
         let facts = call.finish();
         match outcome {
-            Ok((agent, confidence)) => {
-                Classification { agent: Some(agent), status: Status::Ok, confidence, error: None, facts }
+            Ok(Answer { text, confidence, .. }) => {
+                Classification { agent: Some(text), status: Status::Ok, confidence, error: None, facts }
             }
             Err(Failure { status, message }) => {
                 Classification { agent: None, status, confidence: None, error: Some(message), facts }
@@ -35,11 +38,11 @@ impl Llm {
         agents: Option<&str>,
         options: Option<&str>,
         call: &mut Call,
-    ) -> Result<(String, Option<f64>), Failure> {
-        let settings = self.settings()?;
-        let options = self.options(options, Function::Classify)?;
-        let Ok(Asking { options, .. }) = &*options else { return Err(Failure::config("the options are wrong")) };
-        let endpoint = call.endpoint(settings, options)?;
+    ) -> Result<Answer, Failure> {
+        self.settings()?;
+        let asking = self.options(options, Function::Classify)?;
+        let Ok(asking) = &*asking else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = self.endpoint(&asking.options, call)?;
         let catalogue = self.catalogues.get_or_make(agents.unwrap_or_default(), |text| Catalogue::parse(Some(text)));
         let catalogue = catalogue.as_ref().as_ref().map_err(|error| Failure::config(error.clone()))?;
         let text = match text {
@@ -47,12 +50,18 @@ impl Llm {
             Some(text) if text.trim().is_empty() => return Err(Failure::bad_input("the text is blank")),
             Some(text) => text,
         };
-        match endpoint {
-            None => {
-                let choice = catalogue.text_method().choose(text, options.max_input_chars);
-                Ok((choice.agent.unwrap_or(NONE).to_owned(), Some(choice.confidence)))
+        let Some(endpoint) = endpoint else {
+            let choice = catalogue.text_method().choose(text, asking.options.max_input_chars);
+            let name = choice.agent.unwrap_or(NONE).to_owned();
+            return Ok(Answer { text: name, confidence: Some(choice.confidence), model: None });
+        };
+        let key = self.key(Function::Classify, &endpoint, asking, catalogue.digest(), text)?;
+        match self.known(key, Function::Classify, call).await {
+            Known::Outcome(outcome) => outcome,
+            Known::NotYet(pilot) => {
+                let outcome = self.ask_for_agent(text, catalogue, &asking.options, &endpoint, call).await;
+                self.decided(pilot, Function::Classify, outcome).await
             }
-            Some(endpoint) => self.ask_for_agent(text, catalogue, settings, options, &endpoint, call).await,
         }
     }
 
@@ -60,11 +69,11 @@ impl Llm {
         &self,
         text: &str,
         catalogue: &Catalogue,
-        settings: &Settings,
         options: &Options,
         endpoint: &Endpoint,
         call: &mut Call,
-    ) -> Result<(String, Option<f64>), Failure> {
+    ) -> Result<Answer, Failure> {
+        let settings = self.settings()?;
         let mut question = Question {
             system: match &options.prompt {
                 Some(instruction) => prompt::classify_system(instruction, catalogue.listing()).into(),
@@ -73,20 +82,29 @@ impl Llm {
             user: prompt::enclosed("message", text, options.max_input_chars),
             again: None,
             schema: Some(catalogue.answer_schema()),
-            temperature: Some(options.temperature.unwrap_or(0.0)),
-            max_tokens: options.max_tokens,
+            strict: true,
+            temperature: Some(options.temperature.or(settings.temperature).unwrap_or(0.0)),
+            max_tokens: self.most_answered(settings, options),
+            choices: Some(catalogue.choices()),
         };
-        let mut row = Call::row(settings, options);
+        let mut row = self.row(Function::Classify, endpoint, options, call)?;
         let mut asked_again = false;
         loop {
             let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
             call.facts.attempts = row.attempts;
             let why = match asked {
                 Ok(reply) => {
-                    call.spent(&reply.spent);
+                    call.spent(&reply.spent, &row);
+                    // An answer that was broken off proves nothing.
+                    if reply.enforced && reply.broken_off.is_none() && !keeps_schema(&reply.text, catalogue) {
+                        self.dialects.ignores_schema(endpoint);
+                    }
                     match read_agent(&reply.text, catalogue) {
                         // A name that is whole is an answer, whatever else the server says about its end.
-                        Ok(agent) => return Ok((agent, None)),
+                        Ok(agent) => {
+                            let (confidence, model) = (reply.confidence, call.facts.model.clone());
+                            return Ok(Answer { text: agent, confidence, model });
+                        }
                         Err(why) => {
                             let why = reply.broken_off.map_or(why, str::to_owned);
                             let said = excerpt(&reply.text, 500);
@@ -104,8 +122,22 @@ impl Llm {
                 return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
             }
             asked_again = true;
+            // How sure a model is of a name that it was talked into says nothing.
+            question.choices = None;
         }
     }
+}
+
+/// Whether an answer is what a server makes that holds a model to the schema.
+fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        agent: Cow<'a, str>,
+    }
+    serde_json::from_str::<Answer<'_>>(answer)
+        .is_ok_and(|answer| catalogue.names().chain([NONE]).any(|name| name == answer.agent))
 }
 
 /// The name that an answer gives: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
@@ -156,6 +188,7 @@ fn unquoted(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_llm_settings::settings::Provider;
 
     fn catalogue() -> Catalogue {
         Catalogue::parse(Some(r#"[{"name":"Send Email Agent"},{"name":"Lead Scoring Agent"}]"#)).unwrap()
@@ -202,7 +235,9 @@ mod tests {
     fn the_schema_is_strict_and_has_none() {
         let catalogue = catalogue();
         let schema = catalogue.answer_schema();
-        assert!(crate::strict::is_strict(schema));
+        for provider in [Provider::OpenAi, Provider::Anthropic] {
+            assert!(crate::provider::is_strict(schema, provider));
+        }
         assert_eq!(
             schema["properties"]["agent"]["enum"],
             serde_json::json!(["Send Email Agent", "Lead Scoring Agent", "NONE"])

@@ -5,13 +5,13 @@
 
 use crate::classify::unwrapped;
 use crate::contract::Contract;
-use crate::llm::{Asking, Call, Llm};
-use crate::openai::{AskError, Question, Reply, ask};
+use crate::decisions::Answer;
+use crate::llm::{Asking, Call, Known, Llm};
 use crate::prompt;
+use crate::provider::{AskError, Question, Reply, ask, is_strict};
 use crate::result::{Completion, Failure, Status};
-use crate::strict::is_strict;
-use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Settings};
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::options::Function;
 use baton_llm_settings::text::excerpt;
 
 impl Llm {
@@ -42,20 +42,21 @@ impl Llm {
         options: Option<&str>,
         call: &mut Call,
     ) -> Result<String, Failure> {
-        let settings = self.settings()?;
-        let options = self.options(options, Function::Complete)?;
-        let Ok(Asking { options, contract }) = &*options else {
-            return Err(Failure::config("the options are wrong"));
-        };
-        let endpoint = call.endpoint(settings, options)?;
+        self.settings()?;
+        let asking = self.options(options, Function::Complete)?;
+        let Ok(asking) = &*asking else { return Err(Failure::config("the options are wrong")) };
+        let endpoint = self.endpoint(&asking.options, call)?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.trim().is_empty()) else {
             return Err(Failure::config("the prompt is NULL or blank: say in it what the model is to do"));
         };
         let Some(input) = input else { return Err(Failure::bad_input("the input is NULL")) };
-        match endpoint {
-            None => offline_answer(fallback, contract.as_ref()),
-            Some(endpoint) => {
-                self.ask_for_text(prompt, input, settings, options, contract.as_ref(), &endpoint, call).await
+        let Some(endpoint) = endpoint else { return offline_answer(fallback, asking.contract.as_ref()) };
+        let key = self.key(Function::Complete, &endpoint, asking, prompt.as_bytes(), input)?;
+        match self.known(key, Function::Complete, call).await {
+            Known::Outcome(outcome) => outcome.map(|answer| answer.text),
+            Known::NotYet(pilot) => {
+                let outcome = self.ask_for_text(prompt, input, asking, &endpoint, call).await;
+                self.decided(pilot, Function::Complete, outcome).await.map(|answer| answer.text)
             }
         }
     }
@@ -64,43 +65,45 @@ impl Llm {
         &self,
         prompt: &str,
         input: &str,
-        settings: &Settings,
-        options: &Options,
-        contract: Option<&Contract>,
+        asking: &Asking,
         endpoint: &Endpoint,
         call: &mut Call,
-    ) -> Result<String, Failure> {
-        let strict = contract.map(Contract::schema).filter(|schema| is_strict(schema));
-        let mut row = Call::row(settings, options);
-        let mut again = None;
+    ) -> Result<Answer, Failure> {
+        let settings = self.settings()?;
+        let (options, contract) = (&asking.options, asking.contract.as_ref());
+        let schema = contract.map(Contract::schema);
+        let mut question = Question {
+            system: prompt::complete_system(prompt).into(),
+            user: prompt::enclosed("input", input, options.max_input_chars),
+            again: None,
+            schema,
+            strict: schema.is_some_and(|schema| is_strict(schema, endpoint.provider)),
+            temperature: options.temperature.or(settings.temperature),
+            max_tokens: self.most_answered(settings, options),
+            choices: None,
+        };
+        let mut row = self.row(Function::Complete, endpoint, options, call)?;
         let mut asked_again = false;
         loop {
-            // The schema goes into the prompt unless the server is believed to hold the model to it.
-            let dialect = self.dialects.of(endpoint);
-            let enforced = strict.is_some() && dialect.response_format && dialect.enforces;
-            let in_prompt = contract.map(Contract::schema).filter(|_| !enforced);
-            let question = Question {
-                system: prompt::complete_system(prompt, in_prompt).into(),
-                user: prompt::enclosed("input", input, options.max_input_chars),
-                again: again.take(),
-                schema: strict,
-                temperature: options.temperature,
-                max_tokens: options.max_tokens,
-            };
             let asked = ask(&self.transport, &self.dialects, endpoint, &question, &mut row).await;
             call.facts.attempts = row.attempts;
             let why = match asked {
                 Ok(reply) => {
-                    call.spent(&reply.spent);
-                    match check(&reply, contract) {
-                        Ok(text) => return Ok(text),
+                    call.spent(&reply.spent, &row);
+                    let checked = check(&reply, contract);
+                    // An answer that was broken off proves nothing. One with anything around its JSON does.
+                    let kept = checked.as_ref().is_ok_and(|text| text == reply.text.trim());
+                    if reply.enforced && reply.broken_off.is_none() && !kept {
+                        self.dialects.ignores_schema(endpoint);
+                    }
+                    match checked {
+                        Ok(text) => {
+                            return Ok(Answer { text, confidence: None, model: call.facts.model.clone() });
+                        }
                         Err(why) => {
-                            if enforced && reply.broken_off.is_none() {
-                                self.dialects.ignores_schema(endpoint);
-                            }
                             let said = excerpt(&reply.text, 2000);
-                            if let (Some(contract), false) = (contract, said.is_empty()) {
-                                again = Some((said, prompt::complete_again(&why, contract.schema())));
+                            if let (Some(schema), false) = (schema, said.is_empty()) {
+                                question.again = Some((said, prompt::complete_again(&why, schema)));
                             }
                             why
                         }

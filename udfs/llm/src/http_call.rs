@@ -184,6 +184,8 @@ impl HttpCaller {
             attempts: 0,
             retries_left: options.retries.unwrap_or(settings.retries),
             call_timeout: options.timeout.unwrap_or(settings.timeout),
+            guard: None,
+            answers_before: 0,
         };
         let secrets: Vec<&Secret> = options.secrets.iter().collect();
         let sent = self.transport.send(&request, &mut row, &secrets).await;

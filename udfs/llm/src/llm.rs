@@ -1,30 +1,49 @@
-//! One library's models: settings, connections, and what was found out about servers, shared by all its rows.
+//! One library's models: settings, connections, what was found out about servers, what was decided before, shared by all its
+//! rows.
 //!
-//! The two questions that can be asked are in `classify` and `complete`.
+//! The two questions that can be asked are in `classify` and `complete`. A question that was answered before comes from the
+//! decision log, one that another row asks just now from that row; only then is a model asked.
 
 use crate::agents::Catalogue;
+use crate::breaker::Breakers;
 use crate::cache::TextCache;
 use crate::contract::Contract;
 use crate::deadline::RowClock;
-use crate::openai::{Dialects, Spent};
-use crate::result::{CallFacts, Failure, Source};
+use crate::decisions::{Answer, DecisionLog, Key, digest};
+use crate::flights::{Boarding, Flights, Pilot};
+use crate::gate::{Gate, MOST_ANSWERED};
+use crate::guard::Guard;
+use crate::host::Host;
+use crate::prompt;
+use crate::provider::{Dialects, Spent};
+use crate::result::{CallFacts, Failure, Source, Status};
 use crate::transport::{Row, Transport};
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::limits::NANO;
 use baton_llm_settings::options::{Function, Options};
-use baton_llm_settings::settings::{Endpoint, Provider, Settings};
-use std::sync::Arc;
-use tokio::time::Instant;
+use baton_llm_settings::settings::{Provider, Settings};
+use baton_llm_settings::text::excerpt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, timeout};
 
 /// How many different texts of an argument are kept parsed.
 const MOST_PARSED: usize = 64;
 
 /// What `llm_classify` and `llm_complete` ask with.
 pub struct Llm {
-    pub(crate) settings: Result<Settings, String>,
+    settings: Result<Settings, String>,
     pub(crate) transport: Transport,
     pub(crate) dialects: Dialects,
     pub(crate) catalogues: TextCache<Result<Catalogue, String>>,
     classify_options: TextCache<Result<Asking, String>>,
     complete_options: TextCache<Result<Asking, String>>,
+    breakers: Breakers,
+    gate: Option<Arc<Gate>>,
+    log: Option<DecisionLog>,
+    flights: Arc<Flights<Result<Answer, Failure>>>,
+    host: Option<Arc<Host>>,
 }
 
 /// The options of a call, ready to be used.
@@ -33,6 +52,7 @@ pub(crate) struct Asking {
     pub(crate) options: Options,
     /// What the option `schema` holds the answer to.
     pub(crate) contract: Option<Contract>,
+    digest: [u8; 32],
 }
 
 impl Asking {
@@ -40,27 +60,55 @@ impl Asking {
         let mut options = Options::parse(Some(text), function).map_err(|errors| errors.join("; "))?;
         let contract = options.schema.take().map(Contract::new).transpose();
         let contract = contract.map_err(|why| format!("the option `schema` {why}"))?;
-        Ok(Self { options, contract })
+        Ok(Self { options, contract, digest: digest(&[text.as_bytes()]) })
     }
+}
+
+/// What there is to do for a row.
+pub(crate) enum Known {
+    /// Nothing: this came of the same question, asked before or just now.
+    Outcome(Result<Answer, Failure>),
+    /// Ask, and give the outcome to [`Llm::decided`].
+    NotYet(Pilot<Result<Answer, Failure>>),
 }
 
 impl Llm {
     /// Asks with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self::from_settings(Ok(settings))
+        Self::from_settings(Ok(settings), None)
+    }
+
+    /// Asks with these settings for an engine that waits for its rows, and that reads from `pipe` what they wait for.
+    #[must_use]
+    pub fn hosted(settings: Settings, pipe: &Path) -> Self {
+        Self::from_settings(Ok(settings), Host::find(|_| Some(pipe.to_string_lossy().into_owned())))
     }
 
     /// Asks with the settings that `lookup` gives. Mistakes in them are every row's result.
     #[must_use]
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        Self::from_settings(Settings::from_lookup(lookup).map_err(|errors| errors.join("; ")))
+        let settings = Settings::from_lookup(&lookup).map_err(|errors| errors.join("; "));
+        Self::from_settings(settings, Host::find(&lookup))
     }
 
-    fn from_settings(settings: Result<Settings, String>) -> Self {
+    /// Asks nobody: `answer` makes of a request's body what a model's server would answer. For benchmarks and rehearsals.
+    #[must_use]
+    pub fn rehearsed(settings: Settings, answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let mut llm = Self::new(settings);
+        llm.transport.rehearse(Box::new(answer));
+        llm
+    }
+
+    fn from_settings(settings: Result<Settings, String>, host: Option<Host>) -> Self {
         let effective = settings.clone().unwrap_or_default();
         Self {
             settings,
+            breakers: Breakers::new(effective.limits.breaker, effective.backoff),
+            gate: Gate::new(&effective.limits),
+            log: DecisionLog::new(&effective.limits),
+            flights: Arc::default(),
+            host: host.map(Arc::new),
             transport: Transport::new(
                 effective.concurrency,
                 "BATON_LLM_CA_FILE",
@@ -94,48 +142,184 @@ impl Llm {
     pub(crate) fn settings(&self) -> Result<&Settings, Failure> {
         self.settings.as_ref().map_err(|error| Failure::config(error.clone()))
     }
+
+    /// The longest answer, in tokens, that a call asks for; `None` leaves it to the server.
+    pub(crate) fn most_answered(&self, settings: &Settings, options: &Options) -> Option<u32> {
+        let bounded = self.gate.as_ref().is_some_and(|gate| gate.needs_token_bound());
+        options.max_tokens.or(settings.max_tokens).or(bounded.then_some(MOST_ANSWERED))
+    }
+
+    /// What is asked, by content: the function, who answers, everything constant, and the input.
+    pub(crate) fn key(
+        &self,
+        function: Function,
+        endpoint: &Endpoint,
+        asking: &Asking,
+        constant: &[u8],
+        input: &str,
+    ) -> Result<Key, Failure> {
+        let settings = self.settings()?;
+        let number = |number: Option<f64>| number.map_or(u64::MAX, f64::to_bits).to_le_bytes();
+        Ok(Key::of(&[
+            wording(),
+            function.name().as_bytes(),
+            endpoint.provider.to_string().as_bytes(),
+            endpoint.base.as_str().as_bytes(),
+            endpoint.model.as_bytes(),
+            &asking.digest,
+            &number(settings.temperature),
+            &self.most_answered(settings, &asking.options).unwrap_or(0).to_le_bytes(),
+            constant,
+            input.as_bytes(),
+        ]))
+    }
+
+    /// The answer to a question that was asked before, or that another row asks just now. Else this row asks it.
+    pub(crate) async fn known(&self, key: Key, function: Function, call: &mut Call) -> Known {
+        loop {
+            match self.flights.board(key) {
+                Boarding::Passenger(passenger) => {
+                    let started = Instant::now();
+                    let landed = timeout(call.clock.queue_left(), passenger.outcome()).await;
+                    call.clock.waited(started.elapsed());
+                    let outcome = match landed {
+                        Ok(None) => continue,
+                        Ok(Some(outcome)) => outcome,
+                        Err(_) => {
+                            let message = "the row that asks the same question has no answer yet";
+                            Err(Failure::new(Status::Timeout, message))
+                        }
+                    };
+                    call.for_nothing(Source::Shared, outcome.as_ref().ok());
+                    return Known::Outcome(outcome);
+                }
+                Boarding::Pilot(pilot) => {
+                    let Some(log) = &self.log else { return Known::NotYet(pilot) };
+                    return match log.find(key, SystemTime::now()) {
+                        Ok(None) => Known::NotYet(pilot),
+                        Ok(Some(answer)) => {
+                            call.for_nothing(Source::Log, Some(&answer));
+                            pilot.land(Ok(answer.clone()));
+                            Known::Outcome(Ok(answer))
+                        }
+                        Err(why) => {
+                            if let Some(host) = &self.host {
+                                host.warning(function.name(), &why);
+                            }
+                            Known::Outcome(Err(Failure::config(why)))
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// Keeps a good answer, and gives the outcome to all that ask the same.
+    pub(crate) async fn decided(
+        &self,
+        pilot: Pilot<Result<Answer, Failure>>,
+        function: Function,
+        outcome: Result<Answer, Failure>,
+    ) -> Result<Answer, Failure> {
+        if let (Some(log), Ok(answer)) = (&self.log, &outcome)
+            && let Err(why) = log.keep(pilot.key(), function.name(), answer, SystemTime::now()).await
+            && let Some(host) = &self.host
+        {
+            // It is paid for: better one that may be paid for twice than none.
+            host.warning(function.name(), &why);
+        }
+        pilot.land(outcome.clone());
+        outcome
+    }
+
+    /// A row that is about to ask `endpoint`.
+    pub(crate) fn row(
+        &self,
+        function: Function,
+        endpoint: &Endpoint,
+        options: &Options,
+        call: &Call,
+    ) -> Result<Row, Failure> {
+        let settings = self.settings()?;
+        let price = settings.limits.prices.of(&endpoint.model);
+        if price.is_none() && settings.limits.has_cost_budget() {
+            return Err(Failure::config(format!(
+                "there is a budget of money, but no price for the model {}: add it to BATON_LLM_PRICES",
+                excerpt(&endpoint.model, 100)
+            )));
+        }
+        let guard = Guard {
+            function: function.name(),
+            breaker: self.breakers.of(endpoint.base.as_str(), &endpoint.model),
+            gate: self.gate.clone(),
+            host: self.host.clone(),
+            price,
+            most_answered: self.most_answered(settings, options).unwrap_or(0).into(),
+        };
+        Ok(Row {
+            clock: call.clock.clone(),
+            attempts: 0,
+            retries_left: settings.retries,
+            call_timeout: options.timeout.unwrap_or(settings.timeout),
+            guard: Some(guard),
+            answers_before: 0,
+        })
+    }
+
+    /// Where a model is asked; `None` for the offline provider. Starts the row's clock.
+    pub(crate) fn endpoint(&self, options: &Options, call: &mut Call) -> Result<Option<Endpoint>, Failure> {
+        let settings = self.settings()?;
+        let provider = options.provider.unwrap_or(settings.provider);
+        if provider == Provider::Offline {
+            call.for_nothing(Source::Offline, None);
+            return Ok(None);
+        }
+        let deadline = options.deadline.unwrap_or(settings.deadline);
+        call.clock = if self.host.is_some() { RowClock::patient(deadline) } else { RowClock::start(deadline) };
+        call.facts.source = Some(Source::Model);
+        call.facts.model = options.model.clone().or_else(|| settings.model.clone());
+        let endpoint = settings.endpoint(provider, options.model.as_deref()).map_err(Failure::config)?;
+        call.facts.model = Some(endpoint.model.clone());
+        Ok(Some(endpoint))
+    }
 }
 
-/// One row on its way: who is asked for it, and what it has taken so far.
+/// What this version tells models besides what its callers say: another wording asks another question.
+fn wording() -> &'static [u8] {
+    static WORDING: OnceLock<[u8; 32]> = OnceLock::new();
+    WORDING.get_or_init(|| {
+        let classify = prompt::classify_system(prompt::CLASSIFY, "");
+        let complete = prompt::complete_system("");
+        digest(&[classify.as_bytes(), complete.as_bytes(), prompt::enclosed("m", "", 1).as_bytes()])
+    })
+}
+
+/// One row on its way: what it has taken so far.
 #[derive(Debug)]
 pub(crate) struct Call {
     started: Instant,
+    clock: RowClock,
     pub(crate) facts: CallFacts,
 }
 
 impl Call {
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), facts: CallFacts::default() }
+        Self { started: Instant::now(), clock: RowClock::start(Duration::ZERO), facts: CallFacts::default() }
     }
 
-    /// Where a model is asked; `None` for the offline provider.
-    pub(crate) fn endpoint(&mut self, settings: &Settings, options: &Options) -> Result<Option<Endpoint>, Failure> {
-        let provider = options.provider.unwrap_or(settings.provider);
-        if provider == Provider::Offline {
-            self.facts.source = Some(Source::Offline);
-            self.facts.cost = Some(0.0);
-            self.facts.prompt_tokens = Some(0);
-            self.facts.completion_tokens = Some(0);
-            return Ok(None);
-        }
-        self.facts.source = Some(Source::Model);
-        self.facts.model = options.model.clone().or_else(|| settings.model.clone());
-        let endpoint = settings.endpoint(provider, options.model.as_deref()).map_err(Failure::config)?;
-        self.facts.model = Some(endpoint.model.clone());
-        Ok(Some(endpoint))
-    }
-
-    pub(crate) fn row(settings: &Settings, options: &Options) -> Row {
-        Row {
-            clock: RowClock::start(options.deadline.unwrap_or(settings.deadline)),
-            attempts: 0,
-            retries_left: settings.retries,
-            call_timeout: options.timeout.unwrap_or(settings.timeout),
+    /// The answer costs nothing, because no model was asked for it.
+    fn for_nothing(&mut self, source: Source, answer: Option<&Answer>) {
+        self.facts.source = Some(source);
+        self.facts.cost = Some(0.0);
+        self.facts.prompt_tokens = Some(0);
+        self.facts.completion_tokens = Some(0);
+        if let Some(model) = answer.and_then(|answer| answer.model.clone()) {
+            self.facts.model = Some(model);
         }
     }
 
     /// Adds what an answer took. Once a server has left a number out, the sum stays what it was: a lower bound.
-    pub(crate) fn spent(&mut self, spent: &Spent) {
+    pub(crate) fn spent(&mut self, spent: &Spent, row: &Row) {
         if spent.model.is_some() {
             self.facts.model.clone_from(&spent.model);
         }
@@ -146,6 +330,10 @@ impl Call {
             if let Some(tokens) = tokens {
                 *sum = Some(sum.unwrap_or(0).saturating_add(tokens));
             }
+        }
+        let price = row.guard.as_ref().and_then(|guard| guard.price);
+        if let Some((tokens, price)) = spent.tokens().zip(price) {
+            self.facts.cost = Some(self.facts.cost.unwrap_or(0.0) + tokens.cost(price) as f64 / NANO);
         }
     }
 

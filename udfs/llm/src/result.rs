@@ -13,6 +13,7 @@ use serde::Serialize;
 /// | `timeout` | No answer within the time of the row, or no free slot. | Yes, later. |
 /// | `unavailable` | No connection, connection lost, or 408 and 5xx, after all retries. | Yes, later. |
 /// | `rate_limited` | 429 after all retries, or `Retry-After` is past the row's deadline. | Yes, later and slower. |
+/// | `budget` | A budget of tokens or money is used up, or what is left is less than this call takes at most. No call was made. | When there is budget again. |
 /// | `rejected` | The server refuses the request: 401, 403, 404, another 4xx, or a redirect. | Not before a setting is changed. |
 /// | `config` | A setting, the options, the agents or the schema are wrong. No call was made. | Not before it is corrected. |
 /// | `bad_input` | The row itself cannot be asked about: its text or URL is NULL or blank. No call was made. | No. |
@@ -29,6 +30,8 @@ pub enum Status {
     Unavailable,
     /// The server wants fewer requests, after all retries.
     RateLimited,
+    /// A budget is used up.
+    Budget,
     /// The server refuses this request.
     Rejected,
     /// A setting or a constant argument is wrong.
@@ -43,6 +46,10 @@ pub enum Status {
 pub enum Source {
     /// A language model answered, or should have.
     Model,
+    /// The decision log: the same was asked before.
+    Log,
+    /// Another row asked the same at the same time.
+    Shared,
     /// The text method, or the fallback argument; no model was asked.
     Offline,
 }
@@ -56,7 +63,8 @@ pub struct CallFacts {
     pub prompt_tokens: Option<u64>,
     /// Tokens of all answers of this row, as the server counts them; null when it does not say.
     pub completion_tokens: Option<u64>,
-    /// What that cost. 0 offline; null for a model, because prices are not known.
+    /// What that cost, by `BATON_LLM_PRICES`; null when the model has no price there or the server counts no tokens. 0 for
+    /// what no model was asked for.
     pub cost: Option<f64>,
     /// From the start of the function to its result, waits included.
     pub latency_ms: u64,
@@ -73,7 +81,7 @@ pub struct Classification {
     pub agent: Option<String>,
     /// What became of the row.
     pub status: Status,
-    /// 0 to 1, comparable within one source only; null when it cannot be computed, which is not the same as low.
+    /// 0 to 1, comparable within one source, model and prompt only; null when it cannot be computed, which is not low.
     pub confidence: Option<f64>,
     /// Why `status` is not `ok`, in a sentence.
     pub error: Option<String>,

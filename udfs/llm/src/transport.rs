@@ -1,9 +1,12 @@
 //! HTTP with bounds: a time for each call, a slot to make it in, a few tries with waits between them, and a largest
 //! answer.
 //!
-//! What is sent and what an answer means is the business of `openai` and `http_call`.
+//! What is sent and what an answer means is the business of `provider` and `http_call`.
 
+use crate::breaker::Pass;
 use crate::deadline::RowClock;
+use crate::gate::{Bill, Tokens};
+use crate::guard::Guard;
 use crate::result::{Failure, Status};
 use baton_llm_settings::secret::{Secret, redact};
 use baton_llm_settings::settings::Backoff;
@@ -46,6 +49,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
     retry_after: Option<Duration>,
+    /// What a success was counted as before it left; whoever reads the answer knows better.
+    pub(crate) bill: Option<Bill>,
 }
 
 /// A row's way through its HTTP calls: its clock, and what it has used of its tries.
@@ -55,6 +60,10 @@ pub(crate) struct Row {
     pub(crate) attempts: u32,
     pub(crate) retries_left: u32,
     pub(crate) call_timeout: Duration,
+    /// What stands before a model's server.
+    pub(crate) guard: Option<Guard>,
+    /// How many answers the server had given when the last call left.
+    pub(crate) answers_before: u64,
 }
 
 /// A row's failure, with the server's last answer where there was one.
@@ -64,6 +73,13 @@ pub(crate) struct Failed {
     pub(crate) answer: Option<Answer>,
 }
 
+/// A call without an answer.
+struct Lost {
+    failure: Failure,
+    /// Whether the server may have got it, and bills it.
+    arrived: bool,
+}
+
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Self { failure, answer: None }
@@ -71,7 +87,6 @@ impl From<Failure> for Failed {
 }
 
 /// What all calls of one library share.
-#[derive(Debug)]
 pub(crate) struct Transport {
     slots: Semaphore,
     concurrency: usize,
@@ -82,7 +97,11 @@ pub(crate) struct Transport {
     ca_file: Option<PathBuf>,
     backoff: Backoff,
     max_body: usize,
+    rehearsed: Option<Rehearsed>,
 }
+
+/// Answers a request's body in place of a server.
+pub(crate) type Rehearsed = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
 impl Transport {
     pub(crate) fn new(
@@ -100,15 +119,25 @@ impl Transport {
             ca_file,
             backoff,
             max_body,
+            rehearsed: None,
         }
+    }
+
+    /// No network: `answer` makes the body of each success.
+    pub(crate) fn rehearse(&mut self, answer: Rehearsed) {
+        self.rehearsed = Some(answer);
     }
 
     /// Sends `request` until it is answered with something that a further try would not better: a success, or a refusal.
     /// Everything else is tried again while `row` has tries and time.
+    ///
+    /// A row whose engine waits for it loses neither to a server that answers nobody: only what fails while others are
+    /// answered is the row's own failure.
     pub(crate) async fn send(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failed> {
         let mut tries = 0;
+        let mut limited = 0;
         loop {
-            let (failure, answer) = match self.send_once(request, row).await {
+            let (failure, answer) = match self.send_once(request, row, secrets).await {
                 Ok(answer) => match retryable(answer.status) {
                     None => return Ok(answer),
                     Some(status) => (Failure::new(status, describe_answer(request, &answer, secrets)), Some(answer)),
@@ -118,6 +147,21 @@ impl Transport {
             };
             let asked = answer.as_ref().and_then(|answer| answer.retry_after);
             let wait = self.wait(tries, asked);
+            let failure = Failure::new(failure.status, redact(&failure.message, secrets.iter().copied()));
+            if let Some(guard) = row.guard.as_ref().filter(|guard| guard.is_patient()) {
+                let alone = guard.breaker.answers() != row.answers_before;
+                limited += u32::from(alone && failure.status == Status::RateLimited);
+                let waits = !alone || (failure.status == Status::RateLimited && limited <= MOST_LIMITED);
+                if waits {
+                    if tries >= row.retries_left {
+                        guard.waiting(&failure.message);
+                    }
+                    tokio::time::sleep(wait).await;
+                    row.clock.begin_anew();
+                    tries += 1;
+                    continue;
+                }
+            }
             let give_up = if row.retries_left == 0 || failure.message.starts_with(NO_SLOT) {
                 Some(String::new())
             } else if wait >= row.clock.work_left() {
@@ -131,8 +175,7 @@ impl Transport {
                 None
             };
             if let Some(why) = give_up {
-                let message = redact(&failure.message, secrets.iter().copied()) + &why;
-                return Err(Failed { failure: Failure::new(failure.status, message), answer });
+                return Err(Failed { failure: Failure::new(failure.status, failure.message + &why), answer });
             }
             row.retries_left -= 1;
             tries += 1;
@@ -150,18 +193,65 @@ impl Transport {
         }
     }
 
-    async fn send_once(&self, request: &Request, row: &mut Row) -> Result<Answer, Failure> {
-        let client = self.client()?;
-        let _slot = self.slot(&mut row.clock).await?;
+    async fn send_once(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failure> {
+        let guard = row.guard.clone();
+        // A row that waited for its slot while the server died waits for the server, and not with a slot in its hands.
+        let (pass, _slot) = loop {
+            let pass = match &guard {
+                Some(guard) => Some(guard.breaker.pass(&mut row.clock, guard.is_patient()).await?),
+                None => None,
+            };
+            let slot = self.slot(&mut row.clock).await?;
+            if pass.as_ref().is_none_or(Pass::stands) {
+                break (pass, slot);
+            }
+        };
+        let bill = match guard.as_ref().and_then(|guard| Some((guard, guard.gate.as_ref()?))) {
+            Some((guard, gate)) => {
+                Some(gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await?)
+            }
+            None => None,
+        };
         let time = row.call_timeout.min(row.clock.work_left());
         if time.is_zero() {
             return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
         }
         row.attempts += 1;
-        timeout(time, self.exchange(&client, request)).await.unwrap_or_else(|_| {
+        row.answers_before = guard.as_ref().map_or(0, |guard| guard.breaker.answers());
+        let sent = timeout(time, self.exchange(request)).await.unwrap_or_else(|_| {
             let message = format!("no answer from {} within {} ms", request.origin(), time.as_millis());
-            Err(Failure::new(Status::Timeout, message))
-        })
+            Err(Lost { failure: Failure::new(Status::Timeout, message), arrived: true })
+        });
+        if let (Some(guard), Some(pass)) = (&guard, pass) {
+            match &sent {
+                Ok(answer) if retryable(answer.status).is_some() => {
+                    pass.failed(&describe_answer(request, answer, secrets));
+                }
+                Ok(answer) => {
+                    pass.answered(answer.status.is_success());
+                    guard.working();
+                }
+                Err(lost) if matches!(lost.failure.status, Status::Timeout | Status::Unavailable) => {
+                    pass.failed(&redact(&lost.failure.message, secrets.iter().copied()));
+                }
+                // Too large an answer is one.
+                Err(_) => pass.answered(true),
+            }
+        }
+        match sent {
+            Ok(answer) if answer.status.is_success() => Ok(Answer { bill, ..answer }),
+            Ok(answer) => {
+                // A refusal is not billed.
+                bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
+                Ok(answer)
+            }
+            Err(Lost { failure, arrived }) => {
+                if !arrived {
+                    bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// One of the library's slots. The wait is not the call's time; it has a bound of its own.
@@ -181,9 +271,14 @@ impl Transport {
         }
     }
 
-    async fn exchange(&self, client: &Client, request: &Request) -> Result<Answer, Failure> {
-        let lost = |error: reqwest::Error, what: &str| {
-            Failure::new(Status::Unavailable, format!("{what} {}: {}", request.origin(), cause(error)))
+    async fn exchange(&self, request: &Request) -> Result<Answer, Lost> {
+        if let Some(answer) = &self.rehearsed {
+            return Ok(Answer { status: StatusCode::OK, body: answer(&request.body), retry_after: None, bill: None });
+        }
+        let client = self.client().map_err(|failure| Lost { failure, arrived: false })?;
+        let lost = |error: reqwest::Error, what: &str, arrived: bool| Lost {
+            failure: Failure::new(Status::Unavailable, format!("{what} {}: {}", request.origin(), cause(error))),
+            arrived,
         };
         let sent = client
             .request(request.method.clone(), request.url.clone())
@@ -193,11 +288,12 @@ impl Transport {
             .await;
         let mut response = match sent {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(lost(error, "cannot connect to")),
+            Err(error) if error.is_connect() => return Err(lost(error, "cannot connect to", false)),
             Err(error) if error.is_builder() => {
-                return Err(Failure::config(format!("the request cannot be made: {}", cause(error))));
+                let failure = Failure::config(format!("the request cannot be made: {}", cause(error)));
+                return Err(Lost { failure, arrived: false });
             }
-            Err(error) => return Err(lost(error, "the connection was lost to")),
+            Err(error) => return Err(lost(error, "the connection was lost to", true)),
         };
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| read_retry_after(value.to_str().ok()?));
@@ -211,10 +307,10 @@ impl Transport {
                         request.origin(),
                         self.max_body
                     );
-                    return Err(Failure::new(Status::Invalid, message));
+                    return Err(Lost { failure: Failure::new(Status::Invalid, message), arrived: true });
                 }
-                Ok(None) => return Ok(Answer { status, body, retry_after }),
-                Err(error) => return Err(lost(error, "the answer broke off from")),
+                Ok(None) => return Ok(Answer { status, body, retry_after, bill: None }),
+                Err(error) => return Err(lost(error, "the answer broke off from", true)),
             }
         }
     }
@@ -250,6 +346,9 @@ impl Transport {
         builder.build().map_err(|error| format!("no HTTP client can be made: {}", cause(error)))
     }
 }
+
+/// How often a row whose engine waits may be told to come back later while others are answered.
+const MOST_LIMITED: u32 = 20;
 
 const NO_SLOT: &str = "waited for a free slot";
 

@@ -98,11 +98,6 @@ impl Ledger {
         self.limits.needs_token_bound()
     }
 
-    /// Whether money is counted.
-    pub(crate) fn needs_price(&self) -> bool {
-        self.limits.has_cost_budget()
-    }
-
     /// Counts a call that leaves now.
     pub(crate) fn reserve(&self, bound: Bound, now: SystemTime) -> Result<Reserved, Refusal> {
         let nanos = nanos(now);
@@ -111,7 +106,13 @@ impl Ledger {
             // A single token too many is one too many.
             let budgets = [
                 (limits.budget_tokens, usage.tokens, bound.tokens, "BATON_LLM_BUDGET_TOKENS", 1.0),
-                (limits.budget_tokens_per_day, usage.tokens_of_day, bound.tokens, "BATON_LLM_BUDGET_TOKENS_PER_DAY", 1.0),
+                (
+                    limits.budget_tokens_per_day,
+                    usage.tokens_of_day,
+                    bound.tokens,
+                    "BATON_LLM_BUDGET_TOKENS_PER_DAY",
+                    1.0,
+                ),
                 (limits.budget_cost, usage.cost, bound.cost, "BATON_LLM_BUDGET_COST", NANO),
                 (limits.budget_cost_per_day, usage.cost_of_day, bound.cost, "BATON_LLM_BUDGET_COST_PER_DAY", NANO),
             ];
@@ -188,7 +189,10 @@ impl Ledger {
         };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that was removed begins anew for everybody, and not just for who opens it next.
-        if file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|of| std::os::unix::fs::MetadataExt::nlink(&of) == 0)) {
+        if file
+            .as_ref()
+            .is_none_or(|file| file.metadata().is_ok_and(|of| std::os::unix::fs::MetadataExt::nlink(&of) == 0))
+        {
             *file = Some(self.open().map_err(|error| unusable("opened", &error))?);
         }
         let Some(file) = file.as_ref() else { return Err(unusable("opened", &"no file")) };
@@ -279,11 +283,13 @@ mod tests {
     fn leaving(ledger: &Ledger, calls: usize, tokens: u64) -> Vec<f64> {
         let mut now = 0.0;
         (0..calls)
-            .map(|_| loop {
-                match ledger.reserve(bound(tokens), at(now)) {
-                    Ok(_) => return now,
-                    Err(Refusal::NotYet(wait)) => now += wait.as_secs_f64() + 1e-6,
-                    Err(other) => panic!("{other:?}"),
+            .map(|_| {
+                loop {
+                    match ledger.reserve(bound(tokens), at(now)) {
+                        Ok(_) => return now,
+                        Err(Refusal::NotYet(wait)) => now += wait.as_secs_f64() + 1e-6,
+                        Err(other) => panic!("{other:?}"),
+                    }
                 }
             })
             .collect()
@@ -342,7 +348,9 @@ mod tests {
         let tomorrow = at(86_400.0);
         let held = other.reserve(bound(500), tomorrow).unwrap();
         let refused = ledger.reserve(bound(1), tomorrow).unwrap_err();
-        assert!(matches!(&refused, Refusal::Budget(why) if why.contains("BATON_LLM_BUDGET_TOKENS is 1000, of which 1000")));
+        assert!(
+            matches!(&refused, Refusal::Budget(why) if why.contains("BATON_LLM_BUDGET_TOKENS is 1000, of which 1000"))
+        );
         // An answer that comes the day after is its own day's.
         ledger.settle(held, Taken { tokens: 0, cost: 0 }, at(2.0 * 86_400.0)).unwrap();
         ledger.reserve(bound(500), at(2.0 * 86_400.0)).unwrap();

@@ -1,12 +1,14 @@
-//! Every fault of a model's server: what becomes of the row, after how many HTTP calls, within which time.
+//! Every fault of a model's server, whichever protocol it speaks: what becomes of the row, after how many HTTP calls,
+//! within which time.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod stub;
 
+use baton_llm::settings::Provider;
 use baton_llm::{Classification, Llm, Source, Status};
 use std::time::{Duration, Instant, SystemTime};
-use stub::{AGENTS, KEY, Say, Stub, Wire, completion, llm, raw, say, settings};
+use stub::{AGENTS, KEY, PROVIDERS, Say, Stub, Wire, answer_of, completion, llm, raw, say, settings, settings_of};
 
 const GOOD: &str = r#"{"agent":"Send Email Agent"}"#;
 
@@ -22,9 +24,10 @@ async fn ask(llm: &Llm) -> (Classification, Duration) {
 }
 
 /// What the server says, the row's status, HTTP calls, and a part of the error.
-async fn check(name: &str, answers: Vec<Say>, status: Status, calls: usize, error: &str) {
+async fn check(provider: Provider, name: &str, answers: Vec<Say>, status: Status, calls: usize, error: &str) {
+    let name = format!("{provider}, {name}");
     let stub = Stub::start(answers).await;
-    let (result, took) = ask(&llm(&stub.url)).await;
+    let (result, took) = ask(&Llm::new(settings_of(provider, &stub.url))).await;
     let shown = result.error.clone().unwrap_or_default();
     assert_eq!(result.status, status, "{name}: {shown}");
     assert_eq!(stub.calls(), calls, "{name}: HTTP calls; {shown}");
@@ -33,13 +36,19 @@ async fn check(name: &str, answers: Vec<Say>, status: Status, calls: usize, erro
     assert!(took < Duration::from_secs(2), "{name}: {took:?}");
 }
 
-#[tokio::test]
-async fn answers_of_a_server() {
+/// What the server says, the row's status, HTTP calls, and a part of the error, each with a name.
+fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'static str)> {
+    let completion = |content: &str| answer_of(provider, content);
+    let (nothing, none) = match provider {
+        Provider::Anthropic => (r#"{"content":[]}"#, "no message: ]]garbage"),
+        _ => (r#"{"choices":[{}]}"#, "no chat completion: ]]garbage"),
+    };
     let wrong = r#"{"agent":"Send Emails Agent"}"#;
     let date = |seconds| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
     let quotes_key = format!(r#"{{"error":{{"message":"Incorrect API key provided: {KEY}"}}}}"#);
+    let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let large = vec![b' '; 10_000_001];
-    let cases: Vec<(&str, Vec<Say>, Status, usize, &str)> = vec![
+    vec![
         ("ok", vec![completion(GOOD)], Status::Ok, 1, ""),
         ("content that quotes", vec![completion(KEY)], Status::Invalid, 2, "not defined: ***"),
         ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Look at BATON_LLM_API_KEY"),
@@ -73,11 +82,19 @@ async fn answers_of_a_server() {
         ),
         ("500", vec![say(500, "oops")], Status::Unavailable, 3, "answers 500 Internal Server Error: oops"),
         ("503", vec![say(503, "<html>down</html>")], Status::Unavailable, 3, "503 Service Unavailable: an HTML page"),
+        ("529", vec![say(529, overloaded)], Status::Unavailable, 3, "answers 529: Overloaded"),
         ("503, then ok", vec![say(503, ""), say(500, ""), completion(GOOD)], Status::Ok, 3, ""),
-        ("garbage", vec![say(200, "]]garbage")], Status::Invalid, 2, "no chat completion: ]]garbage"),
+        ("garbage", vec![say(200, "]]garbage")], Status::Invalid, 2, none),
         ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with nothing in it"),
         ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Look at BATON_LLM_BASE_URL"),
-        ("no choices", vec![say(200, r#"{"choices":[]}"#)], Status::Invalid, 2, "no chat completion"),
+        ("no answer in it", vec![say(200, nothing)], Status::Invalid, 2, "the model's answer is empty (asked twice)"),
+        (
+            "an error that is called 200",
+            vec![say(200, r#"{"error":{"message":"busy"}}"#)],
+            Status::Invalid,
+            2,
+            ": busy.",
+        ),
         ("garbage, then ok", vec![say(200, "x"), completion(GOOD)], Status::Ok, 2, ""),
         ("wrong name, then ok", vec![completion(wrong), completion(GOOD)], Status::Ok, 2, ""),
         (
@@ -91,10 +108,16 @@ async fn answers_of_a_server() {
         ("larger than 10 MB", vec![say(200, large)], Status::Invalid, 1, "is larger than 10000000 bytes"),
         ("slow", vec![completion(GOOD).after(Duration::from_secs(5))], Status::Timeout, 3, "within 400 ms"),
         ("slow, then ok", vec![completion(GOOD).after(Duration::from_secs(5)), completion(GOOD)], Status::Ok, 2, ""),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn answers_of_a_server() {
     let mut running = Vec::new();
-    for (name, answers, status, calls, error) in cases {
-        running.push(tokio::spawn(check(name, answers, status, calls, error)));
+    for provider in PROVIDERS {
+        for (name, answers, status, calls, error) in cases(provider) {
+            running.push(tokio::spawn(check(provider, name, answers, status, calls, error)));
+        }
     }
     for case in running {
         case.await.unwrap();
@@ -111,15 +134,18 @@ async fn retry_after_is_kept() {
 
 #[tokio::test]
 async fn connections_that_fail() {
-    for (wire, status, error) in [
+    let faults = [
         (Wire::Hang, Status::Timeout, "no answer from http://127.0.0.1:"),
         (Wire::Trickle, Status::Timeout, "within 400 ms"),
         (Wire::Reset, Status::Unavailable, "http://127.0.0.1:"),
         (Wire::Close, Status::Unavailable, "the answer broke off from"),
         (Wire::Gibberish, Status::Unavailable, "the connection was lost to"),
-    ] {
+    ];
+    for (provider, (wire, status, error)) in
+        PROVIDERS.into_iter().flat_map(|provider| faults.map(|fault| (provider, fault)))
+    {
         let (url, connections) = raw(wire).await;
-        let (result, took) = ask(&llm(&url)).await;
+        let (result, took) = ask(&Llm::new(settings_of(provider, &url))).await;
         let shown = result.error.unwrap();
         assert_eq!(result.status, status, "{wire:?}: {shown}");
         assert_eq!((result.facts.attempts, *connections.lock().unwrap()), (3, 3), "{wire:?}: {shown}");
@@ -130,34 +156,40 @@ async fn connections_that_fail() {
 
 #[tokio::test]
 async fn a_body_without_end_is_cut_off() {
-    let (url, _) = raw(Wire::Flood).await;
-    let mut settings = settings(&url);
-    settings.timeout = Duration::from_secs(3);
-    let (result, _) = ask(&Llm::new(settings)).await;
-    assert_eq!(result.status, Status::Invalid, "{:?}", result.error);
-    assert_eq!(result.facts.attempts, 1);
+    for provider in PROVIDERS {
+        let (url, _) = raw(Wire::Flood).await;
+        let mut settings = settings_of(provider, &url);
+        settings.timeout = Duration::from_secs(3);
+        let (result, _) = ask(&Llm::new(settings)).await;
+        assert_eq!(result.status, Status::Invalid, "{:?}", result.error);
+        assert_eq!(result.facts.attempts, 1);
+    }
 }
 
 #[tokio::test]
 async fn nobody_listens() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let (result, took) = ask(&llm(&url)).await;
-    assert_eq!((result.status, result.facts.attempts), (Status::Unavailable, 3));
-    assert!(result.error.unwrap().starts_with(&format!("cannot connect to {url}: ")));
-    assert!(took < Duration::from_secs(2));
-    let mut settings = settings("http://nowhere.invalid");
-    settings.timeout = Duration::from_secs(5);
-    let (result, _) = ask(&Llm::new(settings)).await;
-    assert_eq!(result.status, Status::Unavailable, "{:?}", result.error);
+    for provider in PROVIDERS {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let (result, took) = ask(&Llm::new(settings_of(provider, &url))).await;
+        assert_eq!((result.status, result.facts.attempts), (Status::Unavailable, 3));
+        assert!(result.error.unwrap().starts_with(&format!("cannot connect to {url}: ")));
+        assert!(took < Duration::from_secs(2));
+        let mut settings = settings_of(provider, "http://nowhere.invalid");
+        settings.timeout = Duration::from_secs(5);
+        let (result, _) = ask(&Llm::new(settings)).await;
+        assert_eq!(result.status, Status::Unavailable, "{:?}", result.error);
+    }
 }
 
 #[tokio::test]
 async fn tls_that_is_none() {
-    let stub = Stub::start([completion(GOOD)]).await;
-    let (result, _) = ask(&llm(&stub.url.replace("http:", "https:"))).await;
-    assert_eq!((result.status, stub.calls()), (Status::Unavailable, 0), "{:?}", result.error);
+    for provider in PROVIDERS {
+        let stub = Stub::start([answer_of(provider, GOOD)]).await;
+        let (result, _) = ask(&Llm::new(settings_of(provider, &stub.url.replace("http:", "https:")))).await;
+        assert_eq!((result.status, stub.calls()), (Status::Unavailable, 0), "{:?}", result.error);
+    }
 }
 
 #[tokio::test]
@@ -191,9 +223,10 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     settings.deadline = Duration::from_millis(300);
     let llm = std::sync::Arc::new(Llm::new(settings));
     let rows: Vec<_> = (0..20)
-        .map(|_| {
+        .map(|row| {
             let llm = std::sync::Arc::clone(&llm);
-            tokio::spawn(async move { ask(&llm).await.0.status })
+            // Different questions: the same one would be asked once.
+            tokio::spawn(async move { llm.classify(Some(&format!("{row}")), Some(AGENTS), None).await.status })
         })
         .collect();
     for row in rows {

@@ -4,6 +4,7 @@
 //! It asks nobody: `baton-llm` does that. It is a crate of its own because the engine, too, has to know before a pipeline
 //! runs whether what is set is right.
 
+pub mod endpoint;
 pub mod limits;
 pub mod options;
 pub mod prompt;

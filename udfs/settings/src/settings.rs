@@ -4,9 +4,10 @@
 //! | --- | --- | --- |
 //! | `BATON_LLM_PROVIDER` | what a key or URL implies, else `offline` | `openai`, `anthropic`, `offline` |
 //! | `BATON_LLM_BASE_URL` | the provider's own | `http` or `https`, up to and with `/v1` |
-//! | `BATON_LLM_MODEL` | `gpt-4.1-mini` at OpenAI itself, else none | any |
-//! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` | any |
+//! | `BATON_LLM_MODEL` | `gpt-4.1-mini` at OpenAI itself, `claude-haiku-5-5` at Anthropic itself, else none | any |
+//! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`, by provider | any |
 //! | `BATON_LLM_API_KEY_FILE` | none | a file with the key in it |
+//! | `BATON_LLM_HEADERS` | none | a JSON object of names to texts: headers of every call |
 //! | `BATON_LLM_TIMEOUT` | `30s`, one HTTP call | `10ms` to `9m` |
 //! | `BATON_LLM_DEADLINE` | `2m`, one row with all its calls and waits | `10ms` to `9m` |
 //! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
@@ -17,6 +18,7 @@
 //!
 //! What differs by call is in [`crate::options`], what bounds more than a row in [`crate::limits`].
 
+use crate::endpoint::{Headers, parse_headers};
 use crate::limits::Limits;
 use crate::secret::Secret;
 use crate::text::{parse_duration, parse_number};
@@ -24,9 +26,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
-
-const OPENAI_URL: &str = "https://api.openai.com/v1";
-const OPENAI_MODEL: &str = "gpt-4.1-mini";
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +84,7 @@ impl Default for Backoff {
 pub struct Settings {
     /// Who answers, unless a call's options say otherwise.
     pub provider: Provider,
-    /// Where an OpenAI-compatible server is; `None` is OpenAI itself.
+    /// Where the provider's protocol is spoken; `None` is the provider's own server.
     pub base_url: Option<Url>,
     /// Which model is asked, unless a call's options say otherwise.
     pub model: Option<String>,
@@ -93,6 +92,10 @@ pub struct Settings {
     pub api_key: Option<Secret>,
     /// `OPENAI_API_KEY`.
     pub openai_key: Option<Secret>,
+    /// `ANTHROPIC_API_KEY`.
+    pub anthropic_key: Option<Secret>,
+    /// What is sent with every call besides.
+    pub headers: Headers,
     /// One HTTP call.
     pub timeout: Duration,
     /// One row: all calls and waits, but for the wait for a slot.
@@ -123,6 +126,8 @@ impl Default for Settings {
             model: None,
             api_key: None,
             openai_key: None,
+            anthropic_key: None,
+            headers: Headers::default(),
             timeout: Duration::from_secs(30),
             deadline: Duration::from_secs(120),
             concurrency: 64,
@@ -186,20 +191,9 @@ pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary
     Ok(Summary {
         provider: settings.provider,
         base_url: Some(shown(&endpoint.base)),
+        has_key: endpoint.has_key(),
         model: Some(endpoint.model),
-        has_key: endpoint.key.is_some(),
     })
-}
-
-/// Where to ask and as whom.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// The base URL, without the path of a call.
-    pub base: Url,
-    /// The model that is asked for.
-    pub model: String,
-    /// What is sent as its key.
-    pub key: Option<Secret>,
 }
 
 impl Settings {
@@ -218,27 +212,21 @@ impl Settings {
             api_key = keep(read_key(&path), &mut errors);
         }
         let openai_key = get("OPENAI_API_KEY").map(Secret::new);
-        for (name, key) in [("BATON_LLM_API_KEY", &api_key), ("OPENAI_API_KEY", &openai_key)] {
+        let anthropic_key = get("ANTHROPIC_API_KEY").map(Secret::new);
+        for (name, key) in
+            [("BATON_LLM_API_KEY", &api_key), ("OPENAI_API_KEY", &openai_key), ("ANTHROPIC_API_KEY", &anthropic_key)]
+        {
             if key.as_ref().is_some_and(|key| !key.reveal().bytes().all(|byte| (0x21..0x7f).contains(&byte))) {
                 errors.push(format!(
                     "{name} holds a character that no key has (a space, a line break, an accent): set the bare key"
                 ));
             }
         }
-        let provider = match get("BATON_LLM_PROVIDER") {
-            Some(name) => keep(
-                Provider::from_name(&name)
-                    .ok_or_else(|| format!("BATON_LLM_PROVIDER is `{name}`: set one of {}", Provider::NAMES)),
-                &mut errors,
-            )
-            .unwrap_or(Provider::Offline),
-            None => implied_provider(
-                base_url.as_ref(),
-                api_key.as_ref(),
-                openai_key.is_some(),
-                get("ANTHROPIC_API_KEY").is_some(),
-            ),
-        };
+        let headers = get("BATON_LLM_HEADERS").and_then(|value| keep(parse_headers(&value), &mut errors));
+        let provider = get("BATON_LLM_PROVIDER").and_then(|name| {
+            let wrong = || format!("BATON_LLM_PROVIDER is `{name}`: set one of {}", Provider::NAMES);
+            keep(Provider::from_name(&name).ok_or_else(wrong), &mut errors)
+        });
         let mut duration = |name: &str, default: Duration| {
             get(name)
                 .and_then(|value| {
@@ -263,12 +251,14 @@ impl Settings {
             .and_then(|value| keep(parse_number("BATON_LLM_MAX_TOKENS", &value, 1..=1_000_000), &mut errors));
         let limits = Limits::read(&get, &mut errors);
 
-        let settings = Self {
-            provider,
+        let mut settings = Self {
+            provider: Provider::Offline,
             base_url,
             model: get("BATON_LLM_MODEL"),
             api_key,
             openai_key,
+            anthropic_key,
+            headers: headers.unwrap_or_default(),
             timeout,
             deadline,
             concurrency,
@@ -279,46 +269,8 @@ impl Settings {
             limits,
             ..defaults
         };
+        settings.provider = provider.unwrap_or_else(|| settings.implied_provider());
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
-    }
-
-    /// Where `provider` is asked, for `model` when a call names one. The error says which setting is missing.
-    pub fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
-        if provider == Provider::Anthropic {
-            return Err("the provider `anthropic` is not in this build: set BATON_LLM_PROVIDER to openai with \
-                        BATON_LLM_BASE_URL at an OpenAI-compatible endpoint, or to offline"
-                .to_owned());
-        }
-        let key = self.api_key.clone().or_else(|| self.openai_key.clone());
-        let (base, at_openai) = match &self.base_url {
-            Some(url) => (url.clone(), url.host_str() == Some("api.openai.com")),
-            None if key.is_some() => (parse_url(OPENAI_URL)?, true),
-            None => {
-                return Err(
-                    "the provider is openai, but there is neither a URL nor a key: set BATON_LLM_BASE_URL (for \
-                            Ollama http://localhost:11434/v1), or BATON_LLM_API_KEY for OpenAI itself"
-                        .to_owned(),
-                );
-            }
-        };
-        let model = model.or(self.model.as_deref()).or(if at_openai { Some(OPENAI_MODEL) } else { None });
-        let Some(model) = model else {
-            return Err(format!("no model is named for {}: set BATON_LLM_MODEL", shown(&base)));
-        };
-        Ok(Endpoint { base, model: model.to_owned(), key })
-    }
-}
-
-fn implied_provider(url: Option<&Url>, key: Option<&Secret>, openai_key: bool, anthropic_key: bool) -> Provider {
-    if let Some(url) = url {
-        return if url.host_str() == Some("api.anthropic.com") { Provider::Anthropic } else { Provider::OpenAi };
-    }
-    match key {
-        Some(key) if key.reveal().starts_with("sk-ant-") => Provider::Anthropic,
-        Some(_) => Provider::OpenAi,
-        None if openai_key => Provider::OpenAi,
-        None if anthropic_key => Provider::Anthropic,
-        None => Provider::Offline,
     }
 }
 
@@ -336,7 +288,7 @@ pub fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-fn parse_url(value: &str) -> Result<Url, String> {
+pub(crate) fn parse_url(value: &str) -> Result<Url, String> {
     // The value may hold a password, so it is shown only as far as it is known to be none.
     let wrong = |why: &str| format!("BATON_LLM_BASE_URL {why}: set it like https://api.openai.com/v1");
     let url = Url::parse(value).map_err(|error| wrong(&format!("is no URL ({error})")))?;
@@ -386,12 +338,12 @@ mod tests {
         for pairs in [
             &[("ANTHROPIC_API_KEY", "sk-ant-canary")][..],
             &[("BATON_LLM_API_KEY", "sk-ant-canary")],
-            &[("BATON_LLM_PROVIDER", "anthropic")],
+            &[("BATON_LLM_API_KEY", "sk-ant-canary"), ("OPENAI_API_KEY", "sk-canary")],
+            &[("BATON_LLM_BASE_URL", "https://api.anthropic.com/v1"), ("ANTHROPIC_API_KEY", "sk-ant-canary")],
+            &[("BATON_LLM_PROVIDER", "anthropic"), ("ANTHROPIC_API_KEY", "x"), ("OPENAI_API_KEY", "sk-canary")],
         ] {
-            let errors = check_settings(lookup(pairs)).unwrap_err();
-            assert_eq!(errors.len(), 1);
-            assert!(errors[0].contains("`anthropic` is not in this build"), "{errors:?}");
-            assert!(!errors[0].contains("canary"));
+            let summary = check_settings(lookup(pairs)).unwrap();
+            assert_eq!(summary.to_string(), "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)");
         }
     }
 
@@ -405,6 +357,7 @@ mod tests {
             ("BATON_LLM_CONCURRENCY", "0"),
             ("BATON_LLM_RETRIES", "many"),
             ("BATON_LLM_API_KEY", "sk canary"),
+            ("BATON_LLM_HEADERS", "[]"),
         ]))
         .unwrap_err();
         assert_eq!(
@@ -414,6 +367,8 @@ mod tests {
                  https://api.openai.com/v1",
                 "BATON_LLM_API_KEY holds a character that no key has (a space, a line break, an accent): set the bare \
                  key",
+                "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts, like {\"x-team\": \
+                 \"leads\"}",
                 "BATON_LLM_PROVIDER is `opnai`: set one of openai, anthropic, offline",
                 "BATON_LLM_TIMEOUT is `10`: set a whole number with its unit, such as 500ms, 10s or 2m",
                 "BATON_LLM_DEADLINE is `10m`: set a time from 10ms to 9m",
@@ -427,8 +382,6 @@ mod tests {
     fn what_is_missing_is_named() {
         let errors = check_settings(lookup(&[("BATON_LLM_BASE_URL", "http://u:canary@h/v1?k=canary")])).unwrap_err();
         assert_eq!(errors, ["no model is named for http://h/v1: set BATON_LLM_MODEL"]);
-        let errors = check_settings(lookup(&[("BATON_LLM_PROVIDER", "openai")])).unwrap_err();
-        assert!(errors[0].contains("set BATON_LLM_BASE_URL"), "{errors:?}");
         let errors = check_settings(lookup(&[("BATON_LLM_API_KEY_FILE", "/nowhere/key")])).unwrap_err();
         assert!(errors[0].starts_with("BATON_LLM_API_KEY_FILE is `/nowhere/key`, which cannot be read"));
     }

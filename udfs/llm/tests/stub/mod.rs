@@ -11,6 +11,7 @@ use baton_llm::settings::{Backoff, Provider};
 use baton_llm::{Llm, Settings};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,6 +61,35 @@ pub fn completion(content: &str) -> Say {
     )
 }
 
+/// A message of Anthropic's whose text is `content`.
+pub fn message(content: &str) -> Say {
+    say(
+        200,
+        json!({
+            "type": "message",
+            "role": "assistant",
+            "model": "stub-1",
+            "content": [{ "type": "thinking", "thinking": "Hm.", "signature": "s" }, { "type": "text", "text": content }],
+            "stop_reason": "end_turn",
+            "usage": {
+                "input_tokens": 4, "cache_creation_input_tokens": 1, "cache_read_input_tokens": 5, "output_tokens": 3,
+            },
+        })
+        .to_string(),
+    )
+}
+
+/// The providers that are servers.
+pub const PROVIDERS: [Provider; 2] = [Provider::OpenAi, Provider::Anthropic];
+
+/// An answer of `provider` whose text is `content`.
+pub fn answer_of(provider: Provider, content: &str) -> Say {
+    match provider {
+        Provider::Anthropic => message(content),
+        _ => completion(content),
+    }
+}
+
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -84,6 +114,11 @@ struct Script {
     most_at_once: usize,
 }
 
+/// Any free port.
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// The server; it ends with its test.
 #[derive(Clone)]
 pub struct Stub {
@@ -94,18 +129,23 @@ pub struct Stub {
 impl Stub {
     /// Answers with these, one after the other, and with the last for ever.
     pub async fn start(answers: impl IntoIterator<Item = Say>) -> Self {
-        Self::serve(Script { answers: answers.into_iter().collect(), ..Script::default() }).await
+        Self::serve(any(), Script { answers: answers.into_iter().collect(), ..Script::default() }).await
+    }
+
+    /// The same at an address that was free before.
+    pub async fn start_at(address: SocketAddr, answers: impl IntoIterator<Item = Say>) -> Self {
+        Self::serve(address, Script { answers: answers.into_iter().collect(), ..Script::default() }).await
     }
 
     /// Answers each request with what `judge` makes of it.
     pub async fn judging(judge: fn(&Asked) -> Say) -> Self {
-        Self::serve(Script { judge: Some(judge), ..Script::default() }).await
+        Self::serve(any(), Script { judge: Some(judge), ..Script::default() }).await
     }
 
-    async fn serve(script: Script) -> Self {
+    async fn serve(address: SocketAddr, script: Script) -> Self {
         let script = Arc::new(Mutex::new(script));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&script));
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, script }
@@ -124,7 +164,7 @@ impl Stub {
     }
 }
 
-async fn answer(State(script): State<Arc<Mutex<Script>>>, request: axum::extract::Request) -> Response<Body> {
+async fn respond(State(script): State<Arc<Mutex<Script>>>, request: axum::extract::Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let asked = Asked {
@@ -224,6 +264,11 @@ pub fn settings(url: &str) -> Settings {
         backoff: Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(10) },
         ..Settings::default()
     }
+}
+
+/// The same for a server that speaks the protocol of `provider`.
+pub fn settings_of(provider: Provider, url: &str) -> Settings {
+    Settings { provider, ..settings(url) }
 }
 
 pub fn llm(url: &str) -> Llm {

@@ -1,0 +1,37 @@
+//! Where the UDFs of `tests/fixtures/udfs` are compiled: in one folder for all test binaries.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// Where the fixtures are compiled; a later run finds them compiled.
+pub static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/udfs");
+    let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/udf-fixtures");
+    mirror(&from, &to);
+    to
+});
+
+/// Makes the sources in `to` those in `from`; what is the same is left alone.
+fn mirror(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let names = |folder: &Path| -> Vec<_> { fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect() };
+    for name in names(to) {
+        if to.join(&name).extension().is_some_and(|e| e == "rs") && !from.join(&name).exists() {
+            fs::remove_file(to.join(&name)).unwrap();
+        }
+    }
+    for name in names(from) {
+        let (source, copy) = (from.join(&name), to.join(&name));
+        if source.is_dir() {
+            mirror(&source, &copy);
+        } else if name == "udfs.lock" {
+            // Cargo may write it anew there, for a newer version of itself.
+            if !copy.exists() {
+                fs::copy(&source, &copy).unwrap();
+            }
+        } else if fs::read(&source).unwrap() != fs::read(&copy).unwrap_or_default() {
+            fs::copy(&source, &copy).unwrap();
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! How sure a model is of the name that it answered, from the log-probabilities of its answer's tokens.
+//!
+//! The number is the probability of that name among the defined names: at each token at which they part, the share of
+//! what leads to the name in what leads to any of them. Servers list a few alternatives of each token; what they leave
+//! out counts against the name as far as it can, so that the number is never too high for a short list. Where anything
+//! does not add up, there is no number.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// One of the names that an answer can have, as JSON text spells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Between its quotes, the closing one included: as it is, and where it differs with escapes in place of all that is
+    /// not ASCII.
+    spellings: Vec<String>,
+}
+
+impl Choice {
+    pub(crate) fn new(name: &str) -> Self {
+        let quoted = serde_json::Value::from(name).to_string();
+        let mut ascii = String::with_capacity(quoted.len());
+        for character in quoted.chars() {
+            if character.is_ascii() {
+                ascii.push(character);
+            } else {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    ascii.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+        let mut spellings: Vec<String> = [quoted, ascii].into_iter().map(|spelling| spelling[1..].to_owned()).collect();
+        spellings.dedup();
+        Self { spellings }
+    }
+
+    /// Whether what begins with `text` can become this name, or has become it.
+    fn fits(&self, text: &[u8]) -> bool {
+        self.spellings.iter().any(|spelling| {
+            let spelling = spelling.as_bytes();
+            spelling.starts_with(text) || text.starts_with(spelling)
+        })
+    }
+}
+
+/// A token of an answer, or one that could have stood in its place.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Token<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+    bytes: Option<Vec<u8>>,
+    logprob: f64,
+    /// Read only where names part: it is most of an answer.
+    #[serde(borrow)]
+    top_logprobs: Option<&'a RawValue>,
+}
+
+impl<'a> Token<'a> {
+    /// The alternatives that the server lists, the token mostly among them; `None` when there are none.
+    fn listed(&self) -> Option<Vec<Token<'a>>> {
+        let listed: Vec<Token<'a>> = serde_json::from_str(self.top_logprobs?.get()).ok()?;
+        (!listed.is_empty()).then_some(listed)
+    }
+
+    /// What the token stands for. Half a character has no text: it is shown as a replacement, and only its bytes say more.
+    fn spelled(&self, by_bytes: bool) -> &[u8] {
+        match &self.bytes {
+            Some(bytes) if by_bytes || self.token.contains('\u{fffd}') => bytes,
+            _ => self.token.as_bytes(),
+        }
+    }
+
+    fn probability(&self) -> Option<f64> {
+        (self.logprob <= 0.0).then(|| self.logprob.exp())
+    }
+}
+
+/// How probable the name that `answer` gives is among all `choices`, from 0 to 1.
+pub(crate) fn confidence(answer: &str, tokens: &[Token<'_>], choices: &[Choice]) -> Option<f64> {
+    let by_bytes = [false, true].into_iter().find(|by_bytes| spell(tokens, *by_bytes, answer))?;
+    let (start, end) = name_place(answer)?;
+    let text = answer.as_bytes();
+    let given = |choice: &Choice| choice.spellings.iter().any(|name| name.as_bytes() == &text[start..end]);
+    let chosen = choices.iter().position(given)?;
+    let mut confidence = 1.0;
+    let mut left: Vec<usize> = (0..choices.len()).collect();
+    let mut token_end = 0;
+    for token in tokens {
+        let token_start = token_end;
+        token_end += token.spelled(by_bytes).len();
+        if token_end <= start {
+            continue;
+        }
+        if left.len() == 1 || token_start >= end {
+            break;
+        }
+        let next = fitting(choices, &left, &text[start..token_end.min(end)]);
+        let step = Step {
+            choices,
+            left: &left,
+            next: &next,
+            chosen,
+            before: &text[token_start.min(start)..start],
+            name: &text[start..token_start.max(start)],
+            by_bytes,
+        };
+        match token.listed() {
+            Some(listed) => confidence *= step.share(token, &listed)?,
+            None if next.len() == left.len() => {}
+            None => return None,
+        }
+        left = next;
+    }
+    (left.len() == 1).then(|| (confidence * 10_000.0).round() / 10_000.0)
+}
+
+/// Those of the choices `among` that a name which begins with `text` can be.
+fn fitting(choices: &[Choice], among: &[usize], text: &[u8]) -> Vec<usize> {
+    among.iter().copied().filter(|index| choices[*index].fits(text)).collect()
+}
+
+/// Whether the tokens, one after the other, are the answer. What follows it (the token that ends a message) does not matter.
+fn spell(tokens: &[Token<'_>], by_bytes: bool, answer: &str) -> bool {
+    let mut rest = answer.as_bytes();
+    for token in tokens {
+        let spelled = token.spelled(by_bytes);
+        match rest.strip_prefix(spelled) {
+            Some(after) => rest = after,
+            None => return rest.is_empty(),
+        }
+    }
+    rest.is_empty()
+}
+
+/// Where in an answer the name stands: from behind its opening quote to behind its closing one.
+fn name_place(answer: &str) -> Option<(usize, usize)> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        agent: &'a RawValue,
+    }
+    let json = crate::classify::unwrapped(answer);
+    let name = match serde_json::from_str::<Answer<'_>>(json) {
+        Ok(answer) => answer.agent.get(),
+        Err(_) => serde_json::from_str::<&RawValue>(json).ok()?.get(),
+    };
+    let start = (name.as_ptr() as usize).checked_sub(answer.as_ptr() as usize)?;
+    name.starts_with('"').then_some((start + 1, start + name.len()))
+}
+
+/// One token of the name. Choices are numbers in `choices`.
+struct Step<'a> {
+    choices: &'a [Choice],
+    /// The choices that the text before the token leaves.
+    left: &'a [usize],
+    /// The choices that the token leaves.
+    next: &'a [usize],
+    chosen: usize,
+    /// What the token holds of the text before the name; mostly nothing.
+    before: &'a [u8],
+    /// What there is of the name before the token.
+    name: &'a [u8],
+    by_bytes: bool,
+}
+
+impl Step<'_> {
+    /// What part of the probability that leads to any of the choices leads on to the chosen one.
+    fn share(&self, token: &Token<'_>, listed: &[Token<'_>]) -> Option<f64> {
+        let (mut pro, mut contra, mut in_all, mut least) = (0.0, 0.0, 0.0, 1.0_f64);
+        let mut unseen = self.left.to_vec();
+        let is_token = |other: &Token<'_>| other.spelled(self.by_bytes) == token.spelled(self.by_bytes);
+        let unlisted = (!listed.iter().any(is_token)).then_some(token);
+        for other in listed.iter().chain(unlisted) {
+            let probability = other.probability()?;
+            in_all += probability;
+            if unlisted.is_none_or(|token| !std::ptr::eq(token, other)) {
+                least = least.min(probability);
+            }
+            let Some(rest) = self.inside(other.spelled(self.by_bytes)) else { continue };
+            let fitting = fitting(self.choices, self.left, &[self.name, rest].concat());
+            let for_chosen = fitting.contains(&self.chosen);
+            if for_chosen && !fitting.iter().all(|choice| self.next.contains(choice)) {
+                // A shorter piece of the same text, which leaves open what the token decides, says nothing.
+                continue;
+            }
+            unseen.retain(|choice| !fitting.contains(choice));
+            if for_chosen {
+                pro += probability;
+            } else if !fitting.is_empty() {
+                contra += probability;
+            }
+        }
+        if in_all > 1.01 {
+            return None; // These are no probabilities.
+        }
+        // A choice that no listed token leads to can be at most as probable as the last one listed.
+        let hidden = (1.0 - in_all).max(0.0).min(least * unseen.len() as f64);
+        let share = pro / (pro + contra + hidden);
+        share.is_finite().then_some(share)
+    }
+
+    /// What `other`, in the token's place, has of the name; `None` when it does not get there. White space before the name
+    /// does not matter.
+    fn inside<'o>(&self, mut other: &'o [u8]) -> Option<&'o [u8]> {
+        for byte in self.before.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            other = other.trim_ascii_start().strip_prefix(std::slice::from_ref(byte))?;
+        }
+        Some(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const AGENTS: &[&str] = &["Lead Ingestion Agent", "Lead Scoring Agent", "Send Email Agent", "NONE"];
+
+    fn alternative(token: &str, probability: f64) -> Value {
+        json!({ "token": token, "logprob": probability.ln().min(0.0) })
+    }
+
+    /// A token with its probability, and what else could have stood there.
+    fn token(text: &str, probability: f64, others: &[(&str, f64)]) -> Value {
+        let mut token = alternative(text, probability);
+        let others = others.iter().map(|(text, probability)| alternative(text, *probability));
+        token["top_logprobs"] = std::iter::once(alternative(text, probability)).chain(others).collect();
+        token
+    }
+
+    fn sure(text: &str) -> Value {
+        token(text, 1.0, &[])
+    }
+
+    /// A token, or an alternative, that is a part of a character.
+    fn half(bytes: &[u8], probability: f64) -> Value {
+        json!({ "token": "\u{fffd}", "logprob": probability.ln(), "bytes": bytes, "top_logprobs": [] })
+    }
+
+    fn confidence_of(answer: &str, tokens: &[Value], names: &[&str]) -> Option<f64> {
+        let tokens = Value::from(tokens).to_string();
+        let choices: Vec<Choice> = names.iter().map(|name| Choice::new(name)).collect();
+        confidence(answer, &serde_json::from_str::<Vec<Token<'_>>>(&tokens).unwrap(), &choices)
+    }
+
+    /// The confidence in the answer that the tokens spell.
+    fn of(tokens: &[Value], names: &[&str]) -> Option<f64> {
+        let answer: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        confidence_of(&answer, tokens, names)
+    }
+
+    #[test]
+    fn a_name_that_differs_in_its_first_token() {
+        let name = [token("Send", 0.8, &[("Lead", 0.2)]), sure(" Email"), sure(" Agent"), sure("\"}")];
+        let tokens = [&[sure("{\""), sure("agent"), sure("\":\"")], &name[..]].concat();
+        assert_eq!(of(&tokens, AGENTS), Some(0.8));
+    }
+
+    #[test]
+    fn names_are_told_apart_where_they_differ() {
+        let tokens = [
+            sure("{\"agent\":\""),
+            token("Lead", 0.9, &[("Send", 0.1)]),
+            token(" Scoring", 0.7, &[(" Ingestion", 0.3)]),
+            // From here on there is one name, and what the tokens say does not matter.
+            token(" Agent", 0.5, &[(" Person", 0.5)]),
+            sure("\"}"),
+        ];
+        assert_eq!(of(&tokens, AGENTS), Some(0.63));
+    }
+
+    #[test]
+    fn what_leads_to_no_name_does_not_count() {
+        let send = token("Send", 0.4, &[("Lead", 0.1), ("The", 0.3), ("send", 0.2)]);
+        assert_eq!(of(&[sure("{\"agent\":\""), send, sure(" Email Agent"), sure("\"}")], AGENTS), Some(0.8));
+    }
+
+    #[test]
+    fn what_is_not_listed_counts_against_the_name_as_far_as_it_can() {
+        let answer = |send| [sure("{\"agent\":\""), send, sure(" Email Agent\"}")];
+        // Three names are not listed (the two of `Lead`, and NONE), none of them more probable than the last listed: 0.05.
+        assert_eq!(of(&answer(token("Send", 0.7, &[("It", 0.05)])), AGENTS), Some(0.8235));
+        // Less is left than that: 0.01.
+        assert_eq!(of(&answer(token("Send", 0.9, &[("It", 0.09)])), AGENTS), Some(0.989));
+        // All names are listed: what is left leads to none.
+        assert_eq!(of(&[sure("\""), token("A", 0.5, &[("B", 0.1)]), sure("\"")], &["A", "B"]), Some(0.8333));
+    }
+
+    #[test]
+    fn a_token_that_was_sampled_against_the_odds_need_not_be_listed() {
+        let mut unlikely = token("Lead", 0.1, &[]);
+        unlikely["top_logprobs"] = json!([alternative("Send", 0.6), alternative("NONE", 0.3)]);
+        assert_eq!(of(&[sure("\""), unlikely, sure(" Scoring"), sure(" Agent\"")], AGENTS), Some(0.1));
+    }
+
+    #[test]
+    fn pieces_of_the_same_text_are_no_rivals() {
+        // `":"` leaves open what `":"Lead` decides, `":"Le` decides the same, and `Send Email` what `Send` does.
+        let lead =
+            token("\":\"Lead", 0.5, &[("\":\"Send", 0.15), ("\":\"NONE", 0.1), ("\":\"Le", 0.1), ("\":\"", 0.15)]);
+        assert_eq!(of(&[sure("{\"agent"), lead, sure(" Scoring"), sure(" Agent\"}")], AGENTS), Some(0.7059));
+        let send = token("Send", 0.5, &[("Send Email", 0.25), ("NONE", 0.25)]);
+        assert_eq!(of(&[sure("{\"agent\":\""), send, sure(" Email Agent\"}")], AGENTS), Some(0.75));
+    }
+
+    #[test]
+    fn a_token_may_reach_over_either_end_of_the_name() {
+        let none = token(": \"NONE\"}", 0.6, &[(":\"NONE", 0.1), (": \"Send Email Agent\"", 0.3)]);
+        assert_eq!(of(&[sure("{\"agent\""), none], AGENTS), Some(0.7));
+    }
+
+    #[test]
+    fn a_name_that_begins_another_ends_with_its_quote() {
+        let names = ["Lead", "Lead Scoring"];
+        let tokens = [sure("{\"agent\":\""), sure("Lead"), token("\"}", 0.9, &[(" Scoring", 0.1)])];
+        assert_eq!(of(&tokens, &names), Some(0.9));
+        let tokens = [sure("{\"agent\":\""), sure("Lead"), token(" Scoring", 0.75, &[("\"", 0.25)]), sure("\"}")];
+        assert_eq!(of(&tokens, &names), Some(0.75));
+    }
+
+    #[test]
+    fn the_name_is_found_wherever_it_stands() {
+        for (before, after) in [
+            ("{\"agent\":\"", "\"}"),
+            (" {\n  \"agent\" : \"", "\"\n}\n"),
+            ("{\"why\":\"NONE\",\"agent\":\"", "\",\"x\":{\"agent\":\"NONE\"}}"),
+            ("\"", "\""),
+            ("```json\n{\"agent\":\"", "\"}\n```"),
+            ("<think>NONE \"NONE\"</think>{\"agent\":\"", "\"}"),
+        ] {
+            assert_eq!(of(&[sure(before), token("NONE", 0.9, &[("Send", 0.1)]), sure(after)], AGENTS), Some(0.9));
+        }
+    }
+
+    #[test]
+    fn where_it_cannot_be_computed_there_is_no_number() {
+        let name = || token("NONE", 0.9, &[("Send", 0.1)]);
+        for (tokens, why) in [
+            (vec![], "nothing is said"),
+            (vec![name()], "no quotes: whether the name ends here is not known"),
+            (vec![sure("{\"agent\":\""), token("none", 0.9, &[]), sure("\"}")], "another case"),
+            (vec![sure("{\"agent\":\" "), name(), sure("\"}")], "white space in the name"),
+            (vec![sure("{\"agent\":\""), name(), sure("\",\"agent\":\"NONE\"}")], "two names"),
+            (vec![sure("{\"agent\":[\""), name(), sure("\"]}")], "no text"),
+            (vec![sure("{\"agent\":\""), token("Evil", 0.9, &[]), sure("\"}")], "not defined"),
+        ] {
+            assert_eq!(of(&tokens, AGENTS), None, "{why}");
+        }
+        for (listed, why) in [
+            (Value::Null, "no list"),
+            (json!([]), "an empty list"),
+            (json!("Send"), "no list at all"),
+            (json!([{ "token": "Send" }]), "no number"),
+            (json!([{ "token": "Send", "logprob": null }]), "no number"),
+            (json!([{ "token": "Send", "logprob": 0.5 }]), "more than certain"),
+            (json!([alternative("NONE", 0.9), alternative("Send", 0.9)]), "more than certain together"),
+            (
+                json!([{ "token": "NONE", "logprob": -9999.0 }, { "token": "It", "logprob": 0.0 }]),
+                "nothing leads to a name",
+            ),
+        ] {
+            let mut name = name();
+            name["top_logprobs"] = listed;
+            assert_eq!(of(&[sure("{\"agent\":\""), name, sure("\"}")], AGENTS), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_do_not_spell_the_answer_say_nothing() {
+        let tokens = vec![sure("\""), token("A", 0.9, &[("B", 0.1)]), sure("\"")];
+        for (answer, expected) in
+            [("\"A\"", Some(0.9)), ("\"B\"", None), (" \"A\"", None), ("\"A\" ", None), ("A", None)]
+        {
+            assert_eq!(confidence_of(answer, &tokens, &["A", "B"]), expected, "{answer}");
+        }
+        // The token that ends a message is not part of its text.
+        let ended = [tokens, vec![sure("<|im_end|>")]].concat();
+        assert_eq!(confidence_of("\"A\"", &ended, &["A", "B"]), Some(0.9));
+    }
+
+    #[test]
+    fn names_that_are_more_than_ascii() {
+        let names = ["Bücher", "Bände", "Büro \"Ost\""];
+        // A tokenizer may cut a character in two: then only the bytes say what the tokens are.
+        let mut second = half(&[0xbc], 0.8);
+        second["top_logprobs"] = json!([half(&[0xbc], 0.8), half(&[0xa4], 0.2)]);
+        let plain = |text: &str, mut token: Value| {
+            token["bytes"] = text.as_bytes().into();
+            token
+        };
+        let last = plain("cher", token("cher", 0.5, &[("ro", 0.5)]));
+        let tokens =
+            [plain("\"", sure("\"")), plain("B", sure("B")), half(&[0xc3], 1.0), second, last, plain("\"", sure("\""))];
+        assert_eq!(confidence_of("\"Bücher\"", &tokens, &names), Some(0.4));
+        // An alternative alone may be half a character.
+        let mut whole = token("ü", 0.75, &[]);
+        whole["top_logprobs"] = json!([alternative("ü", 0.75), half(&[0xc3, 0xa4], 0.25)]);
+        let tokens = [sure("\"B"), whole, token("cher", 0.5, &[("ro", 0.5)]), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.375));
+        // Names as JSON escapes them.
+        let tokens = [sure("\"B\\u00fc"), token("cher", 0.25, &[("ro", 0.75)]), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.25));
+        let tokens = [sure("\"Bü"), token("ro", 0.6, &[("cher", 0.4)]), sure(" \\\"Ost\\\""), sure("\"")];
+        assert_eq!(of(&tokens, &names), Some(0.6));
+        assert_eq!(Choice::new("a😀").spellings, ["a😀\"", "a\\ud83d\\ude00\""]);
+    }
+
+    #[test]
+    fn it_is_always_a_probability() {
+        // Any numbers that a server could write, however little they are probabilities.
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..2000 {
+            let mut some = |text: &str| {
+                let logprob = match random.u8(0..8) {
+                    0 => 0.0,
+                    1 => -9999.0,
+                    2 => -1e-300,
+                    3 => f64::MIN,
+                    _ => -10.0 * random.f64(),
+                };
+                json!({ "token": text, "logprob": logprob })
+            };
+            let mut chosen = some("Send");
+            chosen["top_logprobs"] = ["Lead", "Send", "NONE", "Le", "\"", ""].iter().map(|text| some(text)).collect();
+            let confidence = of(&[sure("{\"agent\":\""), chosen, sure(" Email Agent\"}")], AGENTS);
+            assert!(confidence.is_none_or(|confidence| (0.0..=1.0).contains(&confidence)), "{confidence:?}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What one model on one server takes: believed to be everything, found out from refusals and answers, and remembered.
+
+use super::Question;
+use crate::transport::Answer;
+use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::settings::Provider;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// How many pairs of server and model are remembered.
+const MOST_REMEMBERED: usize = 256;
+
+/// How a schema travels to the server, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SchemaBy {
+    /// As the form of the answer: `response_format` at OpenAI, `output_config.format` at Anthropic.
+    Format,
+    /// As the input of a tool that the model has to call; Anthropic's older models.
+    Tool,
+    /// In the prompt alone.
+    Prompt,
+}
+
+/// What one model on one server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(super) schema_by: SchemaBy,
+    /// Holds the model to the schema that it takes: some take it and ignore it.
+    holds: bool,
+    pub(super) temperature: bool,
+    /// Wants `max_completion_tokens` in place of `max_tokens`.
+    pub(super) completion_tokens: bool,
+    pub(super) logprobs: bool,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { schema_by: SchemaBy::Format, holds: true, temperature: true, completion_tokens: false, logprobs: true }
+    }
+}
+
+impl Dialect {
+    /// Whether the schema of `question` travels, and not in the prompt alone.
+    pub(super) fn sends_schema(self, question: &Question<'_>) -> bool {
+        question.schema.is_some() && question.strict && self.schema_by != SchemaBy::Prompt
+    }
+
+    /// Whether the server is believed to hold the model to the schema of `question`.
+    pub(super) fn enforces(self, question: &Question<'_>) -> bool {
+        self.sends_schema(question) && self.holds
+    }
+
+    /// The dialect to try next when the server refuses a request and says why; `None` when it does not refuse, or when
+    /// what it says has nothing to do with what could be left out.
+    pub(super) fn after(self, answer: &Answer, provider: Provider, question: &Question<'_>) -> Option<Self> {
+        match answer.status.as_u16() {
+            400 | 422 => self.without(&String::from_utf8_lossy(&answer.body), provider, question),
+            // OpenAI's own word about models that do not show their log-probabilities.
+            403 if self.logprobs && question.choices.is_some() => {
+                let about_logprobs = String::from_utf8_lossy(&answer.body).contains("logprobs");
+                about_logprobs.then_some(Self { logprobs: false, ..self })
+            }
+            _ => None,
+        }
+    }
+
+    fn without(mut self, complaint: &str, provider: Provider, question: &Question<'_>) -> Option<Self> {
+        let complaint = complaint.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
+        let openai = provider != Provider::Anthropic;
+        if self.temperature && question.temperature.is_some() && says(&["temperature"]) {
+            self.temperature = false;
+        } else if openai && self.logprobs && question.choices.is_some() && says(&["logprobs"]) {
+            self.logprobs = false;
+        } else if openai && !self.completion_tokens && question.max_tokens.is_some() && says(&["max_completion_tokens"])
+        {
+            self.completion_tokens = true;
+        } else if self.sends_schema(question) && says(schema_words(self.schema_by, provider)) {
+            self.schema_by = match self.schema_by {
+                SchemaBy::Format if !openai => SchemaBy::Tool,
+                _ => SchemaBy::Prompt,
+            };
+        } else {
+            return None;
+        }
+        Some(self)
+    }
+}
+
+/// What a refusal of the schema speaks of.
+fn schema_words(by: SchemaBy, provider: Provider) -> &'static [&'static str] {
+    match (by, provider) {
+        (SchemaBy::Tool, _) => &["tool", "schema"],
+        (_, Provider::Anthropic) => &["output_config", "output_format", "output format", "structured", "schema"],
+        _ => &["response_format", "response format", "json_schema", "schema", "structured", "grammar", "guided"],
+    }
+}
+
+/// What has been found out about servers.
+#[derive(Debug, Default)]
+pub(crate) struct Dialects(Mutex<HashMap<(String, String), Dialect>>);
+
+impl Dialects {
+    pub(super) fn of(&self, endpoint: &Endpoint) -> Dialect {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&key(endpoint)).copied().unwrap_or_default()
+    }
+
+    /// Adds what was found out to what is known. Nothing is ever taken back, so that rows which find out different things
+    /// at the same time end up with all of them, and no row meets more than four refusals.
+    pub(super) fn remember(&self, endpoint: &Endpoint, found: Dialect) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_REMEMBERED {
+            known.clear();
+        }
+        let dialect = known.entry(key(endpoint)).or_default();
+        dialect.schema_by = dialect.schema_by.max(found.schema_by);
+        dialect.holds &= found.holds;
+        dialect.temperature &= found.temperature;
+        dialect.completion_tokens |= found.completion_tokens;
+        dialect.logprobs &= found.logprobs;
+    }
+
+    /// Notes that the server took a schema and answered past it: from now on the prompt says it too.
+    pub(crate) fn ignores_schema(&self, endpoint: &Endpoint) {
+        self.remember(endpoint, Dialect { holds: false, ..Dialect::default() });
+    }
+}
+
+/// The protocol is part of the key, because a server may speak both on one URL.
+fn key(endpoint: &Endpoint) -> (String, String) {
+    (format!("{} {}", endpoint.provider, endpoint.base), endpoint.model.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::borrow::Cow;
+
+    fn give_up(provider: Provider, complaints: &[&str]) -> Dialect {
+        let schema = json!({});
+        let question = Question {
+            system: Cow::Borrowed(""),
+            user: String::new(),
+            again: None,
+            schema: Some(&schema),
+            strict: true,
+            temperature: Some(0.0),
+            max_tokens: Some(1),
+            choices: Some(&[]),
+        };
+        let mut dialect = Dialect::default();
+        assert_eq!(dialect.without("no such model", provider, &question), None);
+        for complaint in complaints {
+            dialect = dialect.without(complaint, provider, &question).unwrap();
+        }
+        for complaint in complaints {
+            assert_eq!(dialect.without(complaint, provider, &question), None, "{complaint}");
+        }
+        dialect
+    }
+
+    #[test]
+    fn openai_gives_up_each_thing_once() {
+        let left = give_up(
+            Provider::OpenAi,
+            &[
+                "Unsupported: 'temperature'",
+                "'logprobs' is not supported with this model",
+                "use max_completion_tokens",
+                "unknown field response_format",
+            ],
+        );
+        assert_eq!(
+            left,
+            Dialect {
+                schema_by: SchemaBy::Prompt,
+                holds: true,
+                temperature: false,
+                completion_tokens: true,
+                logprobs: false
+            }
+        );
+    }
+
+    #[test]
+    fn anthropic_goes_from_format_to_tool_to_prompt() {
+        let left = give_up(
+            Provider::Anthropic,
+            &[
+                "`temperature` is deprecated for this model.",
+                "output_config: Extra inputs are not permitted",
+                "tool_choice: type \"tool\" and \"any\" are not supported for this model.",
+            ],
+        );
+        assert_eq!(left, Dialect { schema_by: SchemaBy::Prompt, temperature: false, ..Dialect::default() });
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_given_up() {
+        let schema = json!({});
+        let question = Question {
+            system: Cow::Borrowed(""),
+            user: String::new(),
+            again: None,
+            schema: Some(&schema),
+            strict: false,
+            temperature: None,
+            max_tokens: None,
+            choices: None,
+        };
+        for complaint in ["temperature", "logprobs", "max_tokens", "schema", "tool"] {
+            for provider in [Provider::OpenAi, Provider::Anthropic] {
+                assert_eq!(Dialect::default().without(complaint, provider, &question), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Where a call goes and what is sent with it: server, model, key, headers.
+//!
+//! `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` belong to one provider: the one of `BATON_LLM_PROVIDER`, or
+//! the one that they imply. A call whose options name the other provider gets nothing of them, because a key must not get
+//! to a server that it is not for: it asks the other provider's own server, with that provider's own key.
+
+use crate::secret::{LEAST_IN_ANSWERS, Secret};
+use crate::settings::{Provider, Settings, parse_url, shown};
+use serde_json::Value;
+use std::sync::Arc;
+use url::Url;
+
+/// Headers by their names in lower case.
+pub type Headers = Arc<[(String, Secret)]>;
+
+/// Headers that are not the author's to set: the protocol needs them as they are.
+const RESERVED: &[&str] = &["connection", "content-length", "content-type", "host", "transfer-encoding"];
+
+/// Headers in which servers look for a key.
+const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key"];
+
+/// Where to ask and as whom.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Whose protocol the server speaks; never offline.
+    pub provider: Provider,
+    /// The base URL, without the path of a call.
+    pub base: Url,
+    /// The model that is asked for.
+    pub model: String,
+    /// What is sent as its key.
+    pub key: Option<Secret>,
+    /// What is sent besides; it may replace the key's own header.
+    pub headers: Headers,
+}
+
+impl Endpoint {
+    /// Whether calls carry a key, be it in a header of the settings.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.key.is_some() || self.headers.iter().any(|(name, _)| KEY_HEADERS.contains(&name.as_str()))
+    }
+
+    /// Everything that must not be shown. A header's value counts word by word, as a server would quote it, and a short
+    /// word is none: taking it out would make errors unreadable.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let words = self.headers.iter().flat_map(|(_, value)| value.reveal().split_whitespace());
+        let words = words.filter(|word| word.len() >= LEAST_IN_ANSWERS).map(Secret::new);
+        self.key.iter().cloned().chain(words).collect()
+    }
+}
+
+/// A provider's own server.
+struct Home {
+    host: &'static str,
+    url: &'static str,
+    /// A small model that is good enough to choose among agents.
+    model: &'static str,
+    /// The setting that holds a key for it and for nobody else.
+    key_setting: &'static str,
+}
+
+const OPENAI: Home = Home {
+    host: "api.openai.com",
+    url: "https://api.openai.com/v1",
+    model: "gpt-4.1-mini",
+    key_setting: "OPENAI_API_KEY",
+};
+
+const ANTHROPIC: Home = Home {
+    host: "api.anthropic.com",
+    url: "https://api.anthropic.com/v1",
+    model: "claude-haiku-5-5",
+    key_setting: "ANTHROPIC_API_KEY",
+};
+
+/// How a key of Anthropic's begins, and how the usual one of OpenAI's does.
+const ANTHROPIC_KEY: &str = "sk-ant-";
+const OPENAI_KEY: &str = "sk-proj-";
+
+impl Settings {
+    /// Where `provider` is asked, for `model` when a call names one.
+    ///
+    /// # Errors
+    /// A sentence that says which setting is missing or does not fit.
+    pub fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
+        let home = match provider {
+            Provider::OpenAi => OPENAI,
+            Provider::Anthropic => ANTHROPIC,
+            Provider::Offline => return Err("the provider is offline: there is nobody to ask".to_owned()),
+        };
+        let owner = self.owner();
+        let own = provider == owner;
+        let base_url = self.base_url.as_ref().filter(|_| own);
+        // A server that speaks the other's protocol still gets its own key alone.
+        let fallback_key = match base_url.and_then(Url::host_str) {
+            Some(host) if host == OPENAI.host => &self.openai_key,
+            Some(host) if host == ANTHROPIC.host => &self.anthropic_key,
+            _ if provider == Provider::Anthropic => &self.anthropic_key,
+            _ => &self.openai_key,
+        };
+        let key = self.api_key.as_ref().filter(|_| own).or(fallback_key.as_ref()).cloned();
+        let headers = if own { Arc::clone(&self.headers) } else { Headers::default() };
+        let base = match base_url {
+            Some(url) => url.clone(),
+            None if key.is_some() || !headers.is_empty() => parse_url(home.url)?,
+            None if own => return Err(nobody(provider)),
+            None => {
+                return Err(format!(
+                    "a call asks {provider}, and BATON_LLM_… is set for {owner}: set {} as well",
+                    home.key_setting
+                ));
+            }
+        };
+        for (host, start, whose) in [(OPENAI.host, ANTHROPIC_KEY, "anthropic"), (ANTHROPIC.host, OPENAI_KEY, "openai")]
+        {
+            if base.host_str() == Some(host) && key.as_ref().is_some_and(|key| key.reveal().starts_with(start)) {
+                return Err(format!(
+                    "the key for {host} begins with {start}, so it is for {whose}: set BATON_LLM_PROVIDER to {whose}, \
+                     or the right key"
+                ));
+            }
+        }
+        let at_home = base.host_str() == Some(home.host);
+        let model = model.or(self.model.as_deref().filter(|_| own)).or(at_home.then_some(home.model));
+        let Some(model) = model else {
+            return Err(format!("no model is named for {}: set BATON_LLM_MODEL", shown(&base)));
+        };
+        Ok(Endpoint { provider, base, model: model.to_owned(), key, headers })
+    }
+
+    /// The provider that `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` are for.
+    fn owner(&self) -> Provider {
+        match self.provider {
+            Provider::Offline => self.implied_provider(),
+            provider => provider,
+        }
+    }
+
+    /// The provider that a URL or a key implies.
+    pub(crate) fn implied_provider(&self) -> Provider {
+        if let Some(url) = &self.base_url {
+            return if url.host_str() == Some(ANTHROPIC.host) { Provider::Anthropic } else { Provider::OpenAi };
+        }
+        match &self.api_key {
+            Some(key) if key.reveal().starts_with(ANTHROPIC_KEY) => Provider::Anthropic,
+            Some(_) => Provider::OpenAi,
+            None if self.openai_key.is_some() => Provider::OpenAi,
+            None if self.anthropic_key.is_some() => Provider::Anthropic,
+            None => Provider::Offline,
+        }
+    }
+}
+
+fn nobody(provider: Provider) -> String {
+    match provider {
+        Provider::Anthropic => {
+            "the provider is anthropic, but there is neither a key nor a URL: set BATON_LLM_API_KEY \
+                                or ANTHROPIC_API_KEY, or BATON_LLM_BASE_URL for another server that speaks its protocol"
+                .to_owned()
+        }
+        _ => "the provider is openai, but there is neither a URL nor a key: set BATON_LLM_BASE_URL (for Ollama \
+              http://localhost:11434/v1), or BATON_LLM_API_KEY for OpenAI itself"
+            .to_owned(),
+    }
+}
+
+/// The headers of `BATON_LLM_HEADERS`. No error shows a value.
+pub(crate) fn parse_headers(text: &str) -> Result<Headers, String> {
+    let wrong = |why: String| {
+        format!("BATON_LLM_HEADERS {why}: set a JSON object of names to texts, like {{\"x-team\": \"leads\"}}")
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON ({error})")))?;
+    let Value::Object(object) = value else { return Err(wrong("is JSON, but no object".to_owned())) };
+    let mut headers = Vec::with_capacity(object.len());
+    for (name, value) in &object {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(wrong(format!("has `{}`, which is no name of a header", crate::text::excerpt(name, 60))));
+        }
+        let name = name.to_ascii_lowercase();
+        if RESERVED.contains(&name.as_str()) {
+            return Err(format!("BATON_LLM_HEADERS has `{name}`, which is not to be set: leave it out"));
+        }
+        match value.as_str() {
+            Some(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
+                headers.push((name, Secret::new(text)));
+            }
+            Some(_) => {
+                let why = "whose value holds a character that no header has (a line break, an accent)";
+                return Err(format!("BATON_LLM_HEADERS has `{name}`, {why}: set plain ASCII"));
+            }
+            None => return Err(wrong(format!("has `{name}`, whose value is no text"))),
+        }
+    }
+    Ok(headers.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::check_settings;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let lookup = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Settings::from_lookup(lookup).unwrap()
+    }
+
+    /// Where a call goes, and with which key.
+    fn asked(settings: &Settings, provider: Provider) -> String {
+        match settings.endpoint(provider, None) {
+            Ok(endpoint) => {
+                let key = endpoint.key.as_ref().map_or("no key", Secret::reveal);
+                let headers: Vec<&str> = endpoint.headers.iter().map(|(name, _)| name.as_str()).collect();
+                format!("{} {} {key} {}", shown(&endpoint.base), endpoint.model, headers.join(","))
+            }
+            Err(error) => error,
+        }
+    }
+
+    const BOTH: [(&str, &str); 2] = [("OPENAI_API_KEY", "sk-proj-o"), ("ANTHROPIC_API_KEY", "sk-ant-a")];
+
+    #[test]
+    fn each_provider_has_its_own_key_server_and_model() {
+        let settings = settings(&BOTH);
+        assert_eq!(settings.provider, Provider::OpenAi);
+        assert_eq!(asked(&settings, Provider::OpenAi), "https://api.openai.com/v1 gpt-4.1-mini sk-proj-o ");
+        assert_eq!(asked(&settings, Provider::Anthropic), "https://api.anthropic.com/v1 claude-haiku-5-5 sk-ant-a ");
+    }
+
+    #[test]
+    fn what_is_set_for_one_provider_is_not_used_for_the_other() {
+        let own = [
+            ("BATON_LLM_BASE_URL", "https://gateway.example/v1"),
+            ("BATON_LLM_MODEL", "m"),
+            ("BATON_LLM_API_KEY", "canary"),
+            ("BATON_LLM_HEADERS", r#"{"Authorization":"Bearer canary"}"#),
+        ];
+        for (provider, first, second) in
+            [("openai", Provider::OpenAi, Provider::Anthropic), ("anthropic", Provider::Anthropic, Provider::OpenAi)]
+        {
+            let pairs: Vec<_> = own.into_iter().chain(BOTH).chain([("BATON_LLM_PROVIDER", provider)]).collect();
+            let settings = settings(&pairs);
+            assert_eq!(asked(&settings, first), "https://gateway.example/v1 m canary authorization");
+            let other = settings.endpoint(second, None).unwrap();
+            let home = if second == Provider::OpenAi { OPENAI } else { ANTHROPIC };
+            assert_eq!((other.base.host_str(), other.model.as_str()), (Some(home.host), home.model));
+            assert!(!asked(&settings, second).contains("canary"));
+        }
+        // Without a key of its own the other provider cannot be asked.
+        let pairs: Vec<_> = own.into_iter().chain([("BATON_LLM_PROVIDER", "openai")]).collect();
+        assert_eq!(
+            asked(&settings(&pairs), Provider::Anthropic),
+            "a call asks anthropic, and BATON_LLM_… is set for openai: set ANTHROPIC_API_KEY as well"
+        );
+    }
+
+    #[test]
+    fn offline_by_setting_the_rest_still_belongs_to_whom_it_implies() {
+        let settings = settings(&[
+            ("BATON_LLM_PROVIDER", "offline"),
+            ("BATON_LLM_BASE_URL", "https://api.anthropic.com/v1"),
+            ("BATON_LLM_API_KEY", "sk-ant-a"),
+        ]);
+        assert_eq!(asked(&settings, Provider::Anthropic), "https://api.anthropic.com/v1 claude-haiku-5-5 sk-ant-a ");
+        assert!(asked(&settings, Provider::OpenAi).contains("set OPENAI_API_KEY as well"));
+    }
+
+    #[test]
+    fn a_key_does_not_get_to_the_other_providers_server() {
+        // Anthropic's server speaks OpenAI's protocol too.
+        let pairs: Vec<_> = BOTH
+            .into_iter()
+            .chain([
+                ("BATON_LLM_PROVIDER", "openai"),
+                ("BATON_LLM_BASE_URL", "https://api.anthropic.com/v1"),
+                ("BATON_LLM_MODEL", "m"),
+            ])
+            .collect();
+        assert_eq!(asked(&settings(&pairs), Provider::OpenAi), "https://api.anthropic.com/v1 m sk-ant-a ");
+        for (provider, key) in [("openai", "sk-ant-canary"), ("anthropic", "sk-proj-canary")] {
+            let pairs = [("BATON_LLM_PROVIDER", provider), ("BATON_LLM_API_KEY", key)];
+            let settings = settings(&pairs);
+            let error = asked(&settings, settings.provider);
+            assert!(error.contains("set BATON_LLM_PROVIDER to"), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (pairs, expected) in [
+            (&[("BATON_LLM_PROVIDER", "openai")][..], "set BATON_LLM_BASE_URL (for Ollama"),
+            (&[("BATON_LLM_PROVIDER", "anthropic")], "set BATON_LLM_API_KEY or ANTHROPIC_API_KEY"),
+            (
+                &[("BATON_LLM_PROVIDER", "anthropic"), ("BATON_LLM_BASE_URL", "http://u:canary@h/v1?k=canary")],
+                "no model is named for http://h/v1: set BATON_LLM_MODEL",
+            ),
+        ] {
+            let settings = settings(pairs);
+            let error = asked(&settings, settings.provider);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_header_can_be_the_key() {
+        let pairs = [("BATON_LLM_PROVIDER", "anthropic"), ("BATON_LLM_HEADERS", r#"{"X-Api-Key":"canary-canary"}"#)];
+        let summary =
+            check_settings(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()));
+        assert_eq!(
+            summary.unwrap().to_string(),
+            "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)"
+        );
+    }
+
+    #[test]
+    fn secrets_are_the_words_that_a_server_would_quote() {
+        let settings = settings(&[
+            ("OPENAI_API_KEY", "sk-proj-o"),
+            ("BATON_LLM_HEADERS", r#"{"Authorization":"Bearer sk-canary-1","x-team":"leads"}"#),
+        ]);
+        let secrets = settings.endpoint(Provider::OpenAi, None).unwrap().secrets();
+        assert_eq!(secrets.iter().map(Secret::reveal).collect::<Vec<_>>(), ["sk-proj-o", "sk-canary-1"]);
+        assert!(!format!("{settings:?}").contains("canary"));
+    }
+
+    #[test]
+    fn wrong_headers_are_named_without_their_values() {
+        for (text, expected) in [
+            ("x-team: canary", "BATON_LLM_HEADERS is not JSON ("),
+            (r#"["canary"]"#, "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts"),
+            (r#"{"x team":"canary"}"#, "BATON_LLM_HEADERS has `x team`, which is no name of a header"),
+            (r#"{"":"canary"}"#, "BATON_LLM_HEADERS has ``, which is no name of a header"),
+            (r#"{"x-team":["canary"]}"#, "BATON_LLM_HEADERS has `x-team`, whose value is no text"),
+            (r#"{"x-team":"canary\r\nhost: x"}"#, "BATON_LLM_HEADERS has `x-team`, whose value holds a character"),
+            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which is not to be set"),
+            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which is not to be set: leave it out"),
+        ] {
+            let error = parse_headers(text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+        assert!(parse_headers("{}").unwrap().is_empty());
+    }
+}
