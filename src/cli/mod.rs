@@ -94,6 +94,9 @@ enum Command {
         /// Fail (exit code 1) when the accuracy, 0 to 1, is less than this.
         #[arg(long, value_name = "ACCURACY", value_parser = parse_share)]
         min_accuracy: Option<f64>,
+        /// How long a model may answer nothing before the messages that wait for it are given up.
+        #[arg(long, default_value = "60s", value_parser = parse_duration)]
+        patience: Duration,
         /// A report for people, or one object with every decision.
         #[arg(long, value_enum, default_value_t = EvalFormat::Text)]
         format: EvalFormat,
@@ -162,10 +165,8 @@ enum LogFormat {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Before there are other threads: it sets a variable. Only what runs as long as it takes listens: in an evaluation a call
-    // without an answer is a result.
-    let listens = matches!(arguments.command, Command::Run { .. } | Command::Demo { .. });
-    let channel = listens.then(HostChannel::open).transpose();
+    // Before there are other threads: it sets a variable.
+    let channel = HostChannel::open();
     output::start_log(arguments.log_format == LogFormat::Json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -183,9 +184,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command, channel: io::Result<Option<HostChannel>>) -> Result<(), Failed> {
+async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<(), Failed> {
     let environment = Environment::process();
-    let udf_states = channel?.map(UdfStates::listen).transpose()?.unwrap_or_default();
+    let udf_states = UdfStates::listen(channel?)?;
     match command {
         Command::Run { pipelines, create_topics, drain_timeout, ready_file, udfs } => {
             let options = RunOptions { create_topics, drain_timeout, udf_states };
@@ -213,10 +214,10 @@ async fn dispatch(command: Command, channel: io::Result<Option<HostChannel>>) ->
                 RenderFormat::Json => Ok(output::data(&format!("{:#}\n", rendered_json(&rendered)))?),
             }
         }
-        Command::Eval { pipeline, file, against, min_accuracy, format, udfs } => {
+        Command::Eval { pipeline, file, against, min_accuracy, patience, format, udfs } => {
             let json = format == EvalFormat::Json;
-            let options = EvalOptions { pipeline, file, against, min_accuracy, json, udfs };
-            Box::pin(eval::run(options, &environment)).await
+            let options = EvalOptions { pipeline, file, against, min_accuracy, patience, json, udfs };
+            Box::pin(eval::run(options, &udf_states, &environment)).await
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {

@@ -229,11 +229,11 @@ const NINE: &str = r#"{"text": "any=Billing An invoice.", "expected": "Billing"}
 {"text": "any=Billing Another invoice.", "expected": "Billing"}
 {"text": "any=Support It says invoice, and is broken.", "expected": "Billing"}
 {"text": "any=Support\nThe printer does not print.", "expected": "Support"}
-{"text": "any=503 The screen is dark.", "expected": "Support"}
+{"text": "any=422 The screen is dark.", "expected": "Support"}
 {"text": "any=NONE Lunch is at noon.", "expected": "NONE"}
 {"text": "any=Billing Invoice your friends!", "expected": "NONE"}
 
-{"text": "any=503 Good-bye.", "expected": "NONE"}
+{"text": "any=422 Good-bye.", "expected": "NONE"}
 {"text": "any=NONE Hello.", "expected": "NONE"}
 "#;
 
@@ -261,7 +261,7 @@ fn the_report_has_the_numbers_of_the_answers() {
 
     No decision says how sure it is: a threshold changes nothing.
 
-    unavailable: 2 messages, such as line 5:
+    rejected: 2 messages, such as line 5:
       (why)
 
     Wrong decisions:
@@ -289,9 +289,9 @@ fn the_report_has_the_numbers_of_the_answers() {
         (&json!(700), &json!(35), &json!(9))
     );
     assert_eq!(report["decisions"][7]["line"], 9, "blank lines are counted");
-    assert_eq!(report["decisions"][7]["status"], "unavailable");
+    assert_eq!(report["decisions"][7]["status"], "rejected");
     assert!(
-        ended.stderr.contains("0.556, below 0.6: 5 right of 9, 2 without an answer (2 unavailable)"),
+        ended.stderr.contains("0.556, below 0.6: 5 right of 9, 2 without an answer (2 rejected)"),
         "{}",
         ended.stderr
     );
@@ -341,7 +341,7 @@ fn two_pipelines_are_put_side_by_side() {
         &folder,
         "labelled.csv",
         "expected,text\nBilling,old=Billing new=Billing One.\nBilling,old=Support new=Billing Two.\n\
-         Support,old=Support new=NONE Three.\nNONE,old=503 new=NONE Four.\nNONE,old=Billing new=Support Five.\n\
+         Support,old=Support new=NONE Three.\nNONE,old=422 new=NONE Four.\nNONE,old=Billing new=Support Five.\n\
          Archive,old=Archive new=NONE Six.\n",
     );
     let arguments = ["route", "labelled.csv", "--against", "route_before"];
@@ -370,8 +370,8 @@ fn two_pipelines_are_put_side_by_side() {
         old=Support new=Billing Two.
       line 4 worse: Support → NONE, expected Support
         old=Support new=NONE Three.
-      line 5 better: no answer (unavailable) → NONE, expected NONE
-        old=503 new=NONE Four.
+      line 5 better: no answer (rejected) → NONE, expected NONE
+        old=422 new=NONE Four.
       line 6 still wrong: Billing → Support, expected NONE
         old=Billing new=Support Five.
       line 7 worse: Archive → NONE, expected Archive
@@ -389,7 +389,7 @@ fn two_pipelines_are_put_side_by_side() {
         .map(|c| (c["line"].as_u64().expect("a line"), c["change"].as_str().expect("a change")))
         .collect();
     assert_eq!(turns, [(3, "better"), (4, "worse"), (5, "better"), (6, "still_wrong"), (7, "worse")]);
-    assert_eq!(report["changed"][2]["before"], json!({"agent": null, "status": "unavailable", "confidence": null}));
+    assert_eq!(report["changed"][2]["before"], json!({"agent": null, "status": "rejected", "confidence": null}));
     assert_eq!(report["models"], json!({"new": 6}));
     // A name that neither has is wrong, at its place.
     write(&folder, "labelled.csv", "expected,text\nArchives,Six.\n");
@@ -443,11 +443,16 @@ fn a_model_that_gives_no_answer_is_an_error() {
             lines
         })
     };
-    // Nobody waits for a model that is down: the report is there, and that it measures nothing is said.
+    // A model that is down is waited for, and not for ever: the report is there, and that it measures nothing is said.
     write(&folder, "labelled.jsonl", &labelled(503, 3));
-    let ended = eval(&folder, &["route", "labelled.jsonl"], &model).expect_code(1);
+    let ended = eval(&folder, &["route", "labelled.jsonl", "--patience", "1s"], &model).expect_code(1);
     assert!(ended.stdout.contains("unavailable: 3 messages"), "{}", ended.stdout);
     assert!(ended.stderr.contains("gave no answer to any message, such as line 1, unavailable"), "{}", ended.stderr);
+    // What was answered before is kept.
+    write(&folder, "labelled.jsonl", &(labelled(503, 1) + NINE));
+    let arguments = ["route", "labelled.jsonl", "--patience", "1s", "--format", "json"];
+    let report = report(&eval(&folder, &arguments, &model).expect_code(0));
+    assert_eq!((&report["messages"], &report["right"], &report["no_answer"]), (&json!(10), &json!(5), &json!(3)));
     // A refused key is refused for all.
     write(&folder, "labelled.jsonl", &labelled(401, 500));
     let before = model.seen().bodies.len();

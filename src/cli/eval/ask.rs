@@ -16,16 +16,13 @@ use crate::diag::{Code, Diagnostic};
 use crate::engine::Pipeline;
 use crate::engine::constants::{PlannedCall, calls_of};
 use crate::engine::llm::wrong_options;
-use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, Rejection, UdfSource};
+use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
 
 /// The function that chooses an agent.
 pub const CLASSIFY: &str = "llm_classify";
 
 /// Rows whose arguments are made at once.
 const CHUNK: usize = 256;
-
-/// After so many refusals and nothing else, nothing else will come.
-const REFUSALS: usize = 10;
 
 /// How often progress is shown anew.
 const PACE: Duration = Duration::from_millis(200);
@@ -108,24 +105,27 @@ impl Question {
         Ok(Self { agents, options, names, settings })
     }
 
-    /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts.
+    /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts. What has none
+    /// when `patience` ends with a reason is `unavailable` for that.
     ///
     /// # Errors
-    /// When the function cannot be called at all, or when the model's server refuses whatever it is asked.
+    /// When the function cannot be called at all.
     pub async fn ask(
         &self,
         name: &str,
         udf: &AsyncLibrary,
         texts: &[&str],
         at_once: usize,
+        patience: impl Future<Output = String>,
     ) -> Result<Vec<Decision>, Failed> {
         let Some(options) = udf.source().async_options() else {
             return Err(Failed::Other(format!("`{CLASSIFY}` is not async")));
         };
         let AsyncUdf { calls, mut answers } = udf.start(options);
-        let mut decisions = vec![Decision::default(); texts.len()];
+        let mut decisions = vec![None; texts.len()];
+        let mut patience = std::pin::pin!(patience);
         let mut chunk: Option<CallArgs> = None;
-        let (mut asked, mut answered, mut failed, mut refused) = (0, 0, 0, 0);
+        let (mut asked, mut answered, mut failed) = (0, 0, 0);
         let mut progress = Progress::new(name, texts.len());
         let mut ticks = tokio::time::interval(PACE);
         while answered < texts.len() {
@@ -140,13 +140,8 @@ impl Question {
                         let why = some.errors.iter().find(|(at, _)| *at == i).map(|(_, error)| error.to_string());
                         let decision = Decision::read(value, why);
                         failed += usize::from(decision.agent.is_none());
-                        refused += usize::from(decision.status == "rejected");
-                        if refused == REFUSALS && refused > answered {
-                            let why = decision.error.unwrap_or_else(|| "the model's server refuses every call".into());
-                            return Err(vec![Rejection { udf: CLASSIFY.into(), why, help: None }.into()].into());
-                        }
                         if let Some(place) = usize::try_from(*id).ok().and_then(|id| decisions.get_mut(id)) {
-                            *place = decision;
+                            *place = Some(decision);
                         }
                         answered += 1;
                     }
@@ -161,9 +156,13 @@ impl Question {
                     }
                 }
                 _tick = ticks.tick() => progress.show(answered, failed),
+                why = &mut patience => {
+                    let given_up = Decision { status: "unavailable".into(), error: Some(why), ..Decision::default() };
+                    return Ok(decisions.into_iter().map(|decision| decision.unwrap_or_else(|| given_up.clone())).collect());
+                }
             }
         }
-        Ok(decisions)
+        Ok(decisions.into_iter().flatten().collect())
     }
 
     fn arguments(&self, calls: &AsyncCalls, texts: &[&str]) -> Result<CallArgs, Failed> {

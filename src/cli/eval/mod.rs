@@ -11,6 +11,7 @@ mod score;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use baton_llm_settings::Settings;
 
@@ -20,6 +21,7 @@ use crate::config::Environment;
 use crate::diag::{Diagnostic, display_path};
 use crate::engine::Pipeline;
 use crate::engine::llm::wrong_settings;
+use crate::udf::UdfStates;
 use ask::{CLASSIFY, Decision, Question};
 use compare::Comparison;
 use input::{Known, Labelled};
@@ -35,6 +37,8 @@ pub struct EvalOptions {
     pub against: Option<String>,
     /// Less accuracy than this fails.
     pub min_accuracy: Option<f64>,
+    /// How long a model may answer nothing before the messages that wait for it are given up.
+    pub patience: Duration,
     /// For scripts.
     pub json: bool,
     /// The folder of the UDFs' sources.
@@ -53,8 +57,8 @@ struct Evaluation {
 ///
 /// # Errors
 /// Wrong pipelines and files, before any model is asked; an accuracy that is too low, after the report.
-pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), Failed> {
-    let EvalOptions { pipeline, file, against, min_accuracy, json, udfs } = options;
+pub async fn run(options: EvalOptions, udf_states: &UdfStates, environment: &Environment) -> Result<(), Failed> {
+    let EvalOptions { pipeline, file, against, min_accuracy, patience, json, udfs } = options;
     let names: Vec<String> = [pipeline].into_iter().chain(against).collect();
     // Tables stay closed, so that the variables in their options need not be set.
     let compiled = prepare::compile(&names, udfs, &environment.clone().keeping_unset()).await?;
@@ -66,7 +70,11 @@ pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), 
     let texts: Vec<&str> = messages.iter().map(|message| message.text.as_str()).collect();
     let mut evaluations = Vec::new();
     for ((name, pipeline), question) in names.iter().zip(&compiled.pipelines).zip(&questions) {
-        let decisions = question.ask(name, ask::library(pipeline)?, &texts, at_once).await?;
+        let asking = question.ask(name, ask::library(pipeline)?, &texts, at_once, udf_states.waited(patience));
+        let decisions = tokio::select! {
+            decisions = asking => decisions?,
+            rejection = udf_states.rejected(|udf| udf == CLASSIFY) => return Err(vec![rejection.into()].into()),
+        };
         let scores = Scores::of(&messages, &decisions, &agents);
         evaluations.push(Evaluation { name: name.clone(), scores, decisions });
     }
