@@ -400,7 +400,7 @@ fn two_pipelines_are_put_side_by_side() {
 }
 
 #[test]
-fn no_more_is_asked_at_once_than_is_set_and_an_interrupt_ends_it() {
+fn no_more_is_asked_at_once_than_is_set_and_a_signal_ends_it() {
     let model = Model::start();
     let folder = project("{}");
     let labelled = (0..600).fold(String::new(), |mut lines, i| {
@@ -428,7 +428,8 @@ fn no_more_is_asked_at_once_than_is_set_and_an_interrupt_ends_it() {
     model.is_open(false);
     let running = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings);
     until("calls are held back", SOON, || model.seen().in_flight == 3);
-    running.interrupt();
+    // As Ctrl-C does, which who runs in the background is made deaf to.
+    running.terminate();
     let ended = running.wait(SOON);
     assert!(ended.code.is_none() && ended.stdout.is_empty(), "{ended:?}");
 }
