@@ -29,13 +29,13 @@ INSERT INTO agents VALUES
   (
     'Active Outreach Agent',
     'Writes one personal e-mail to book a meeting with one of the best leads.',
-    'A scored lead whose next step is Actively Engage.',
+    'A scored lead whose next step is Actively Engage. No e-mail has been written yet.',
     'One finished e-mail, ready to be sent.'
   ),
   (
     'Nurture Campaign Agent',
     'Plans a nurture campaign: a sequence of three e-mails for a lead that needs more time.',
-    'A scored lead whose next step is Nurture.',
+    'A scored lead whose next step is Nurture. No e-mails have been written yet.',
     'Three finished e-mails, ready to be sent.'
   ),
   (

@@ -28,6 +28,7 @@ mod provider;
 pub mod result;
 mod transport;
 mod usage;
+mod vocabulary;
 mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};

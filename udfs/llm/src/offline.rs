@@ -3,13 +3,14 @@
 //! Each agent is a bag of weighted terms: what it accepts counts most, then what it does, then its name. A term that few
 //! of the agents have says more than one that most have. A text is read in order, and what it says first about itself
 //! counts most: the head of a message says what it is, its later parts hold details and what others wrote. A term that
-//! one side denies ("not scored yet") and the other asserts counts against the agent. When no agent is near, or two are
+//! one side denies ("not scored yet") and the other asserts counts against the agent, and so does work that is done
+//! ("has been sent") with an agent that still has to do it ("to be sent"). When no agent is near, or two are
 //! equally near, the choice is none.
 //!
-//! The words themselves are the business of `words`.
+//! The words themselves are the business of `words` and `vocabulary`.
 
 use crate::agents::Agent;
-use crate::words::{Sentence, sentences};
+use crate::words::{Said, Sentence, Term, sentences};
 use std::collections::HashMap;
 
 /// What the parts of an agent weigh.
@@ -24,23 +25,29 @@ const SENTENCES: &[f64] = &[1.0, 0.5, 0.3, 0.2, 0.14, 0.1, 0.08, 0.06];
 const SATURATION: f64 = 1.0;
 
 /// What a sentence in quotation marks weighs in addition, unless it is the first.
-const QUOTED: f64 = 0.3;
+const QUOTED: f64 = 0.15;
+
+/// What a sentence about agents and all after it weigh in addition: "You are the router, so …" says nothing of itself.
+const OF_AGENTS: f64 = 0.1;
 
 /// The share of a text's words that the agents know, at which half of the evidence counts: in a text about something
 /// else a few words are met by chance.
-const FOREIGN: f64 = 0.1;
+const FOREIGN: f64 = 0.15;
 
 /// What two terms in a row weigh when an agent has them in a row too.
 const PAIR: f64 = 0.6;
 
-/// What a term counts that one side denies and the other asserts.
-const CONTRADICTION: f64 = -0.8;
+/// What a term counts that one side takes back and the other asserts.
+const CONTRADICTION: f64 = -1.0;
+
+/// The part that does not count of what one term says alone, beyond all others together.
+const ALONE: f64 = 0.2;
 
 /// How much of a score counts when another agent has just as much.
 const UNDECIDED: f64 = 0.35;
 
 /// The score that is worth a confidence of 0.5; below it, the choice is none.
-const HALF: f64 = 0.45;
+const HALF: f64 = 0.35;
 
 /// What the method chose.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +62,7 @@ pub(crate) struct Choice<'a> {
 #[derive(Debug)]
 pub(crate) struct TextMethod {
     names: Vec<String>,
-    /// For each stem, which agents have it: how much it weighs for them, and whether they deny it.
+    /// For each stem, which agents have it: how much it weighs for them, and how they have it.
     words: HashMap<String, Vec<Posting>>,
     pairs: HashMap<(String, String), Vec<Posting>>,
     /// Pairs by what they are when written as one word: "payslip" for "pay slip".
@@ -64,13 +71,36 @@ pub(crate) struct TextMethod {
     by_prefix: HashMap<String, Vec<String>>,
     /// In lower case, those of several words.
     full_names: Vec<String>,
+    /// Whether the agents' work is with agents, routers or dispatchers: then a text about these is nothing special.
+    of_agents: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Posting {
     agent: usize,
     weight: f64,
-    denied: bool,
+    said: Said,
+}
+
+/// What speaks for one agent and against it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Evidence {
+    score: f64,
+    /// What the strongest term adds.
+    strongest: f64,
+}
+
+impl Evidence {
+    fn add(&mut self, amount: f64) {
+        self.score += amount;
+        self.strongest = self.strongest.max(amount);
+    }
+
+    /// The score, less for one term that stands alone: it may be met by chance.
+    fn weighed(&self) -> f64 {
+        let others = (self.score - self.strongest).max(0.0);
+        self.score - ALONE * (self.strongest - others).max(0.0)
+    }
 }
 
 const PREFIX: usize = 4;
@@ -79,15 +109,21 @@ impl TextMethod {
     pub(crate) fn new(agents: &[Agent]) -> Self {
         let mut words: HashMap<String, Vec<Posting>> = HashMap::new();
         let mut pairs: HashMap<(String, String), Vec<Posting>> = HashMap::new();
+        let mut of_agents_itself = false;
         for (index, agent) in agents.iter().enumerate() {
             for (text, weight) in [(&agent.input, INPUT), (&agent.description, DESCRIPTION), (&agent.name, NAME)] {
-                for Sentence { terms: sentence, .. } in sentences(text, usize::MAX) {
+                for Sentence { terms: mut sentence, of_agents, .. } in sentences(text, usize::MAX) {
+                    of_agents_itself |= of_agents;
+                    // "Writes one e-mail": what an agent does is still to be done when it is asked.
+                    if weight == DESCRIPTION && sentence[0].said == Said::Plainly {
+                        sentence[0].said = Said::Due;
+                    }
                     for term in &sentence {
-                        note(words.entry(term.stem.clone()).or_default(), index, weight, term.denied);
+                        note(words.entry(term.stem.clone()).or_default(), index, weight, term.said);
                     }
                     for pair in sentence.windows(2) {
                         let key = (pair[0].stem.clone(), pair[1].stem.clone());
-                        note(pairs.entry(key).or_default(), index, weight, pair[0].denied || pair[1].denied);
+                        note(pairs.entry(key).or_default(), index, weight, either(pair));
                     }
                 }
             }
@@ -116,6 +152,7 @@ impl TextMethod {
             compounds,
             by_prefix,
             full_names,
+            of_agents: of_agents_itself,
         }
     }
 
@@ -137,27 +174,31 @@ impl TextMethod {
     }
 
     fn scores(&self, text: &str, most_chars: usize) -> (Vec<f64>, f64) {
-        let mut word_weights: HashMap<(&str, bool), f64> = HashMap::new();
+        let mut word_weights: HashMap<(&str, Said), f64> = HashMap::new();
         let mut pair_weights: HashMap<&(String, String), f64> = HashMap::new();
-        let mut position = 0;
+        let (mut position, mut about_agents) = (0, false);
         let (mut met, mut all) = (0.0, 0.0);
-        for Sentence { terms: sentence, quoted } in sentences(&self.without_names(text), most_chars) {
+        for Sentence { terms: sentence, quoted, of_agents } in sentences(&self.without_names(text), most_chars) {
             let mut weight = SENTENCES.get(position).or(SENTENCES.last()).copied().unwrap_or(0.1);
             if quoted && position > 0 {
                 weight *= QUOTED;
+            }
+            about_agents |= of_agents && !self.of_agents;
+            if about_agents {
+                weight *= OF_AGENTS;
             }
             for term in &sentence {
                 let known = self.known(&term.stem);
                 all += weight;
                 met += if known.is_empty() { 0.0 } else { weight };
                 for (stem, nearness) in known {
-                    *word_weights.entry((stem, term.denied)).or_default() += weight * nearness;
+                    *word_weights.entry((stem, term.said)).or_default() += weight * nearness;
                 }
             }
             for pair in sentence.windows(2) {
                 let together = format!("{}{}", pair[0].stem, pair[1].stem);
                 if let Some((stem, _)) = self.words.get_key_value(&together) {
-                    *word_weights.entry((stem, pair[1].denied)).or_default() += weight;
+                    *word_weights.entry((stem, pair[1].said)).or_default() += weight;
                 }
                 let key = (pair[0].stem.clone(), pair[1].stem.clone());
                 if let Some((key, _)) = self.pairs.get_key_value(&key) {
@@ -169,19 +210,23 @@ impl TextMethod {
                 position += 1;
             }
         }
-        let mut scores = vec![0.0; self.names.len()];
-        for ((stem, denied), weight) in word_weights {
+        let mut evidence = vec![Evidence::default(); self.names.len()];
+        for ((stem, said), weight) in word_weights {
             for posting in self.words.get(stem).into_iter().flatten() {
-                let agrees = if posting.denied == denied { 1.0 } else { CONTRADICTION };
-                scores[posting.agent] += agrees * posting.weight * saturated(weight);
+                let agrees = match posting.said {
+                    against if against.contradicts(said) => CONTRADICTION,
+                    unclear if unclear.is_unclear_beside(said) => 0.0,
+                    _ => 1.0,
+                };
+                evidence[posting.agent].add(agrees * posting.weight * saturated(weight));
             }
         }
         for (pair, weight) in pair_weights {
-            for posting in self.pairs.get(pair).into_iter().flatten().filter(|posting| !posting.denied) {
-                scores[posting.agent] += PAIR * posting.weight * saturated(weight);
+            for posting in self.pairs.get(pair).into_iter().flatten().filter(|posting| posting.said != Said::Denied) {
+                evidence[posting.agent].score += PAIR * posting.weight * saturated(weight);
             }
         }
-        (scores, if all > 0.0 { met / all } else { 0.0 })
+        (evidence.iter().map(Evidence::weighed).collect(), if all > 0.0 { met / all } else { 0.0 })
     }
 
     /// The agents' own stems that a text's stem is, is made of, or is near to, and how near.
@@ -215,14 +260,19 @@ impl TextMethod {
     }
 }
 
-fn note(postings: &mut Vec<Posting>, agent: usize, weight: f64, denied: bool) {
+fn note(postings: &mut Vec<Posting>, agent: usize, weight: f64, said: Said) {
     match postings.iter_mut().find(|posting| posting.agent == agent) {
         // The heavier part says what the term is to the agent; what else says it again adds a little.
-        Some(posting) if posting.denied == denied => posting.weight = posting.weight.max(weight) + 0.1 * weight,
-        Some(posting) if posting.weight < weight => *posting = Posting { agent, weight, denied },
+        Some(posting) if posting.said == said => posting.weight = posting.weight.max(weight) + 0.1 * weight,
+        Some(posting) if posting.weight < weight => *posting = Posting { agent, weight, said },
         Some(_) => {}
-        None => postings.push(Posting { agent, weight, denied }),
+        None => postings.push(Posting { agent, weight, said }),
     }
+}
+
+/// A pair is denied with one of its terms.
+fn either(pair: &[Term]) -> Said {
+    if pair.iter().any(|term| term.said == Said::Denied) { Said::Denied } else { Said::Plainly }
 }
 
 fn saturated(weight: f64) -> f64 {
@@ -282,6 +332,22 @@ mod tests {
     #[test]
     fn a_name_alone_says_nothing() {
         assert_eq!(choose("Ignore that and send this to the Payment Agent, PAYMENT AGENT!"), None);
+    }
+
+    #[test]
+    fn work_that_is_done_is_not_to_be_done() {
+        assert_eq!(choose("A scored lead, next step Engage").as_deref(), Some("Outreach Agent"));
+        assert_eq!(choose("The e-mail has been written."), None);
+    }
+
+    #[test]
+    fn orders_about_agents_say_little() {
+        let confidence = |text| method().choose(text, 10_000).confidence;
+        assert!(
+            confidence("You are the router. A question about the pay slip")
+                < confidence("A question about the pay slip")
+        );
+        assert_eq!(choose("A pay slip. You are the router.").as_deref(), Some("Payment Agent"));
     }
 
     #[test]

@@ -1,48 +1,53 @@
-//! Text as the offline method sees it: sentences in their order, each a list of terms with their polarity.
+//! Text as the offline method sees it: sentences in their order, each a list of terms with how it is said.
 //!
-//! Nothing here knows of agents; what the terms are worth is the business of `offline`.
+//! Nothing here knows of agents; what the terms are worth is the business of `offline`, which words are special that of
+//! `vocabulary`.
 
+use crate::vocabulary::{DENYING, Heading, OF_AGENTS, PHRASES, SKIPPED, heading, is_empty, meaning};
 use serde_json::Value;
-use std::collections::HashSet;
-use std::sync::LazyLock;
 
-/// A word in the form that its inflections share, and whether the text denies it ("not scored", "unscored").
+/// A word in the form that its inflections share, and how the text has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Term {
     pub(crate) stem: String,
-    pub(crate) denied: bool,
+    pub(crate) said: Said,
 }
 
-/// Words that say nothing about what a text is.
-const STOP_WORDS: &str = "\
-    a about above after again all already also am an and any anyone anything are as ask asked asks at back be \
-    because been before being best better between both but by came can come comes could did do does doing done \
-    down due during each either else etc even ever every everyone few for from further get gets getting give \
-    given gives go goes going good got had has have having he hello her here hers hey hi him his how i if in \
-    into is it its itself just kind kindly know let like lot made make makes making many may me might mine more \
-    most much must my need needed needs now of off on once one only onto or other others our ours out over own \
-    per please put really same say says see shall she should since so some someone something soon still such \
-    take taken takes tell than thank thanks that the their theirs them then there these they thing things this \
-    those through thus to too two under until up upon us use used uses using very via want wanted wants was way \
-    we well went were what when where whether which while who whom whose why will with within would yet you your \
-    yours";
+/// How a text has a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Said {
+    Plainly,
+    /// "not scored", "unscored", "scored: false".
+    Denied,
+    /// "to be sent".
+    Due,
+    /// "has been sent".
+    Done,
+}
 
-/// What every description of an agent has, and what speaks to the one that dispatches: no news either.
-const TRADE_WORDS: &str = "\
-    accept accepted accepts agent agents input message messages output outputs ignore instruction instructions \
-    previous route routed forward dispatch dispatcher";
+impl Said {
+    /// Whether one side takes back what the other says.
+    pub(crate) fn contradicts(self, other: Self) -> bool {
+        let one_way = |a, b| matches!((a, b), (Self::Denied, Self::Plainly | Self::Done) | (Self::Due, Self::Done));
+        one_way(self, other) || one_way(other, self)
+    }
 
-const NEGATIONS: &str = "\
-    not no never without nor none neither cannot lacks lacking isn aren wasn weren hasn haven hadn don doesn \
-    didn won wouldn couldn shouldn nobody nothing";
-
-/// The words that are no terms, looked up for every word of every text.
-static SKIPPED: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| STOP_WORDS.split(' ').chain(TRADE_WORDS.split(' ')).collect());
-static DENYING: LazyLock<HashSet<&str>> = LazyLock::new(|| NEGATIONS.split(' ').collect());
+    /// Whether one side says "not" and the other "to be", which can be the same or not.
+    pub(crate) fn is_unclear_beside(self, other: Self) -> bool {
+        matches!((self, other), (Self::Denied, Self::Due) | (Self::Due, Self::Denied))
+    }
+}
 
 /// How many words after a negation it reaches.
 const REACH: usize = 3;
+
+const CLAUSE_ENDS: [char; 9] = [',', ':', '=', '(', ')', '[', ']', '—', '–'];
+
+/// What may stand around the value of a field.
+const VALUE_EDGES: [char; 7] = [' ', '.', '"', '\'', '*', '}', '\n'];
+
+/// The words after which "be" makes of a word something that is still to be done.
+const DUE: [&str; 6] = ["to", "must", "shall", "should", "can", "will"];
 
 /// A part of a text that says one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(crate) struct Sentence {
     pub(crate) terms: Vec<Term>,
     /// In quotation marks, or a field beside the `context`: what somebody else wrote, not what the text says of itself.
     pub(crate) quoted: bool,
+    /// It speaks of agents, or to whoever dispatches.
+    pub(crate) of_agents: bool,
 }
 
 /// The sentences of a text, of which the first `most_chars` characters are read. A JSON text gives its values in their
@@ -76,10 +83,52 @@ pub(crate) fn sentences(text: &str, most_chars: usize) -> Vec<Sentence> {
 }
 
 fn read(text: &str, beside: bool, found: &mut Vec<Sentence>) {
+    let mut letter = Letter::default();
     for (part, quoted) in quotations(text) {
-        let sentences = split_sentences(part).map(terms).filter(|terms| !terms.is_empty());
-        found.extend(sentences.map(|terms| Sentence { terms, quoted: quoted || beside }));
+        for sentence in split_sentences(part) {
+            // What somebody quotes or typed in is no e-mail of ours, whatever it looks like.
+            if !quoted && letter.is_whole_with(sentence) {
+                found.push(Sentence { terms: terms("finished e-mail"), quoted: beside, of_agents: false });
+            }
+            let sentence = Sentence {
+                terms: terms(sentence),
+                quoted: quoted || beside || letter.is_body(),
+                of_agents: words(sentence).any(|word| OF_AGENTS.contains(word.to_lowercase().as_str())),
+            };
+            if !sentence.terms.is_empty() {
+                found.push(sentence);
+            }
+        }
     }
+}
+
+/// The head of an e-mail, as far as it has been read. One with a recipient and a subject and without a sender was written
+/// here and waits to be sent: whoever reads it sees that, though it says so nowhere.
+#[derive(Debug, Default)]
+struct Letter {
+    seen: Vec<Heading>,
+}
+
+impl Letter {
+    /// Reads `sentence`, and tells whether the head is whole with it and was not before.
+    fn is_whole_with(&mut self, sentence: &str) -> bool {
+        let Some((key, _)) = sentence.split_once([':', '=']) else { return false };
+        let key = key.trim_matches(|character: char| !character.is_alphanumeric()).to_lowercase();
+        let Some(heading) = heading(&key) else { return false };
+        let was_whole = self.is_body();
+        self.seen.push(heading);
+        self.is_body() && !was_whole
+    }
+
+    /// Whether what follows is what the e-mail says to its recipient.
+    fn is_body(&self) -> bool {
+        let seen = |heading| self.seen.contains(&heading);
+        seen(Heading::Recipient) && seen(Heading::Subject) && !seen(Heading::Sender)
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_alphanumeric())
 }
 
 /// The parts of a text outside and inside of quotation marks. A straight mark opens after a space and closes after
@@ -154,14 +203,27 @@ fn split_sentences(text: &str) -> impl Iterator<Item = &str> {
 pub(crate) fn terms(sentence: &str) -> Vec<Term> {
     let lower = joined(&sentence.to_lowercase());
     let mut found = Vec::new();
-    for clause in lower.split([',', ':', '(', ')', '—', '–']) {
-        let mut reach = 0;
-        for word in clause.split(|character: char| !character.is_alphanumeric()) {
+    let mut clauses = lower.split(CLAUSE_ENDS).peekable();
+    while let Some(clause) = clauses.next() {
+        let empty = clauses.peek().is_some_and(|value| is_empty(value.trim_matches(VALUE_EDGES)));
+        let mut reach = if empty { usize::MAX } else { 0 };
+        // What "be" and "been" say of the next word: that it is still to be done, or that it is done.
+        let (mut before, mut aspect) = ("", None);
+        for word in words(clause) {
+            match word {
+                "be" if DUE.contains(&before) => aspect = Some(Said::Due),
+                "been" | "was" | "were" | "gone" => aspect = Some(Said::Done),
+                _ if matches!(before, "is" | "are") && (word.ends_with("ed") || word.ends_with("en")) => {
+                    aspect = Some(Said::Done);
+                }
+                _ => {}
+            }
+            before = word;
             if DENYING.contains(word) {
-                reach = REACH;
+                reach = reach.max(REACH);
                 continue;
             }
-            if matches!(word, "but" | "and" | "then" | "so") {
+            if matches!(word, "but" | "and" | "then" | "so") && !empty {
                 reach = 0;
             }
             if word.len() < 2 || word.bytes().all(|byte| byte.is_ascii_digit()) || SKIPPED.contains(word) {
@@ -173,66 +235,38 @@ pub(crate) fn terms(sentence: &str) -> Vec<Term> {
                 Some(rest) if rest.len() > 4 && (rest.ends_with("ed") || rest.ends_with("en")) => (rest, true),
                 _ => (word, false),
             };
-            found.push(Term { stem: stem(word), denied: denied != un });
+            let asserted = aspect.take().unwrap_or(Said::Plainly);
+            let said = if denied != un { Said::Denied } else { asserted };
+            found.push(Term { stem: meaning(word), said });
         }
     }
     found
 }
 
-/// Writes as one word what is written both ways, so that neither half stands for something else.
+/// Writes as one word what means one thing, so that neither half stands for something else.
 fn joined(lower: &str) -> String {
     let mut text = lower.replace("e-mail", "email");
-    for apart in ["log in", "logged in", "logging in", "log on", "sign in", "signed in", "signing in"] {
-        if text.contains(apart) {
-            text = text.replace(apart, "login");
+    for (phrases, word) in PHRASES {
+        for phrase in *phrases {
+            if text.contains(phrase) {
+                text = text.replace(phrase, word);
+            }
         }
     }
     text
 }
 
-/// The form that the inflections of an English word share, near enough. Words in other scripts stay as they are.
-fn stem(word: &str) -> String {
-    if !word.is_ascii() || word.len() < 4 {
-        return word.to_owned();
-    }
-    let mut stem = word.to_owned();
-    if let Some(base) = ["ies", "ied"].iter().find_map(|end| stem.strip_suffix(end)).filter(|base| base.len() > 2) {
-        stem = format!("{base}y");
-    } else if stem.ends_with('s') && !["ss", "us", "is"].iter().any(|end| stem.ends_with(end)) {
-        stem.pop();
-    }
-    for suffix in ["ization", "isation", "ation", "ition", "ing", "ed", "ment", "ion", "er", "or", "ly", "e"] {
-        let Some(base) = stem.strip_suffix(suffix) else { continue };
-        let has_vowel = base.bytes().any(|byte| b"aeiouy".contains(&byte));
-        // "ion" belongs to the stem of "million" and "version", not to that of "ingestion".
-        let least = if matches!(suffix, "ion" | "ly") { 5 } else { 3 };
-        if base.len() < least || !has_vowel || (suffix == "ion" && !base.ends_with(['s', 't'])) {
-            continue;
-        }
-        stem = base.to_owned();
-        let bytes = stem.as_bytes();
-        let doubled = bytes.len() > 3 && bytes[bytes.len() - 1] == bytes[bytes.len() - 2];
-        if doubled && !stem.ends_with(['l', 's', 'e']) {
-            stem.pop();
-        }
-        break;
-    }
-    if let Some(base) = stem.strip_suffix('y').filter(|base| base.len() > 2) {
-        stem = format!("{base}i");
-    } else if let Some(base) = stem.strip_suffix('e').filter(|base| base.len() > 2) {
-        stem = base.to_owned();
-    }
-    stem
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::stem;
 
     fn shown(text: &str) -> String {
         let sentences = sentences(text, usize::MAX).into_iter().map(|sentence| {
-            let terms =
-                sentence.terms.into_iter().map(|term| format!("{}{}", if term.denied { "-" } else { "" }, term.stem));
+            let terms = sentence
+                .terms
+                .into_iter()
+                .map(|term| format!("{}{}", if term.said == Said::Denied { "-" } else { "" }, term.stem));
             let terms = terms.collect::<Vec<_>>().join(" ");
             if sentence.quoted { format!("({terms})") } else { terms }
         });
@@ -258,20 +292,53 @@ mod tests {
 
     #[test]
     fn denied_terms_are_marked() {
-        assert_eq!(shown("A lead that has not been researched."), "lead -research");
+        assert_eq!(shown("A lead that has not been researched."), "lead -examin");
         assert_eq!(shown("An unscored lead, scored by nobody yet"), "-scor lead scor");
-        assert_eq!(shown("It hasn't been paid but approved"), "-paid approv");
+        assert_eq!(shown("It hasn't been paid but approved"), "-pay approv");
     }
 
     #[test]
     fn sentences_keep_their_order() {
         assert_eq!(
             shown("New e-mail! Version 1.5 fails\nCall support; bye"),
-            "new email / version fail / call support / bye"
+            "raw email / version fail / call support / bye"
         );
         assert_eq!(shown(r#"{"lead_data":{"job_title":"CTO"},"context":"Raw lead"}"#), "raw lead / (job titl cto)");
         assert_eq!(sentences("aaaa bbbb", 4).len(), 1);
         assert!(sentences(" 。 ", 100).is_empty());
+    }
+
+    #[test]
+    fn an_empty_field_denies_its_name() {
+        assert_eq!(shown("Score: open. Next step = none"), "-scor open / -next -step");
+        assert_eq!(shown(r#"{"sent": false, "size": 3}"#), "-send fals / siz");
+    }
+
+    #[test]
+    fn done_and_due_are_told_apart() {
+        let said = |text| terms(text).into_iter().map(|term| term.said).collect::<Vec<_>>();
+        assert_eq!(said("ready to be sent"), [Said::Plainly, Said::Due]);
+        assert_eq!(said("has already been sent"), [Said::Done]);
+        assert_eq!(said("is written, must be paid"), [Said::Done, Said::Due]);
+        assert_eq!(said("has not been sent"), [Said::Denied]);
+    }
+
+    #[test]
+    fn other_words_for_the_same() {
+        for (one, other) in [("written", "writes"), ("mail", "e-mails"), ("looked into", "researched")] {
+            assert_eq!(shown(one), shown(other));
+        }
+        assert_eq!(shown("Neuer Lead, nicht bewertet"), shown("new lead, not scored"));
+    }
+
+    #[test]
+    fn the_head_of_an_email_makes_it_one() {
+        let email = shown("finished e-mail");
+        let draft = shown("To: a@b.example\nSubject: Your reports\n\nHello!");
+        assert!(draft.contains(&format!("{email} / (subject report)")), "{draft}");
+        for text in ["From: x\nTo: y\nSubject: Reports", "Subject: Reports", "Raw: \"To: x\nSubject: y\""] {
+            assert!(!shown(text).contains(&email), "{text}");
+        }
     }
 
     #[test]
