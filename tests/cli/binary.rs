@@ -83,6 +83,12 @@ impl Running {
         self.signal("-INT");
     }
 
+    /// Kills it, as a machine does that loses its power, and gives what it had said.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().expect("a child can be killed");
+        self.wait(SOON)
+    }
+
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &id]).status().expect("kill is there");

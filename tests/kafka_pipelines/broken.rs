@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::json;
 
-use crate::model::Model;
+use crate::model;
 use crate::system::System;
 
 fn decoded(base64: &str) -> Vec<u8> {
@@ -64,7 +64,7 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
             "a reply must return `hop` + 1; this one says `hop` 0".into(),
         ),
     ];
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(2);
     let baton = system.run(&["route_messages"], &model, &[]);
     let mut next = [0_i64; 2];
