@@ -51,7 +51,7 @@ enum Command {
         #[arg(long, default_value = "30s", value_parser = parse_duration)]
         drain_timeout: Duration,
         /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
-        #[arg(long, env = "BATON_READY_FILE")]
+        #[arg(long, value_name = "PATH", env = "BATON_READY_FILE")]
         ready_file: Option<PathBuf>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
@@ -217,6 +217,11 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             tokio::select! {
                 ended = Box::pin(eval::run(options, &environment)) => ended,
                 rejection = udf_states.rejected(|_| true) => Err(vec![rejection.into()].into()),
+                // Nobody waits for an outage to end in order to get a number.
+                why = udf_states.waited(eval::PATIENCE) => {
+                    let patience = eval::PATIENCE.as_secs();
+                    Err(Failed::Other(format!("no answer for {patience} s: {why}; evaluate again when the model is back")))
+                }
             }
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
@@ -235,7 +240,7 @@ async fn run(
     environment: &Environment,
 ) -> Result<(), Failed> {
     let stop = StopFlag::default();
-    let keep = |path| ReadyFile::keep(path, Arc::clone(&options.udf_states), stop.clone());
+    let keep = |path: PathBuf| ReadyFile::keep(&path, Arc::clone(&options.udf_states), stop.clone());
     let ready = ready_file.map(keep).transpose().map_err(|wrong| vec![wrong])?;
     let compiled = prepare::compile(names, udfs, environment).await?;
     compiled.load_udfs()?;

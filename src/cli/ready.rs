@@ -3,7 +3,7 @@
 //! Its one line is `starting`, `ready`, `waiting: …` or `stopping`. It takes the place of the one before as a whole, and goes
 //! with the process, unless that is killed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -31,9 +31,9 @@ impl ReadyFile {
     ///
     /// # Errors
     /// [`Code::FILE`] when it cannot be written.
-    pub fn keep(path: PathBuf, udfs: Arc<UdfStates>, stop: StopFlag) -> Result<Self, Diagnostic> {
+    pub fn keep(path: &Path, udfs: Arc<UdfStates>, stop: StopFlag) -> Result<Self, Diagnostic> {
         let unwritable = |error: io::Error| {
-            let shown = display_path(&path);
+            let shown = display_path(path);
             Diagnostic::new(Code::FILE, format!("the ready file `{shown}` cannot be written: {error}"))
                 .help("name a file in a folder that exists and may be written, with `--ready-file`")
         };
@@ -43,10 +43,10 @@ impl ReadyFile {
             move || state(started.load(Ordering::Acquire), stop.is_set(), udfs.waiting())
         };
         let mut written = now();
-        replace(&path, &written).map_err(unwritable)?;
+        replace(path, &written).map_err(unwritable)?;
         let (open, closed) = channel();
         let keeper = {
-            let path = path.clone();
+            let path = path.to_path_buf();
             move || {
                 while closed.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                     let line = now();

@@ -19,14 +19,14 @@ use crate::udf::UdfSource;
 const WIDTH: usize = 110;
 
 /// A call of one of the functions.
-struct Call<'a> {
+struct LlmCall<'a> {
     function: Function,
     call: UdfCall<'a>,
     options: Texts,
 }
 
 /// The calls of a pipeline. A UDF that just has the name of one, and takes something else, is none.
-fn llm_calls<'a>(plan: &'a PipelinePlan, udfs: &[UdfSource]) -> Vec<Call<'a>> {
+fn llm_calls<'a>(plan: &'a PipelinePlan, udfs: &[UdfSource]) -> Vec<LlmCall<'a>> {
     let function = |name: &str| {
         let function = Function::from_name(name)?;
         let arguments = &udfs.iter().find(|u| u.name == name)?.signature.args;
@@ -38,7 +38,7 @@ fn llm_calls<'a>(plan: &'a PipelinePlan, udfs: &[UdfSource]) -> Vec<Call<'a>> {
     let found = found.into_iter().filter_map(|call| {
         let function = function(&call.udf)?;
         let options = call.texts(function.options_argument(), plan);
-        Some(Call { function, call, options })
+        Some(LlmCall { function, call, options })
     });
     found.collect()
 }
@@ -52,7 +52,7 @@ pub fn check(plan: &PipelinePlan, udfs: &[UdfSource], environment: &Environment)
             errors.push(error);
         }
     };
-    for Call { function, call, options } in llm_calls(plan, udfs) {
+    for LlmCall { function, call, options } in llm_calls(plan, udfs) {
         // What is known of the options of some row: nothing, at first.
         let mut candidates = vec![None];
         for (text, statement) in &options.known {
@@ -112,7 +112,7 @@ pub fn remarks(plan: &PipelinePlan, udfs: &[UdfSource]) -> Vec<(Span, String)> {
     let has_prompt = |(text, _): &(Option<String>, Span)| {
         Options::parse(text.as_deref(), Function::Classify).is_ok_and(|options| options.prompt.is_some())
     };
-    let shows = |call: &Call<'_>| {
+    let shows = |call: &LlmCall<'_>| {
         let options = &call.options;
         let replaced = !options.others && options.known.iter().all(has_prompt);
         call.function == Function::Classify && !replaced

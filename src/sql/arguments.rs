@@ -36,7 +36,7 @@ pub struct Texts {
 
 /// Every call of the UDFs that `wanted` names.
 #[must_use]
-pub fn calls<'a>(plan: &'a PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<'a>> {
+pub fn calls(plan: &PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<'_>> {
     let relations = plan.relations.values().map(|r| (&r.plan, &r.statement));
     let mut found = Vec::new();
     for (plan, statement) in relations.chain(plan.sinks.iter().map(|s| (&s.plan, &s.span))) {

@@ -302,19 +302,6 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_is_proposed_for_another_databases_function_exists_and_that_does_not() {
-        let context = datafusion::prelude::SessionContext::new();
-        crate::sql::functions::register(&context);
-        for (other, arroyo) in super::ELSEWHERE {
-            assert!(super::exists(&context.state(), arroyo), "{arroyo}");
-            assert!(!super::exists(&context.state(), other), "{other}");
-        }
-    }
-}
-
 /// The names of the UDFs that a plan calls.
 #[must_use]
 pub fn udf_calls(plan: &LogicalPlan, udfs: &UdfSet) -> BTreeSet<String> {
@@ -343,5 +330,18 @@ pub fn async_call<'a>(expr: &'a Expr, udfs: &UdfSet) -> Option<&'a str> {
             Some(func.name())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_proposed_for_another_databases_function_exists_and_that_does_not() {
+        let context = datafusion::prelude::SessionContext::new();
+        crate::sql::functions::register(&context);
+        for (other, arroyo) in super::ELSEWHERE {
+            assert!(super::exists(&context.state(), arroyo), "{arroyo}");
+            assert!(!super::exists(&context.state(), other), "{other}");
+        }
     }
 }

@@ -111,6 +111,21 @@ impl UdfStates {
         }
     }
 
+    /// Returns when a UDF has waited for so long, and says why it waits; may be dropped and asked again.
+    pub async fn waited(&self, longest: Duration) -> String {
+        loop {
+            let now = Instant::now();
+            let late = self.udfs().iter().find_map(|(udf, state)| match state {
+                State::Waiting { why, since, .. } if now - *since >= longest => Some(format!("`{udf}` waits: {why}")),
+                _ => None,
+            });
+            match late {
+                Some(why) => return why,
+                None => sleep_until(now + Duration::from_secs(1).min(longest)).await,
+            }
+        }
+    }
+
     async fn follow(self: Arc<Self>, mut lines: BufReader<Receiver>) {
         let mut line = Vec::new();
         loop {

@@ -380,7 +380,7 @@ fn the_instruction_that_a_model_is_given_is_shown_where_the_options_do_not_repla
         let comment = above.rsplit("-- Asks.\n").next().expect("a comment");
         assert!(comment.starts_with(shown), "{options}:\n{sql}");
         let words = |text: &str| text.replace("--", "").split_whitespace().map(str::to_string).collect::<Vec<_>>();
-        let said = words(comment.split_once("\n").expect("lines").1);
+        let said = words(comment.split_once('\n').expect("lines").1);
         assert_eq!(said, words(baton_llm_settings::prompt::CLASSIFY), "{options}");
         assert_eq!(sql.matches(shown).count(), 1, "{options}:\n{sql}");
     }

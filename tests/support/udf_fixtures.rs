@@ -1,5 +1,7 @@
 //! Where the UDFs of `tests/fixtures/udfs` are compiled: in one folder for all test binaries.
 
+#![allow(clippy::unwrap_used, reason = "a test whose fixtures cannot be written says where")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use serde::Deserialize;
@@ -123,7 +123,7 @@ impl Question {
                     };
                     let values = some.values.as_string_opt::<i32>();
                     for (i, id) in some.ids.iter().enumerate() {
-                        let value = values.and_then(|v| v.iter().nth(i).flatten());
+                        let value = values.filter(|v| v.is_valid(i)).map(|v| v.value(i));
                         let why = some.errors.iter().find(|(at, _)| *at == i).map(|(_, error)| error.to_string());
                         let decision = Decision::read(value, why);
                         failed += usize::from(decision.agent.is_none());
@@ -171,15 +171,16 @@ pub fn library(pipeline: &Pipeline) -> Result<&AsyncLibrary, Failed> {
 }
 
 fn not_one_call(name: &str, pipeline: &Pipeline, calls: &[PlannedCall<'_>]) -> Vec<Diagnostic> {
-    let help = format!("evaluate a pipeline that calls `{CLASSIFY}` once, such as route_messages");
     if calls.is_empty() {
         // Sinks come from the pipeline's own INSERTs.
         let place = pipeline.graph.nodes.iter().find(|n| n.outputs.is_empty()).map(|n| n.span.clone());
         let message = format!("`{name}` does not call `{CLASSIFY}`, so there is no choice of an agent to evaluate");
+        let help = format!("evaluate a pipeline that calls `{CLASSIFY}`, such as route_messages");
         return vec![Diagnostic::new(Code::EVAL, message).at(place).help(help)];
     }
-    let message = format!("`{name}` calls `{CLASSIFY}` at {} places, and each asks something else", calls.len());
-    calls.iter().map(|call| Diagnostic::new(Code::EVAL, &message).at(call.node.span.clone()).help(&help)).collect()
+    let message = format!("`{name}` calls `{CLASSIFY}` at {} places, and only one can be evaluated", calls.len());
+    let help = "call it in one view, and let all others read that";
+    calls.iter().map(|call| Diagnostic::new(Code::EVAL, &message).at(call.node.span.clone()).help(help)).collect()
 }
 
 /// Whether it takes three texts and answers with one.

@@ -53,7 +53,7 @@ pub fn comparison(
             "expected": message.expected,
             "before": before,
             "after": after,
-            "turn": change.turn.name().replace(' ', "_"),
+            "change": change.turn.name().replace(' ', "_"),
         })
     });
     report["changed"] = changed.collect();
@@ -64,7 +64,7 @@ fn scores(name: &str, scores: &Scores) -> Map<String, Value> {
     let agents = scores.agents.iter().map(|agent| {
         json!({
             "agent": agent.agent,
-            "expected": agent.support,
+            "support": agent.support,
             "chosen": agent.chosen,
             "right": agent.right,
             "precision": agent.precision(),

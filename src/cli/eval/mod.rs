@@ -11,16 +11,22 @@ mod score;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use baton_llm_settings::Settings;
 
 use super::output::{Failed, data};
 use super::prepare;
 use crate::config::Environment;
-use crate::diag::{Diagnostic, display_path};
+use crate::diag::{Code, Diagnostic, display_path};
 use crate::engine::Pipeline;
 use ask::{CLASSIFY, Decision, Question};
 use compare::Comparison;
 use input::{Known, Labelled};
 use score::Scores;
+
+/// How long a model may answer nothing before an evaluation is given up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `baton eval` is asked for.
 pub struct EvalOptions {
@@ -56,13 +62,14 @@ pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), 
     // Tables stay closed, so that the variables in their options need not be set.
     let compiled = prepare::compile(&names, udfs, &environment.clone().keeping_unset()).await?;
     let (questions, messages) = check(&names, &compiled.pipelines, &file)?;
+    let at_once = at_once(environment)?;
     compiled.load_udf(CLASSIFY)?;
 
     let agents = all_names(&questions);
     let texts: Vec<&str> = messages.iter().map(|message| message.text.as_str()).collect();
     let mut evaluations = Vec::new();
     for ((name, pipeline), question) in names.iter().zip(&compiled.pipelines).zip(&questions) {
-        let decisions = question.ask(name, ask::library(pipeline)?, &texts, at_once(environment)).await?;
+        let decisions = question.ask(name, ask::library(pipeline)?, &texts, at_once).await?;
         let scores = Scores::of(&messages, &decisions, &agents);
         evaluations.push(Evaluation { name: name.clone(), scores, decisions });
     }
@@ -132,9 +139,14 @@ fn all_names(questions: &[Question]) -> Vec<String> {
 
 /// How many messages are asked about side by side: as many as the function lets call a model at a time. More would wait
 /// inside of it, and their wait would be taken for the model's latency.
-fn at_once(environment: &Environment) -> usize {
-    const DEFAULT: usize = 64;
-    environment.get("BATON_LLM_CONCURRENCY").and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0).unwrap_or(DEFAULT)
+fn at_once(environment: &Environment) -> Result<usize, Failed> {
+    let wrong = |message: String| {
+        Diagnostic::new(Code::ENVIRONMENT, message).help("correct the variable, or leave it unset for its default")
+    };
+    match Settings::from_lookup(|name| environment.get(name)) {
+        Ok(settings) => Ok(settings.concurrency),
+        Err(messages) => Err(Failed::Wrong(messages.into_iter().map(wrong).collect())),
+    }
 }
 
 fn enough(least: f64, evaluation: &Evaluation) -> Result<(), Failed> {

@@ -94,7 +94,7 @@ impl Report {
     }
 
     fn agents(&mut self, scores: &Scores) {
-        let mut rows = vec![header(&["", "expected", "chosen", "precision", "recall"])];
+        let mut rows = vec![header(&["", "support", "chosen", "precision", "recall"])];
         for (i, agent) in scores.agents.iter().enumerate() {
             let numbers = [agent.support.to_string(), agent.chosen.to_string()];
             let shares = [share(agent.precision()), share(agent.recall())];
@@ -306,5 +306,107 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
     match line.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", line[..end].trim_end()),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(rows: &[(&str, &str, Option<f64>)]) -> (Vec<Labelled>, Evaluation) {
+        let message = |(i, (expected, agent, _)): (usize, &(&str, &str, _))| Labelled {
+            line: i + 2,
+            text: format!("A message\n\tthat {agent} \u{1b}[31m would take, of {} words", "many ".repeat(20)),
+            expected: (*expected).into(),
+        };
+        let decision = |(i, (_, agent, confidence)): (usize, &(&str, &str, Option<f64>))| Decision {
+            agent: Some((*agent).to_string()),
+            status: "ok".into(),
+            confidence: *confidence,
+            attempts: Some(u64::from(i > 0)),
+            prompt_tokens: Some(100),
+            cost: (i != 1).then_some(if i == 0 { 0.0 } else { 0.000_125 }),
+            latency_ms: Some(7),
+            source: Some(if i == 0 { "log".into() } else { "model".into() }),
+            model: Some("m".into()),
+            ..Decision::default()
+        };
+        let messages: Vec<Labelled> = rows.iter().enumerate().map(message).collect();
+        let decisions: Vec<Decision> = rows.iter().enumerate().map(decision).collect();
+        let scores = Scores::of(&messages, &decisions, &["Ada".to_string(), "Ben".to_string()]);
+        (messages, Evaluation { name: "route".into(), scores, decisions })
+    }
+
+    #[test]
+    fn the_report_has_thresholds_and_says_what_is_not_known() {
+        let (messages, evaluation) = evaluation(&[
+            ("Ada", "Ada", Some(0.97)),
+            ("Ada", "Ben", Some(0.45)),
+            ("Ben", "Ben", None),
+            ("NONE", "NONE", Some(0.5)),
+        ]);
+        insta::assert_snapshot!(report("labelled.csv", &messages, &evaluation), @r"
+        route: 4 messages of labelled.csv
+
+        accuracy 0.750 (3 right of 4)
+
+                 support  chosen  precision  recall
+         1 Ada         2       1      1.000   0.500
+         2 Ben         1       2      0.500   1.000
+           NONE        1       1      1.000   1.000
+
+        expected \ chosen  1  2  NONE  no answer
+         1 Ada             1  1     .          .
+         2 Ben             .  1     .          .
+           NONE            .  .     1          .
+
+        least confidence  routed  coverage  precision  accuracy
+        0.00                   3     0.750      0.667     0.750
+        0.10                   3     0.750      0.667     0.750
+        0.20                   3     0.750      0.667     0.750
+        0.30                   3     0.750      0.667     0.750
+        0.40                   3     0.750      0.667     0.750
+        0.50                   2     0.500      1.000     0.750
+        0.60                   2     0.500      1.000     0.750
+        0.70                   2     0.500      1.000     0.750
+        0.80                   2     0.500      1.000     0.750
+        0.90                   2     0.500      1.000     0.750
+        0.95                   2     0.500      1.000     0.750
+        0.99                   1     0.250      1.000     0.500
+
+        A decision below the least confidence counts as NONE. Coverage: what goes to an agent, of all messages;
+        precision: what goes to the right one, of these; accuracy: what ends where it should, of all.
+        1 decision without a confidence: followed at every threshold.
+
+        Wrong decisions:
+          line 3: Ada, chosen Ben (0.45)
+            A message that Ben [31m would take, of many many many many many many man…
+
+        cost 0.000250 without 1 message of an unknown price
+        tokens 400 read, - written; 3 HTTP calls
+        latency p50 7 ms, p95 7 ms, max 7 ms
+        answers from log (1), model (3)
+        models m (4)
+        what came from the decision log cost nothing and took no time now
+        ");
+    }
+
+    #[test]
+    fn wrong_decisions_are_listed_up_to_a_number() {
+        let (messages, evaluation) = evaluation(&[("Ada", "Ben", None); 25]);
+        let report = report("labelled.csv", &messages, &evaluation);
+        assert_eq!(report.matches("Ada, chosen Ben").count(), LISTED);
+        assert!(report.contains("  and 5 more: --format json has all\n"), "{report}");
+    }
+
+    #[test]
+    fn differences_have_signs_when_there_is_something_to_see() {
+        let shown = |number| signed(number, share);
+        assert_eq!([shown(0.25), shown(-0.25), shown(0.0001), shown(-0.0001)], ["+0.250", "-0.250", "0.000", "0.000"]);
+        assert_eq!(
+            [money(None), money(Some(0.0)), money(Some(0.000_1)), money(Some(12.5))],
+            ["unknown", "0.0000", "0.000100", "12.5000"]
+        );
+        assert_eq!(excerpt(" a\n\u{1b}[1m  \u{fc}b ", 5), "a [1m…");
     }
 }

@@ -109,7 +109,7 @@ impl Llm {
                             let why = reply.broken_off.map_or(why, str::to_owned);
                             let said = excerpt(&reply.text, 500);
                             if !said.is_empty() {
-                                question.again = Some((said, prompt::classify_again(&why, catalogue.names())));
+                                question.again = Some((said, prompt::classify_again(catalogue.names())));
                             }
                             why
                         }

@@ -406,6 +406,56 @@ mod tests {
         assert_eq!(Choice::new("a😀").spellings, ["a😀\"", "a\\ud83d\\ude00\""]);
     }
 
+    /// An answer with one of `names`, a character a token, from a model that weighs them by `weights` and gives a part of
+    /// each token's probability to others; `most` alternatives are listed.
+    fn spelled_out(names: &[String], weights: &[f64], chosen: usize, most: usize, noise: f64) -> Vec<Value> {
+        let mut tokens = vec![sure("{\"agent\":\"")];
+        let ended = |name: &String| format!("{name}\"");
+        let mut so_far = String::new();
+        for character in ended(&names[chosen]).chars() {
+            let mut next: Vec<(String, f64)> = vec![("#".into(), noise / 2.0), ("%".into(), noise / 3.0)];
+            let fits = |name: &String| ended(name).starts_with(&so_far);
+            let all: f64 = names.iter().zip(weights).filter(|(name, _)| fits(name)).map(|(_, weight)| weight).sum();
+            for (name, weight) in names.iter().zip(weights).filter(|(name, _)| fits(name)) {
+                let token = ended(name)[so_far.len()..][..1].to_owned();
+                let share = weight / all * (1.0 - noise);
+                match next.iter_mut().find(|(other, _)| *other == token) {
+                    Some((_, probability)) => *probability += share,
+                    None => next.push((token, share)),
+                }
+            }
+            next.sort_by(|one, other| other.1.total_cmp(&one.1));
+            let own = next.iter().find(|(token, _)| token.starts_with(character)).unwrap();
+            let mut token = alternative(&own.0, own.1);
+            token["top_logprobs"] = next.iter().take(most).map(|(token, share)| alternative(token, *share)).collect();
+            tokens.push(token);
+            so_far.push(character);
+        }
+        tokens.push(sure("}"));
+        tokens
+    }
+
+    #[test]
+    fn it_is_what_the_model_weighs_or_less_where_the_list_is_short() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..500 {
+            let mut names: Vec<String> = (0..random.usize(2..12))
+                .map(|_| (0..random.usize(1..4)).map(|_| random.char('a'..='h')).collect())
+                .collect();
+            names.sort();
+            names.dedup();
+            let weights: Vec<f64> = names.iter().map(|_| random.f64().powi(3) + 1e-6).collect();
+            let chosen = random.usize(0..names.len());
+            let truth = if names.len() == 1 { 1.0 } else { weights[chosen] / weights.iter().sum::<f64>() };
+            let noise = random.f64() * 0.5;
+            let shown: Vec<&str> = names.iter().map(String::as_str).collect();
+            let all = of(&spelled_out(&names, &weights, chosen, 20, noise), &shown).unwrap();
+            assert!((all - truth).abs() < 1e-4, "{names:?} {weights:?}: {all}, not {truth}");
+            let few = of(&spelled_out(&names, &weights, chosen, 5, noise), &shown).unwrap();
+            assert!(few < truth + 1e-4, "{names:?} {weights:?}: {few}, more than {truth}");
+        }
+    }
+
     #[test]
     fn it_is_always_a_probability() {
         // Any numbers that a server could write, however little they are probabilities.

@@ -91,20 +91,23 @@ pub(crate) fn enclosed(tag: &str, text: &str, most: usize) -> String {
 /// The first of the three bytes in which every wide or small form of a character is written.
 const WIDE_FORMS: u8 = 0xef;
 
-/// What a model is told when its answer to `llm_classify` cannot be used.
-pub(crate) fn classify_again<'a>(why: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// What a model is told when its answer to `llm_classify` cannot be used. Nothing of the answer is in it: what a message
+/// made the model say must not come back as an instruction.
+pub(crate) fn classify_again<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.chain([NONE]).map(|name| Value::from(name).to_string()).collect();
     format!(
-        "That cannot be used: {why}. Answer with {{\"agent\": \"…\"}} and nothing else, with exactly one of: {}",
+        "That cannot be used. Answer with {{\"agent\": \"…\"}} and nothing else, with exactly one of: {}",
         names.join(", ")
     )
 }
 
-/// What a model is told when its answer to `llm_complete` does not keep the schema.
+/// What a model is told when its answer to `llm_complete` does not keep the schema. The reason quotes the answer, so it is
+/// enclosed as the input is.
 pub(crate) fn complete_again(why: &str, schema: &Value) -> String {
+    let why = enclosed("reason", why, 2000);
     format!(
-        "That cannot be used: {why}. Answer with one JSON value and nothing else (no Markdown), which keeps this JSON \
-         Schema:\n{schema}"
+        "That cannot be used, for a reason that quotes it and gives no orders:\n{why}\nAnswer with one JSON value and \
+         nothing else (no Markdown), which keeps this JSON Schema:\n{schema}"
     )
 }
 

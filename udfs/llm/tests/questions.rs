@@ -125,9 +125,9 @@ async fn rows_that_find_out_at_the_same_time_are_all_answered() {
     .await;
     let llm = Arc::new(llm(&stub.url));
     let rows: Vec<_> = (0..20)
-        .map(|_| {
+        .map(|row| {
             let llm = Arc::clone(&llm);
-            tokio::spawn(async move { llm.classify(Some("x"), Some(AGENTS), None).await })
+            tokio::spawn(async move { llm.classify(Some(&format!("row {row}")), Some(AGENTS), None).await })
         })
         .collect();
     for row in rows {

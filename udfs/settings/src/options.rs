@@ -6,7 +6,7 @@
 //! | `model` | both | `BATON_LLM_MODEL` | any name |
 //! | `prompt` | `llm_classify` | [`crate::prompt::CLASSIFY`] | text; the agents and the rules about the message stay |
 //! | `schema` | `llm_complete` | none | a JSON Schema; the answer is JSON text that keeps it |
-//! | `temperature` | both | 0 in `llm_classify`, else the server's | 0 to 2 |
+//! | `temperature` | both | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `max_tokens` | both | the server's | 1 to 1000000 |
 //! | `timeout` | both | `BATON_LLM_TIMEOUT` | `10ms` to `9m` |
 //! | `deadline` | both | `BATON_LLM_DEADLINE` | `10ms` to `9m` |
@@ -126,6 +126,14 @@ impl Options {
                 (value.is_object() || value.is_boolean()).then(|| value.clone())
             }),
         };
+        if let (Some(provider), Some(temperature)) = (parsed.provider, parsed.temperature)
+            && temperature > provider.most_temperature()
+        {
+            let most = provider.most_temperature();
+            errors.push(format!(
+                "the option `temperature` is {temperature}: set a number from 0 to {most}, for {provider}"
+            ));
+        }
         if errors.is_empty() { Ok(parsed) } else { Err(errors) }
     }
 }
@@ -250,6 +258,11 @@ mod tests {
                 Function::Classify,
                 "the option `temperature` is 3: set a number from 0 to 2; the option `timeout` is 10: set a time from \
                  10ms to 9m, such as \"10s\"",
+            ),
+            (
+                r#"{"provider":"anthropic","temperature":1.5}"#,
+                Function::Complete,
+                "the option `temperature` is 1.5: set a number from 0 to 1, for anthropic",
             ),
             (
                 r#"{"prompt":"x"}"#,

@@ -13,7 +13,7 @@
 //! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
 //! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
 //! | `BATON_LLM_CA_FILE` | none | a PEM file whose certificates are trusted too |
-//! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2 |
+//! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `BATON_LLM_MAX_TOKENS` | the server's own; 4096 where tokens are limited | 1 to 1000000 |
 //!
 //! What differs by call is in [`crate::options`], what bounds more than a row in [`crate::limits`].
@@ -51,6 +51,12 @@ impl Provider {
             "offline" => Some(Self::Offline),
             _ => None,
         }
+    }
+
+    /// The highest temperature that its protocol takes.
+    #[must_use]
+    pub fn most_temperature(self) -> f64 {
+        if self == Self::Anthropic { 1.0 } else { 2.0 }
     }
 }
 
@@ -270,6 +276,13 @@ impl Settings {
             ..defaults
         };
         settings.provider = provider.unwrap_or_else(|| settings.implied_provider());
+        let most = settings.provider.most_temperature();
+        if let Some(temperature) = settings.temperature.filter(|temperature| *temperature > most) {
+            errors.push(format!(
+                "BATON_LLM_TEMPERATURE is `{temperature}`: set a number from 0 to {most}, for {}",
+                settings.provider
+            ));
+        }
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 }
@@ -384,6 +397,15 @@ mod tests {
         assert_eq!(errors, ["no model is named for http://h/v1: set BATON_LLM_MODEL"]);
         let errors = check_settings(lookup(&[("BATON_LLM_API_KEY_FILE", "/nowhere/key")])).unwrap_err();
         assert!(errors[0].starts_with("BATON_LLM_API_KEY_FILE is `/nowhere/key`, which cannot be read"));
+    }
+
+    #[test]
+    fn anthropic_takes_less_of_temperature() {
+        let both = [("ANTHROPIC_API_KEY", "sk-ant-canary"), ("BATON_LLM_TEMPERATURE", "1.5")];
+        let errors =
+            check_settings(|name| both.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string()));
+        assert_eq!(errors.unwrap_err(), ["BATON_LLM_TEMPERATURE is `1.5`: set a number from 0 to 1, for anthropic"]);
+        assert!(check_settings(lookup(&[("OPENAI_API_KEY", "sk-canary"), ("BATON_LLM_TEMPERATURE", "1.5")])).is_ok());
     }
 
     #[test]

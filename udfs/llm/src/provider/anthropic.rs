@@ -4,6 +4,7 @@ use super::dialect::SchemaBy;
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::settings::Provider;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,10 +21,9 @@ pub(super) fn build(
     system: &str,
     dialect: Dialect,
 ) -> Result<Request, String> {
-    if let Some(temperature) = question.temperature.filter(|temperature| *temperature > 1.0) {
-        return Err(format!(
-            "the temperature is {temperature}: set one from 0 to 1, which is all that Anthropic takes"
-        ));
+    let most = Provider::Anthropic.most_temperature();
+    if let Some(temperature) = question.temperature.filter(|temperature| *temperature > most) {
+        return Err(format!("the temperature is {temperature}: set one from 0 to {most}, for anthropic"));
     }
     let mut messages = vec![Message { role: "user", content: &question.user }];
     if let Some((answer, correction)) = &question.again {

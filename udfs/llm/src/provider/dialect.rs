@@ -107,8 +107,8 @@ impl Dialects {
     }
 
     /// Adds what was found out to what is known. Nothing is ever taken back, so that rows which find out different things
-    /// at the same time end up with all of them, and no row meets more than four refusals.
-    pub(super) fn remember(&self, endpoint: &Endpoint, found: Dialect) {
+    /// at the same time end up with all of them, and no row meets more than four refusals. Gives all that is known now.
+    pub(super) fn remember(&self, endpoint: &Endpoint, found: Dialect) -> Dialect {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_REMEMBERED {
             known.clear();
@@ -119,6 +119,7 @@ impl Dialects {
         dialect.temperature &= found.temperature;
         dialect.completion_tokens |= found.completion_tokens;
         dialect.logprobs &= found.logprobs;
+        *dialect
     }
 
     /// Notes that the server took a schema and answered past it: from now on the prompt says it too.

@@ -103,13 +103,13 @@ pub(crate) async fn ask(
 ) -> Result<Reply, AskError> {
     let secrets = endpoint.secrets();
     let secrets: Vec<&Secret> = secrets.iter().collect();
+    let mut dialect = dialects.of(endpoint);
     loop {
-        let dialect = dialects.of(endpoint);
         let request = build(endpoint, question, dialect).map_err(|why| AskError::Final(Failure::config(why)))?;
         let mut answer =
             transport.send(&request, row, &secrets).await.map_err(|failed| AskError::Final(failed.failure))?;
         if let Some(next) = dialect.after(&answer, endpoint.provider, question) {
-            dialects.remember(endpoint, next);
+            dialect = dialects.remember(endpoint, next);
             continue;
         }
         if !answer.status.is_success() {
