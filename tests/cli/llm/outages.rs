@@ -36,21 +36,26 @@ fn rows_wait_for_a_model_that_goes_away_in_every_way_and_comes_back() {
         ("BATON_LLM_BREAKER", "10"),
     ];
     let mut running = project.run(&model, &settings);
-    let waits = || until("it waits", LONG, || project.ready().starts_with("waiting: "));
+    let waits = |running: &mut Running| {
+        until("it waits", LONG, || {
+            assert!(running.is_running(), "it has ended");
+            project.ready().starts_with("waiting: ")
+        });
+    };
 
     goes_on(&project, &model, 200);
     model.goes_away();
-    waits();
+    waits(&mut running);
     longer_than_a_row(&project, &mut running);
     model.comes_back();
     goes_on(&project, &model, 200);
     model.fails(503);
-    waits();
+    waits(&mut running);
     longer_than_a_row(&project, &mut running);
     model.recovers();
     goes_on(&project, &model, 200);
     model.replies(|_| Reply::Hangs(Duration::ZERO));
-    waits();
+    waits(&mut running);
     longer_than_a_row(&project, &mut running);
     model.recovers();
 

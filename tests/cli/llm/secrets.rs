@@ -100,6 +100,7 @@ fn a_key_appears_nowhere() {
         ("BATON_LLM_BUDGET_TOKENS", "1000000000"),
         ("BATON_LLM_DECISION_LOG", "decisions.jsonl"),
         ("BATON_LLM_CONCURRENCY", "100"),
+        ("BATON_LLM_RETRIES", "0"),
         ("BATON_LOG", "trace"),
         ("RUST_LOG", "trace"),
     ];
