@@ -51,6 +51,7 @@ fn rule(call: &Call) -> Reply {
 
 fn every_row_is_answered_once(settings: &[(&str, &str)]) {
     let (project, model) = (Project::with_rows(ROWS), Model::start(rule));
+    model.takes(Duration::from_millis(40));
     let at_a_time = AT_A_TIME.to_string();
     let usual = [("BATON_LLM_CONCURRENCY", at_a_time.as_str()), ("BATON_LLM_TIMEOUT", "1s")];
     let mut running = project.run(&model, &[&usual[..], settings].concat());

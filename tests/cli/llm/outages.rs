@@ -66,12 +66,12 @@ fn rows_wait_for_a_model_that_goes_away_in_every_way_and_comes_back() {
         let expected = ("ok", agent(&text(*id)));
         assert_eq!((decision.text("status"), decision.text("agent")), expected, "{decision:?}");
     }
-    for why in [
-        "WARN `llm_classify` waits: cannot connect to ",
-        "503 Service Unavailable: Incorrect API key provided: ",
-        "no answer from ",
-    ] {
-        assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
+    let waits: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("WARN `llm_classify` waits: ")).collect();
+    let told = |whys: &[&str]| whys.iter().any(|why| waits.iter().any(|line| line.contains(why)));
+    for whys in
+        [&["the connection was lost to ", "cannot connect to "][..], &["503 Service Unavail"], &["no answer from "]]
+    {
+        assert!(told(whys), "{whys:?}: {}", ended.stderr);
     }
     assert!(ended.stderr.matches("INFO `llm_classify` goes on after ").count() >= 3, "{}", ended.stderr);
     assert_eq!(project.ready(), "", "it goes with its process");
