@@ -1,5 +1,7 @@
 //! What the model of these tests answers, so that they know what comes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde_json::json;
 
 use crate::played::{Call, Model, Reply};
@@ -49,6 +51,10 @@ fn classification(call: &Call) -> String {
 fn completion(call: &Call) -> String {
     let in_prompt = call.system.split("JSON Schema:").nth(1).unwrap_or_default();
     let schema = format!("{} {in_prompt}", call.request["response_format"]);
+    // Another input has another answer: equal questions at one time would share a call.
+    let mut hasher = DefaultHasher::new();
+    call.text.hash(&mut hasher);
+    let mark = format!("{:016x}", hasher.finish());
     let letter =
         |n: u32| json!({ "subject": format!("Subject {n}"), "body": format!("Hello,\n\nletter {n} of \"three\".") });
     if schema.contains("\"next_step\"") {
@@ -59,13 +65,14 @@ fn completion(call: &Call) -> String {
         } else {
             (30, "Nurture")
         };
+        let summary = format!("A lead, {mark}.");
         let points = ["Says what it wants.", "Names \"volumes\"."];
-        json!({ "score": score, "next_step": next_step, "talking_points": points, "summary": "A lead." }).to_string()
+        json!({ "score": score, "next_step": next_step, "talking_points": points, "summary": summary }).to_string()
     } else if schema.contains("\"emails\"") {
         json!({ "emails": [letter(1), letter(2), letter(3)] }).to_string()
     } else if schema.contains("\"subject\"") {
         letter(1).to_string()
     } else {
-        "A person who works with data at a company. What it uses today is not known.".to_owned()
+        format!("A person who works with data at a company ({mark}). What it uses today is not known.")
     }
 }

@@ -108,7 +108,7 @@ fn a_wrong_key_ends_the_process_is_never_shown_and_loses_nothing() {
     assert!(system.broker.committed("route_messages", "agent_messages").values().all(|offset| *offset <= 0));
 
     model.recovers();
-    let baton = system.run(&["route_messages"], &model, &[("BATON_LLM_API_KEY", "the right one")]);
+    let baton = system.run(&["route_messages"], &model, &[("BATON_LLM_API_KEY", "the-right-one")]);
     system.wait_until_routed(0..3);
     system.wait_until_committed("route_messages", "agent_messages");
     baton.stop(Duration::from_secs(10));
