@@ -13,6 +13,8 @@ mod files;
 mod functions;
 #[path = "cli/layers.rs"]
 mod layers;
+#[path = "cli/llm/mod.rs"]
+mod llm;
 #[path = "cli/llm_calls.rs"]
 mod llm_calls;
 #[path = "cli/malformed.rs"]
@@ -21,6 +23,9 @@ mod malformed;
 mod meaning;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "support/model.rs"]
+#[allow(dead_code, reason = "another test binary needs the rest")]
+mod played;
 #[path = "cli/render.rs"]
 mod render;
 #[path = "support/udf_fixtures.rs"]

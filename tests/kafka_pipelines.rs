@@ -11,6 +11,9 @@
 mod broker;
 #[path = "kafka_pipelines/model.rs"]
 mod model;
+#[path = "support/model.rs"]
+#[allow(dead_code, reason = "another test binary needs the rest")]
+mod played;
 #[path = "kafka_pipelines/process.rs"]
 mod process;
 #[path = "kafka_pipelines/system.rs"]

@@ -80,6 +80,12 @@ impl Running {
         assert!(status.success(), "the process had ended before SIGTERM");
     }
 
+    /// Kills it, as a machine does that loses its power, and gives what it had said.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().expect("a child can be killed");
+        self.wait(SOON)
+    }
+
     /// The most memory that it has had so far, in bytes; `None` where the system does not tell.
     pub fn peak_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;

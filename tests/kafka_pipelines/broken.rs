@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::json;
 
-use crate::model::Model;
+use crate::model;
 use crate::system::System;
 
 fn decoded(base64: &str) -> Vec<u8> {
@@ -64,7 +64,7 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
             "a reply must return `hop` + 1; this one says `hop` 0".into(),
         ),
     ];
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(2);
     let baton = system.run(&["route_messages"], &model, &[]);
     let mut next = [0_i64; 2];
@@ -80,7 +80,9 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
             0 => system.send("agent_messages", Some(at), Some("agent"), None),
             1 => system.send("agent_messages", Some(at), Some("agent"), Some(b"")),
             2 => {
-                let good = json!({ "message_id": format!("good-{number}"), "context": "New, raw lead." });
+                let id = format!("good-{number}");
+                // Equal questions at one time would share a call.
+                let good = json!({ "message_id": id, "context": format!("New, raw lead. [{id}]") });
                 system.send("agent_messages", Some(at), None, Some(good.to_string().as_bytes()));
             }
             _ => continue,
@@ -102,7 +104,7 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
     system.wait_for("lead_ingestion", 6);
     system.wait_for("halted", 1);
     // A last good one shows that the loop goes on.
-    system.publish("agent_messages", [json!({ "message_id": "last", "context": "New, raw lead." })]);
+    system.publish("agent_messages", [json!({ "message_id": "last", "context": "New, raw lead. [last]" })]);
     system.wait_for("lead_ingestion", 7);
     system.wait_for("agent_predictions", 7);
     baton.stop(Duration::from_secs(10));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rdkafka::producer::Producer;
 
-use crate::model::Model;
+use crate::model;
+use crate::played::Model;
 use crate::system::{PATIENCE, System, message, messages};
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_kill_with_200_calls_in_flight_loses_nothing() {
-    let model = Model::start();
+    let model = model::start();
     // Some are through and committed, some through and not committed, 200 are being asked about, the rest waits.
     model.holds_after(300);
     let system = System::fresh(4);
@@ -34,7 +35,7 @@ fn a_kill_with_200_calls_in_flight_loses_nothing() {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn processes_that_join_leave_and_die_under_load_lose_nothing() {
-    let model = Model::start();
+    let model = model::start();
     model.takes(Duration::from_millis(100));
     let system = System::fresh(4);
     let (enough, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -100,7 +101,7 @@ impl Drop for Enough<'_> {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_stop_with_100_calls_in_flight_finishes_them_and_none_is_decided_twice() {
-    let model = Model::start();
+    let model = model::start();
     model.holds_after(0);
     let system = System::fresh(2);
     system.publish("agent_messages", messages(0..300));

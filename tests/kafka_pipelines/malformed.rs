@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::model::Model;
+use crate::model;
 use crate::process::Baton;
 use crate::system::System;
 
@@ -77,7 +77,7 @@ fn a_message_that_does_not_fit_its_table_is_a_dead_letter_with_its_bytes() {
     }
     system.flush();
     let count = expected.len();
-    let baton = system.run(&[path.to_str().unwrap()], &Model::start(), &[]);
+    let baton = system.run(&[path.to_str().unwrap()], &model::start(), &[]);
     system.wait_for("dead_letters", count);
     system.wait_for("completed", count);
     system.wait_until_committed("typed", "agent_messages");
@@ -110,7 +110,7 @@ fn a_dead_letter_that_cannot_be_delivered_holds_the_offset_back() {
         format = 'json'
     );";
     std::fs::write(&path, format!("{small}\n{text}")).unwrap();
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(1);
     system.broker.create_topic_with("small-letters", 1, &[("max.message.bytes", "2000")]);
     let good = |n: usize| json!({ "message_id": format!("good-{n}") }).to_string();
@@ -145,7 +145,7 @@ fn what_is_dropped_is_counted_and_passed_by_commits() {
         system.send("agent_messages", Some(0), None, Some(good.as_bytes()));
     }
     system.flush();
-    let mut baton = system.run(&[path.to_str().unwrap()], &Model::start(), &[]);
+    let mut baton = system.run(&[path.to_str().unwrap()], &model::start(), &[]);
     system.wait_for("completed", bad.len());
     system.wait_until_committed("typed", "agent_messages");
     baton.terminate();

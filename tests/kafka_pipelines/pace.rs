@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::Model;
+use crate::model;
 use crate::system::{PIPELINES, System, message};
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn an_idle_engine_rests_a_single_message_is_fast_and_a_stop_is_prompt() {
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(2);
     let baton = system.run(&PIPELINES, &model, &[]);
     // The first message opens connections and is not counted.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::model::Model;
+use crate::model;
 use crate::process::project;
 use crate::system::{PATIENCE, System, messages};
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_new_group_gets_all_that_was_there_before_and_a_known_one_goes_on() {
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(3);
     system.publish("agent_messages", messages(0..300));
     let baton = system.run(&["route_messages"], &model, &[]);
@@ -31,7 +31,7 @@ fn a_new_group_gets_all_that_was_there_before_and_a_known_one_goes_on() {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn messages_of_5_mb_arrive_whole() {
-    let model = Model::start();
+    let model = model::start();
     let system = System::with(2, &[("max.message.bytes", "16777216")]);
     // Not all of the same, and not all of one byte a character.
     let context = |n: usize| format!("New, raw lead. [large-{n}] {}", format!("ä\"\\{n} ").repeat(800_000));
@@ -75,7 +75,7 @@ INSERT INTO answers SELECT message_id, decision FROM decided;
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_model_slower_than_max_poll_interval_does_not_cost_the_group_its_member() {
-    let model = Model::start();
+    let model = model::start();
     model.takes(Duration::from_secs(15));
     let system = System::with(1, &[("max.message.bytes", "16777216")]);
     // 80 MB, of which a pipeline has 64 MiB in flight at most: there is always something that it must not take yet.

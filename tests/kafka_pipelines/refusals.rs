@@ -1,16 +1,17 @@
 //! Things outside that are missing or refuse: a topic, a broker, a model, a key. Each is said in so many words.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::broker::free_port;
-use crate::model::{Model, url};
+use crate::broker::{eventually, free_port};
+use crate::model;
+use crate::played::url;
 use crate::process::Baton;
 use crate::system::{DESTINATIONS, System, messages};
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_missing_topic_is_named_and_created_on_request() {
-    let model = Model::start();
+    let model = model::start();
     let system = System::without_topics();
     let servers = system.broker.servers();
     let refused = || {
@@ -82,54 +83,63 @@ help: check `bootstrap_servers`, that the broker runs, and that its listener exp
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
-fn a_wrong_key_is_rejected_and_never_shown() {
+fn a_wrong_key_ends_the_process_is_never_shown_and_loses_nothing() {
     const KEY: &str = "sk-this-is-a-very-secret-key-0815";
-    let model = Model::start();
+    let model = model::start();
     model.fails(401);
     let system = System::fresh(1);
     system.publish("agent_messages", messages(0..3));
-    let mut baton = system.run(&["route_messages"], &model, &[("BATON_LLM_API_KEY", KEY)]);
-    system.wait_for("dead_letters", 3);
-    system.wait_for("agent_predictions", 3);
-    baton.terminate();
-    baton.end_well(Duration::from_secs(10));
+    let url = model.url();
+    let settings = system.settings(&url, &[("BATON_LLM_API_KEY", KEY)]);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut baton = Baton::spawn(&["route_messages"], &settings);
+    assert_eq!(baton.end(Duration::from_secs(30)).code(), Some(78), "{}", baton.stderr());
     let (stdout, stderr) = (baton.stdout(), baton.stderr());
-    let origin = model.url().replace("/v1", "");
-    for row in system.rows("dead_letters") {
-        assert_eq!(row.text("status"), "rejected");
-        let error =
-            format!("{origin} answers 401 Unauthorized: Incorrect API key provided: ***. Look at BATON_LLM_API_KEY");
-        assert_eq!(row.text("error"), error);
-    }
-    let seen = model.seen();
-    assert_eq!((seen.calls, seen.by_key.get(KEY)), (3, Some(&3)), "asked once each, with the key");
+    let origin = url.replace("/v1", "");
+    let error = format!(
+        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Look at BATON_LLM_API_KEY"
+    );
+    assert!(stderr.contains(&error), "{stderr}");
     assert!(!stdout.contains(KEY) && !stderr.contains(KEY), "{stderr}");
-    for (topic, rows) in system.all() {
-        for row in rows {
-            assert!(!String::from_utf8_lossy(&row.bytes).contains(KEY), "{topic}: {}", row.json);
-        }
-    }
+    // A refusal is no decision: the messages are where they were.
+    let calls = model.seen().calls;
+    assert!((1..=3).contains(&calls) && model.seen().by_key.get(KEY) == Some(&calls), "asked once each, with the key");
+    assert!(system.rows("agent_predictions").is_empty() && system.rows("dead_letters").is_empty());
+    assert!(system.broker.committed("route_messages", "agent_messages").values().all(|offset| *offset <= 0));
+
+    model.recovers();
+    let baton = system.run(&["route_messages"], &model, &[("BATON_LLM_API_KEY", "the-right-one")]);
+    system.wait_until_routed(0..3);
+    system.wait_until_committed("route_messages", "agent_messages");
+    baton.stop(Duration::from_secs(10));
+    system.assert_routed(0..3, 1);
 }
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
-fn a_model_that_is_not_there_makes_dead_letters_after_its_retries() {
+fn messages_wait_for_a_model_that_is_not_there() {
     let port = free_port();
     let (url, system) = (url(port), System::fresh(1));
-    let settings = system.settings(&url, &[("BATON_LLM_RETRIES", "2")]);
+    let settings = system.settings(&url, &[("BATON_LLM_RETRIES", "0"), ("BATON_LLM_DEADLINE", "1s")]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let baton = Baton::start(&["route_messages"], &settings);
     system.publish("agent_messages", messages(0..20));
-    system.wait_for("dead_letters", 20);
-    system.wait_for("agent_predictions", 20);
+    let waits = format!("`llm_classify` waits: cannot connect to http://127.0.0.1:{port}: ");
+    eventually("the log says that rows wait", || baton.stderr().contains(&waits));
+    // Several times what a row may take elsewhere.
+    let model = {
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            assert!(system.rows("agent_predictions").is_empty() && system.rows("dead_letters").is_empty());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert!(system.broker.committed("route_messages", "agent_messages").values().all(|offset| *offset <= 0));
+        model::start_at(port)
+    };
+    system.wait_until_routed(0..20);
+    system.wait_until_committed("route_messages", "agent_messages");
+    eventually("the log says that they go on", || baton.stderr().contains("`llm_classify` goes on after "));
     baton.stop(Duration::from_secs(10));
-    for row in system.rows("dead_letters") {
-        assert_eq!(row.text("status"), "unavailable");
-        let error = format!("cannot connect to http://127.0.0.1:{port}: ");
-        assert!(row.text("error").starts_with(&error), "{}", row.json);
-    }
-    for row in system.rows("agent_predictions") {
-        assert_eq!((row.text("status"), row.text("destination")), ("unavailable", "dead_letters"));
-        assert_eq!(row.json["attempts"], 3, "{}", row.json);
-    }
+    system.assert_routed(0..20, 1);
+    assert_eq!(model.seen().calls, 20);
 }

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, eventually};
-use crate::model::Model;
+use crate::played::Model;
 use crate::process::Baton;
 
 /// Where `route_messages` may put a message.

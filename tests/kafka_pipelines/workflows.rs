@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::broker::free_port;
-use crate::model::{Model, url};
+use crate::broker::{eventually, free_port};
+use crate::model::{self, is_classification};
+use crate::played::{names, url};
 use crate::process::Baton;
 use crate::system::{PATIENCE, PIPELINES, System, Topics};
 
@@ -47,7 +48,7 @@ fn ended(topics: &Topics) -> usize {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn every_lead_goes_through_its_agents_to_an_end_and_keeps_its_ids() {
-    let model = Model::start();
+    let model = model::start();
     let system = System::fresh(3);
     // What is no new lead ends nowhere.
     let mut update = lead(7);
@@ -113,24 +114,27 @@ fn every_lead_goes_through_its_agents_to_an_end_and_keeps_its_ids() {
 
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
-fn what_a_missing_model_left_behind_is_put_back_and_completes() {
-    let port = free_port();
-    let (url, system) = (url(port), System::fresh(1));
-    let settings = system.settings(&url, &[("BATON_LLM_RETRIES", "0")]);
+fn what_the_model_answered_badly_is_put_back_and_completes() {
+    let (model, system) = (model::start(), System::fresh(1));
+    let baton = system.run(&PIPELINES, &model, &[]);
+    let url = model.url();
+    let settings = system.settings(&url, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let baton = Baton::start(&PIPELINES, &settings);
 
+    model.replies(|_| names("Nobody that is defined"));
     system.publish(LEADS, (0..6).map(lead));
     system.wait_for("dead_letters", 6);
-    // It comes up, but not in full: now an agent has no model.
-    let model = Model::start_at(port);
-    model.fails_to_complete(503);
+    // Now it routes, but refuses an agent's question.
+    model.fails_where(400, |call| !is_classification(call));
     system.publish(LEADS, (6..12).map(lead));
     system.wait_for("dead_letters", 12);
     for (row, number) in system.rows("dead_letters").iter().zip(0..) {
-        let (pipeline, origin) =
-            if number < 6 { ("route_messages", "agent_messages") } else { ("ingest_leads", "lead_ingestion") };
-        assert_eq!((row.text("pipeline"), row.text("topic"), row.text("status")), (pipeline, origin, "unavailable"));
+        let expected = if number < 6 {
+            ("route_messages", "agent_messages", "invalid")
+        } else {
+            ("ingest_leads", "lead_ingestion", "rejected")
+        };
+        assert_eq!((row.text("pipeline"), row.text("topic"), row.text("status")), expected);
     }
     assert!(system.rows("completed").is_empty());
 
@@ -147,4 +151,29 @@ fn what_a_missing_model_left_behind_is_put_back_and_completes() {
     baton.stop(Duration::from_secs(10));
     let topics = system.all();
     assert_eq!((topics["completed"].len(), topics["dead_letters"].len()), (8, 12));
+}
+
+#[test]
+#[ignore = "needs a Kafka broker (tests/broker/install)"]
+fn workflows_wait_for_a_missing_model_and_then_complete() {
+    let port = free_port();
+    let (url, system) = (url(port), System::fresh(1));
+    let settings = system.settings(&url, &[("BATON_LLM_RETRIES", "0")]);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let baton = Baton::start(&PIPELINES, &settings);
+    system.publish(LEADS, (0..6).map(lead));
+    system.wait_for("agent_messages", 6);
+    eventually("the router waits", || baton.stderr().contains("`llm_classify` waits: "));
+    // It comes up, but not in full: now an agent has no model.
+    let model = model::start_at(port);
+    model.fails_where(503, |call| !is_classification(call));
+    system.wait_for("lead_ingestion", 6);
+    eventually("an agent waits", || baton.stderr().contains("`llm_complete` waits: "));
+    assert_eq!(system.rows("agent_messages").len(), 6);
+    model.recovers();
+    system.wait("6 workflows have ended", PATIENCE, |topics| ended(topics) >= 6);
+    baton.stop(Duration::from_secs(10));
+    let topics = system.all();
+    let count = |topic: &str| topics[topic].len();
+    assert_eq!((count("completed"), count("unrouted"), count("dead_letters"), count("halted")), (4, 2, 0, 0));
 }

@@ -101,6 +101,11 @@ impl Breaker {
         self.accepted.load(Ordering::Relaxed)
     }
 
+    /// Whether the server is left alone just now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().open.is_some()
+    }
+
     /// Waits until the server may be asked: for a patient row as long as it takes, else within the row's working time.
     pub(crate) async fn pass(self: &Arc<Self>, clock: &mut RowClock, patient: bool) -> Result<Pass, Failure> {
         loop {

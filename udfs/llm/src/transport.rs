@@ -8,7 +8,7 @@ use crate::deadline::RowClock;
 use crate::gate::{Bill, Tokens};
 use crate::guard::Guard;
 use crate::result::{Failure, Status};
-use baton_llm_settings::secret::{Secret, redact};
+use baton_llm_settings::secret::{Secret, redact, redact_body};
 use baton_llm_settings::settings::Backoff;
 use baton_llm_settings::text::excerpt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -153,13 +153,24 @@ impl Transport {
                 limited += u32::from(alone && failure.status == Status::RateLimited);
                 let waits = !alone || (failure.status == Status::RateLimited && limited <= MOST_LIMITED);
                 if waits {
-                    if tries >= row.retries_left {
+                    // Of rows that a breaker holds back, none but the one that tries ever has a second try.
+                    if tries >= row.retries_left || guard.breaker.is_open() {
                         guard.waiting(&failure.message);
                     }
                     tokio::time::sleep(wait).await;
                     row.clock.begin_anew();
                     tries += 1;
                     continue;
+                }
+                if row.retries_left == 0 || wait >= row.clock.work_left() {
+                    // Others were answered after its call had left. Nobody since: the server may have died meanwhile.
+                    let answers = guard.breaker.answers();
+                    tokio::time::sleep(self.wait(tries, None)).await;
+                    if guard.breaker.answers() == answers && failure.status != Status::RateLimited {
+                        row.clock.begin_anew();
+                        tries += 1;
+                        continue;
+                    }
                 }
             }
             let give_up = if row.retries_left == 0 || failure.message.starts_with(NO_SLOT) {
@@ -223,6 +234,7 @@ impl Transport {
             let message = format!("no answer from {} within {} ms", request.origin(), time.as_millis());
             Err(Lost { failure: Failure::new(Status::Timeout, message), arrived: true })
         });
+        let sent = sent.map(|answer| Answer { body: redact_body(answer.body, secrets.iter().copied()), ..answer });
         if let (Some(guard), Some(pass)) = (&guard, pass) {
             match &sent {
                 Ok(answer) if retryable(answer.status).is_some() => {

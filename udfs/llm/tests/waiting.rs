@@ -97,6 +97,43 @@ async fn nobody_listens_until_somebody_does() {
 }
 
 #[tokio::test]
+async fn a_row_that_was_on_its_way_when_the_model_died_waits_too() {
+    let engine = Engine::new();
+    let dying = [say(503, "").after(Duration::from_millis(100)), completion(GOOD)];
+    let dead = vec![say(503, ""); 5];
+    let stub = Stub::start(dying.into_iter().chain(dead).chain([completion(GOOD)])).await;
+    let mut settings = settings(&stub.url);
+    settings.retries = 0;
+    let llm = Arc::new(Llm::hosted(settings, &engine.pipe));
+    let row = tokio::spawn({
+        let llm = Arc::clone(&llm);
+        async move { llm.classify(Some("on its way"), Some(AGENTS), None).await }
+    });
+    until("it is on its way", || stub.calls() == 1).await;
+    assert_eq!(llm.classify(Some("the last"), Some(AGENTS), None).await.status, Status::Ok);
+    let result = row.await.unwrap();
+    assert_eq!((result.status, result.facts.attempts), (Status::Ok, 7), "{:?}", result.error);
+}
+
+#[tokio::test]
+async fn rows_that_a_breaker_holds_back_are_told_of() {
+    let engine = Engine::new();
+    let stub = Stub::start([say(503, "loading")]).await;
+    let mut settings = settings(&stub.url);
+    settings.limits.breaker = 3;
+    let llm = Arc::new(Llm::hosted(settings, &engine.pipe));
+    let rows: Vec<_> = (0..200)
+        .map(|row| {
+            let llm = Arc::clone(&llm);
+            tokio::spawn(async move { llm.classify(Some(&format!("{row}")), Some(AGENTS), None).await })
+        })
+        .collect();
+    until("it is told that rows wait", || engine.told().contains("waiting")).await;
+    assert!(stub.calls() < 150, "{} calls before anybody was told", stub.calls());
+    rows.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_row_that_fails_alone_ends() {
     fn judge(asked: &Asked) -> Say {
         if String::from_utf8_lossy(&asked.body).contains("poison") { say(500, "crash") } else { completion(GOOD) }
