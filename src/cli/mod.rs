@@ -81,8 +81,8 @@ enum Command {
     },
     /// Measure on labelled messages how well a pipeline chooses agents.
     ///
-    /// Each message is given to the pipeline's own call of `llm_classify`, with the pipeline's agents and options, in the
-    /// place of its first argument. No table is opened: no Kafka is needed.
+    /// Each message takes the place of the first argument of the pipeline's own call of `llm_classify`; agents and options
+    /// stay the pipeline's. No table is opened, so that no Kafka is needed.
     Eval {
         /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
         pipeline: String,
@@ -94,6 +94,9 @@ enum Command {
         /// Fail (exit code 1) when the accuracy, 0 to 1, is less than this.
         #[arg(long, value_name = "ACCURACY", value_parser = parse_share)]
         min_accuracy: Option<f64>,
+        /// How long a model may answer nothing before the messages that wait for it are given up.
+        #[arg(long, default_value = "60s", value_parser = parse_duration)]
+        patience: Duration,
         /// A report for people, or one object with every decision.
         #[arg(long, value_enum, default_value_t = EvalFormat::Text)]
         format: EvalFormat,
@@ -211,18 +214,10 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
                 RenderFormat::Json => Ok(output::data(&format!("{:#}\n", rendered_json(&rendered)))?),
             }
         }
-        Command::Eval { pipeline, file, against, min_accuracy, format, udfs } => {
+        Command::Eval { pipeline, file, against, min_accuracy, patience, format, udfs } => {
             let json = format == EvalFormat::Json;
-            let options = EvalOptions { pipeline, file, against, min_accuracy, json, udfs };
-            tokio::select! {
-                ended = Box::pin(eval::run(options, &environment)) => ended,
-                rejection = udf_states.rejected(|_| true) => Err(vec![rejection.into()].into()),
-                // Nobody waits for an outage to end in order to get a number.
-                why = udf_states.waited(eval::PATIENCE) => {
-                    let patience = eval::PATIENCE.as_secs();
-                    Err(Failed::Other(format!("no answer for {patience} s: {why}; evaluate again when the model is back")))
-                }
-            }
+            let options = EvalOptions { pipeline, file, against, min_accuracy, patience, json, udfs };
+            Box::pin(eval::run(options, &udf_states, &environment)).await
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
         Command::Docs { check } => {

@@ -41,7 +41,7 @@ pub fn calls_of<'a>(graph: &'a Graph, udf: &str) -> Vec<PlannedCall<'a>> {
     let constants = Constants { graph, inputs, known: RefCell::default() };
     let calls = graph.nodes.iter().enumerate().filter_map(|(id, node)| match &node.kind {
         NodeKind::Call(call) if call.udf == udf => {
-            let args = call.args.iter().map(|arg| constants.value(arg, |column| constants.before(id, column)));
+            let args = call.args.iter().map(|arg| value(arg, |column| constants.before(id, column)));
             Some(PlannedCall { node, args: args.collect() })
         }
         _ => None,
@@ -84,7 +84,7 @@ impl Constants<'_> {
         let value = match last {
             Step::Filter(_) | Step::Rename(_) => self.after_steps(node, earlier, column),
             Step::Project { exprs, .. } => {
-                exprs.get(column).and_then(|expr| self.value(expr, |c| self.after_steps(node, earlier, c)))
+                exprs.get(column).and_then(|expr| value(expr, |c| self.after_steps(node, earlier, c)))
             }
             // It changes which column is where.
             Step::Unnest(_) => None,
@@ -92,32 +92,28 @@ impl Constants<'_> {
         self.known.borrow_mut().insert(place, value.clone());
         value
     }
+}
 
-    /// The value of an expression, when all columns that it reads have one.
-    fn value(
-        &self,
-        expr: &Arc<dyn PhysicalExpr>,
-        column: impl Fn(usize) -> Option<ScalarValue>,
-    ) -> Option<ScalarValue> {
-        if is_volatile(expr) {
-            return None;
-        }
-        let columns: HashSet<usize> = collect_columns(expr).iter().map(Column::index).collect();
-        let columns: HashMap<usize, ScalarValue> =
-            columns.into_iter().map(|index| Some((index, column(index)?))).collect::<Option<_>>()?;
-        let replaced = Arc::clone(expr).transform_up(|part| {
-            let value = part.downcast_ref::<Column>().and_then(|c| columns.get(&c.index()));
-            Ok(match value {
-                Some(value) => Transformed::yes(Arc::new(Literal::new(value.clone())) as Arc<dyn PhysicalExpr>),
-                None => Transformed::no(part),
-            })
-        });
-        let row = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &row).ok()?;
-        // One that cannot be computed fails for every row; the run says so.
-        let array = replaced.ok()?.data.evaluate(&row).and_then(|value| value.into_array(1)).ok()?;
-        ScalarValue::try_from_array(&array, 0).ok()
+/// The value of an expression, when all columns that it reads have one.
+fn value(expr: &Arc<dyn PhysicalExpr>, column: impl Fn(usize) -> Option<ScalarValue>) -> Option<ScalarValue> {
+    if is_volatile(expr) {
+        return None;
     }
+    let columns: HashSet<usize> = collect_columns(expr).iter().map(Column::index).collect();
+    let columns: HashMap<usize, ScalarValue> =
+        columns.into_iter().map(|index| Some((index, column(index)?))).collect::<Option<_>>()?;
+    let replaced = Arc::clone(expr).transform_up(|part| {
+        let value = part.downcast_ref::<Column>().and_then(|c| columns.get(&c.index()));
+        Ok(match value {
+            Some(value) => Transformed::yes(Arc::new(Literal::new(value.clone())) as Arc<dyn PhysicalExpr>),
+            None => Transformed::no(part),
+        })
+    });
+    let row = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &row).ok()?;
+    // One that cannot be computed fails for every row; the run says so.
+    let array = replaced.ok()?.data.evaluate(&row).and_then(|value| value.into_array(1)).ok()?;
+    ScalarValue::try_from_array(&array, 0).ok()
 }
 
 #[cfg(test)]

@@ -61,27 +61,31 @@ pub fn check(plan: &PipelinePlan, udfs: &[UdfSource], environment: &Environment)
                 Err(mistakes) => {
                     let place =
                         text.as_ref().and_then(|text| place_of_text(text, statement)).unwrap_or_else(|| call.place());
-                    for mistake in mistakes {
-                        let (what, edit) = parts(&mistake, "write them as in udfs/README.md, or `'{}'` for none");
-                        let message = format!("the options of `{}` are wrong: {what}", function.name());
-                        add(Diagnostic::new(Code::UDF_OPTIONS, message).at(place.clone()).help(edit));
-                    }
+                    wrong_options(function, &mistakes, &place).into_iter().for_each(&mut add);
                 }
             }
         }
         if environment.keeps_unset() {
             continue;
         }
-        for mistake in candidates.iter().flat_map(|options| wrong_settings(options.as_ref(), environment)) {
-            let (what, edit) = parts(&mistake, "correct the variable, or leave it out");
-            add(Diagnostic::new(Code::ENVIRONMENT, what).help(edit));
-        }
+        let wrong = candidates.iter().flat_map(|options| wrong_settings(options.as_ref(), environment));
+        wrong.for_each(&mut add);
     }
     errors
 }
 
-/// What is wrong with the environment for a call with these options.
-fn wrong_settings(options: Option<&Options>, environment: &Environment) -> Vec<String> {
+/// Mistakes in the options of a call.
+pub fn wrong_options(function: Function, mistakes: &[String], place: &Span) -> Vec<Diagnostic> {
+    let told = mistakes.iter().map(|mistake| {
+        let (what, edit) = parts(mistake, "write them as in udfs/README.md, or `'{}'` for none");
+        let message = format!("the options of `{}` are wrong: {what}", function.name());
+        Diagnostic::new(Code::UDF_OPTIONS, message).at(place.clone()).help(edit)
+    });
+    told.collect()
+}
+
+/// What is wrong with the environment for a call with these options, or for any call when they are not known.
+pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> Vec<Diagnostic> {
     let lookup = |name: &str| environment.get(name);
     let checked = match options {
         None => Settings::from_lookup(lookup).map(drop),
@@ -94,7 +98,11 @@ fn wrong_settings(options: Option<&Options>, environment: &Environment) -> Vec<S
             settings.endpoint(provider, options.model.as_deref()).map(drop).map_err(|mistake| vec![mistake])
         }),
     };
-    checked.err().unwrap_or_default()
+    let told = checked.err().unwrap_or_default().into_iter().map(|mistake| {
+        let (what, edit) = parts(&mistake, "correct the variable, or leave it out");
+        Diagnostic::new(Code::ENVIRONMENT, what).help(edit)
+    });
+    told.collect()
 }
 
 /// A mistake and the edit to make, which the settings' sentences say behind a colon.

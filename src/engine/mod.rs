@@ -10,7 +10,7 @@ pub mod constants;
 pub mod draw;
 pub mod flow;
 pub mod graph;
-mod llm;
+pub(crate) mod llm;
 pub mod pipeline;
 pub mod run;
 pub mod step;

@@ -75,18 +75,9 @@ impl Running {
 
     /// Sends SIGTERM, as a process manager does.
     pub fn terminate(&self) {
-        self.signal("-TERM");
-    }
-
-    /// Sends SIGINT, as Ctrl-C does.
-    pub fn interrupt(&self) {
-        self.signal("-INT");
-    }
-
-    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &id]).status().expect("kill is there");
-        assert!(status.success(), "the process had ended before the signal");
+        let status = Command::new("kill").args(["-TERM", &id]).status().expect("kill is there");
+        assert!(status.success(), "the process had ended before SIGTERM");
     }
 
     /// The most memory that it has had so far, in bytes; `None` where the system does not tell.

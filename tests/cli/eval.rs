@@ -195,7 +195,7 @@ fn the_reference_pipeline_is_evaluated_offline() {
     let decisions = report["decisions"].as_array().expect("decisions");
     let right = decisions.iter().filter(|d| d["right"] == true).count();
     assert_eq!((decisions.len(), number(&report["right"])), (66, right as u64));
-    assert_eq!(report["accuracy"].as_f64(), Some(right as f64 / 66.0));
+    assert_eq!(report["accuracy"].as_f64(), Some(f64::from(u32::try_from(right).expect("a small number")) / 66.0));
     let names: Vec<&str> =
         report["agents"].as_array().expect("agents").iter().filter_map(|a| a["agent"].as_str()).collect();
     assert_eq!(names.len(), 6);
@@ -229,11 +229,11 @@ const NINE: &str = r#"{"text": "any=Billing An invoice.", "expected": "Billing"}
 {"text": "any=Billing Another invoice.", "expected": "Billing"}
 {"text": "any=Support It says invoice, and is broken.", "expected": "Billing"}
 {"text": "any=Support\nThe printer does not print.", "expected": "Support"}
-{"text": "any=503 The screen is dark.", "expected": "Support"}
+{"text": "any=422 The screen is dark.", "expected": "Support"}
 {"text": "any=NONE Lunch is at noon.", "expected": "NONE"}
 {"text": "any=Billing Invoice your friends!", "expected": "NONE"}
 
-{"text": "any=503 Good-bye.", "expected": "NONE"}
+{"text": "any=422 Good-bye.", "expected": "NONE"}
 {"text": "any=NONE Hello.", "expected": "NONE"}
 "#;
 
@@ -261,7 +261,7 @@ fn the_report_has_the_numbers_of_the_answers() {
 
     No decision says how sure it is: a threshold changes nothing.
 
-    unavailable: 2 messages, such as line 5:
+    rejected: 2 messages, such as line 5:
       (why)
 
     Wrong decisions:
@@ -289,13 +289,13 @@ fn the_report_has_the_numbers_of_the_answers() {
         (&json!(700), &json!(35), &json!(9))
     );
     assert_eq!(report["decisions"][7]["line"], 9, "blank lines are counted");
-    assert_eq!(report["decisions"][7]["status"], "unavailable");
+    assert_eq!(report["decisions"][7]["status"], "rejected");
     assert!(
-        ended.stderr.contains("0.556, below 0.6: 5 right of 9, 2 without an answer (2 unavailable)"),
+        ended.stderr.contains("0.556, below 0.6: 5 right of 9, 2 without an answer (2 rejected)"),
         "{}",
         ended.stderr
     );
-    assert!(ended.stderr.contains("route: 0 of 9 messages answered"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("route: 0 of 9 messages done"), "{}", ended.stderr);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn two_pipelines_are_put_side_by_side() {
         &folder,
         "labelled.csv",
         "expected,text\nBilling,old=Billing new=Billing One.\nBilling,old=Support new=Billing Two.\n\
-         Support,old=Support new=NONE Three.\nNONE,old=503 new=NONE Four.\nNONE,old=Billing new=Support Five.\n\
+         Support,old=Support new=NONE Three.\nNONE,old=422 new=NONE Four.\nNONE,old=Billing new=Support Five.\n\
          Archive,old=Archive new=NONE Six.\n",
     );
     let arguments = ["route", "labelled.csv", "--against", "route_before"];
@@ -370,8 +370,8 @@ fn two_pipelines_are_put_side_by_side() {
         old=Support new=Billing Two.
       line 4 worse: Support → NONE, expected Support
         old=Support new=NONE Three.
-      line 5 better: no answer (unavailable) → NONE, expected NONE
-        old=503 new=NONE Four.
+      line 5 better: no answer (rejected) → NONE, expected NONE
+        old=422 new=NONE Four.
       line 6 still wrong: Billing → Support, expected NONE
         old=Billing new=Support Five.
       line 7 worse: Archive → NONE, expected Archive
@@ -389,7 +389,7 @@ fn two_pipelines_are_put_side_by_side() {
         .map(|c| (c["line"].as_u64().expect("a line"), c["change"].as_str().expect("a change")))
         .collect();
     assert_eq!(turns, [(3, "better"), (4, "worse"), (5, "better"), (6, "still_wrong"), (7, "worse")]);
-    assert_eq!(report["changed"][2]["before"], json!({"agent": null, "status": "unavailable", "confidence": null}));
+    assert_eq!(report["changed"][2]["before"], json!({"agent": null, "status": "rejected", "confidence": null}));
     assert_eq!(report["models"], json!({"new": 6}));
     // A name that neither has is wrong, at its place.
     write(&folder, "labelled.csv", "expected,text\nArchives,Six.\n");
@@ -400,11 +400,13 @@ fn two_pipelines_are_put_side_by_side() {
 }
 
 #[test]
-fn no_more_is_asked_at_once_than_is_set_and_an_interrupt_ends_it() {
+fn no_more_is_asked_at_once_than_is_set_and_a_signal_ends_it() {
     let model = Model::start();
     let folder = project("{}");
-    let labelled: String =
-        (0..600).map(|i| format!("{{\"text\": \"any=NONE {i}\", \"expected\": \"NONE\"}}\n")).collect();
+    let labelled = (0..600).fold(String::new(), |mut lines, i| {
+        let _ = writeln!(lines, "{}", json!({"text": format!("any=NONE {i}"), "expected": "NONE"}));
+        lines
+    });
     write(&folder, "labelled.jsonl", &labelled);
     let mut settings = model.settings();
     settings.push(("BATON_LLM_CONCURRENCY".into(), "3".into()));
@@ -426,9 +428,41 @@ fn no_more_is_asked_at_once_than_is_set_and_an_interrupt_ends_it() {
     model.is_open(false);
     let running = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings);
     until("calls are held back", SOON, || model.seen().in_flight == 3);
-    running.interrupt();
+    // As Ctrl-C does, which who runs in the background is made deaf to.
+    running.terminate();
     let ended = running.wait(SOON);
     assert!(ended.code.is_none() && ended.stdout.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn a_model_that_gives_no_answer_is_an_error() {
+    let model = Model::start();
+    let folder = project("{}");
+    let labelled = |status: u16, messages: usize| {
+        (0..messages).fold(String::new(), |mut lines, i| {
+            let _ = writeln!(lines, "{}", json!({"text": format!("any={status} {i}"), "expected": "NONE"}));
+            lines
+        })
+    };
+    // A model that is down is waited for, and not for ever: the report is there, and that it measures nothing is said.
+    write(&folder, "labelled.jsonl", &labelled(503, 3));
+    let ended = eval(&folder, &["route", "labelled.jsonl", "--patience", "1s"], &model).expect_code(1);
+    assert!(ended.stdout.contains("unavailable: 3 messages"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("gave no answer to any message, such as line 1, unavailable"), "{}", ended.stderr);
+    // What was answered before is kept.
+    write(&folder, "labelled.jsonl", &(labelled(503, 1) + NINE));
+    let arguments = ["route", "labelled.jsonl", "--patience", "1s", "--format", "json"];
+    let report = report(&eval(&folder, &arguments, &model).expect_code(0));
+    assert_eq!((&report["messages"], &report["right"], &report["no_answer"]), (&json!(10), &json!(5), &json!(3)));
+    // A refused key is refused for all.
+    write(&folder, "labelled.jsonl", &labelled(401, 500));
+    let before = model.seen().bodies.len();
+    let mut settings = model.settings();
+    settings.push(("BATON_LLM_CONCURRENCY".into(), "5".into()));
+    let ended = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings).wait(LONGEST).expect_code(78);
+    assert!(ended.stderr.contains("error[R007]") && ended.stderr.contains("401"), "{}", ended.stderr);
+    let calls = model.seen().bodies.len() - before;
+    assert!(calls < 30 && ended.stdout.is_empty(), "{calls} calls");
 }
 
 #[test]
@@ -448,5 +482,9 @@ fn tables_are_not_opened_and_their_variables_not_needed() {
     assert!(wrong.expect_code(2).stderr.contains("write 0.9 for 90 %"));
     let settings = [("BATON_LLM_CONCURRENCY".to_string(), "many".to_string())];
     let wrong = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings).wait(SOON).expect_code(78);
-    assert!(wrong.stderr.contains("BATON_LLM_CONCURRENCY"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("error[P004]: BATON_LLM_CONCURRENCY"), "{}", wrong.stderr);
+    // What these options need of the environment is not there.
+    write(&folder, "pipelines/route.sql", &pipeline(r#"{"provider": "openai"}"#));
+    let wrong = start(folder.path(), &["eval", "route", "labelled.jsonl"], &[]).wait(SOON).expect_code(78);
+    assert!(wrong.stderr.contains("error[P004]") && wrong.stdout.is_empty(), "{}", wrong.stderr);
 }

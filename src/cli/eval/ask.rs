@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use baton_llm_settings::{Function, Options};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -14,13 +15,17 @@ use crate::cli::output::{Failed, ProgressLine};
 use crate::diag::{Code, Diagnostic};
 use crate::engine::Pipeline;
 use crate::engine::constants::{PlannedCall, calls_of};
-use crate::udf::{AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
+use crate::engine::llm::wrong_options;
+use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSource};
 
 /// The function that chooses an agent.
 pub const CLASSIFY: &str = "llm_classify";
 
 /// Rows whose arguments are made at once.
 const CHUNK: usize = 256;
+
+/// How often progress is shown anew.
+const PACE: Duration = Duration::from_millis(200);
 
 /// What a pipeline asks about each message.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub struct Question {
     options: ScalarValue,
     /// The agents' names, in their order.
     pub names: Vec<String>,
+    /// What the options say.
+    pub settings: Options,
 }
 
 /// What became of one message: the result of `llm_classify`.
@@ -92,10 +99,14 @@ impl Question {
             let help = "write them as JSON: [{\"name\": \"…\", \"description\": \"…\", \"input\": \"…\"}, …]";
             return Err(vec![wrong(message, help)]);
         };
-        Ok(Self { agents, options, names })
+        let text = options.try_as_str().flatten();
+        let settings = Options::parse(text, Function::Classify)
+            .map_err(|wrong| wrong_options(Function::Classify, &wrong, &place))?;
+        Ok(Self { agents, options, names, settings })
     }
 
-    /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts.
+    /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts. What has none
+    /// when `patience` ends with a reason is `unavailable` for that.
     ///
     /// # Errors
     /// When the function cannot be called at all.
@@ -105,16 +116,18 @@ impl Question {
         udf: &AsyncLibrary,
         texts: &[&str],
         at_once: usize,
+        patience: impl Future<Output = String>,
     ) -> Result<Vec<Decision>, Failed> {
         let Some(options) = udf.source().async_options() else {
             return Err(Failed::Other(format!("`{CLASSIFY}` is not async")));
         };
         let AsyncUdf { calls, mut answers } = udf.start(options);
-        let mut decisions = vec![Decision::default(); texts.len()];
+        let mut decisions = vec![None; texts.len()];
+        let mut patience = std::pin::pin!(patience);
         let mut chunk: Option<CallArgs> = None;
         let (mut asked, mut answered, mut failed) = (0, 0, 0);
         let mut progress = Progress::new(name, texts.len());
-        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(PACE);
         while answered < texts.len() {
             tokio::select! {
                 some = answers.next() => {
@@ -128,36 +141,38 @@ impl Question {
                         let decision = Decision::read(value, why);
                         failed += usize::from(decision.agent.is_none());
                         if let Some(place) = usize::try_from(*id).ok().and_then(|id| decisions.get_mut(id)) {
-                            *place = decision;
+                            *place = Some(decision);
                         }
                         answered += 1;
                     }
                 }
                 slot = calls.reserve(), if asked < texts.len() && asked - answered < at_once => {
-                    let row = asked % CHUNK;
-                    let args = match chunk.take().filter(|_| row > 0) {
-                        Some(args) => args,
-                        None => {
-                            let texts = &texts[asked..texts.len().min(asked + CHUNK)];
-                            let unusable = |e: &dyn std::fmt::Display| Failed::Other(format!("`{CLASSIFY}` cannot be called: {e}"));
-                            let columns = self.columns(texts).map_err(|e| unusable(&e))?;
-                            calls.prepare(&columns, texts.len()).map_err(|e| unusable(&e))?
-                        }
-                    };
-                    slot.submit(asked as u64, &args, row);
-                    chunk = Some(args);
-                    asked += 1;
+                    if asked % CHUNK == 0 {
+                        chunk = Some(self.arguments(&calls, &texts[asked..texts.len().min(asked + CHUNK)])?);
+                    }
+                    if let Some(args) = &chunk {
+                        slot.submit(asked as u64, args, asked % CHUNK);
+                        asked += 1;
+                    }
                 }
-                _tick = second.tick() => {}
+                _tick = ticks.tick() => progress.show(answered, failed),
+                why = &mut patience => {
+                    let given_up = Decision { status: "unavailable".into(), error: Some(why), ..Decision::default() };
+                    return Ok(decisions.into_iter().map(|decision| decision.unwrap_or_else(|| given_up.clone())).collect());
+                }
             }
-            progress.show(answered, failed);
         }
-        Ok(decisions)
+        Ok(decisions.into_iter().flatten().collect())
     }
 
-    fn columns(&self, texts: &[&str]) -> datafusion::common::Result<Vec<ArrayRef>> {
-        let asked: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
-        Ok(vec![asked, self.agents.to_array_of_size(texts.len())?, self.options.to_array_of_size(texts.len())?])
+    fn arguments(&self, calls: &AsyncCalls, texts: &[&str]) -> Result<CallArgs, Failed> {
+        let rows = texts.len();
+        let columns = || -> datafusion::common::Result<Vec<ArrayRef>> {
+            let asked: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            Ok(vec![asked, self.agents.to_array_of_size(rows)?, self.options.to_array_of_size(rows)?])
+        };
+        let args = columns().and_then(|columns| Ok(calls.prepare(&columns, rows)?));
+        args.map_err(|error| Failed::Other(format!("`{CLASSIFY}` cannot be called: {error}")))
     }
 }
 
@@ -240,9 +255,9 @@ impl<'a> Progress<'a> {
 
     fn show(&mut self, answered: usize, failed: usize) {
         let Self { name, all, .. } = self;
-        let failed = if failed == 0 { String::new() } else { format!(", {failed} of them without an agent") };
+        let failed = if failed == 0 { String::new() } else { format!(", {failed} without an answer") };
         let seconds = self.since.elapsed().as_secs();
-        self.line.show(&format!("{name}: {answered} of {all} messages answered{failed} ({seconds} s)"));
+        self.line.show(&format!("{name}: {answered} of {all} messages done{failed} ({seconds} s)"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ask::Decision;
 use super::input::Labelled;
-use super::score::Scores;
+use super::score::{AgentScore, Latency, Scores};
 
 /// A number of both; nothing where it is not defined.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,7 +81,7 @@ impl Comparison {
     ) -> Self {
         let agent = |scores: &Scores, name: &str| {
             let found = scores.agents.iter().find(|a| a.agent == name);
-            (found.and_then(|a| a.precision()), found.and_then(|a| a.recall()))
+            (found.and_then(AgentScore::precision), found.and_then(AgentScore::recall))
         };
         let names = scores_after.agents.iter().map(|a| a.agent.clone());
         let agents = names.map(|name| {
@@ -89,7 +89,7 @@ impl Comparison {
             let (precision, recall) = agent(scores_after, &name);
             (name, Both::new(precision_before, precision), Both::new(recall_before, recall))
         });
-        let latency = |scores: &Scores, of: fn(&super::score::Latency) -> u64| {
+        let latency = |scores: &Scores, of: fn(&Latency) -> u64| {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of a call")]
             scores.took.latency.as_ref().map(|latency| of(latency) as f64)
         };

@@ -43,14 +43,12 @@ pub struct Known {
 /// All lines that are wrong.
 pub fn read(path: &Path, known: &Known) -> Result<Vec<Labelled>, Vec<Diagnostic>> {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    let source = match extension.as_deref() {
-        Some("csv" | "jsonl" | "ndjson") => SourceText::read(path).map_err(|e| vec![e])?,
-        _ => {
-            let message = format!("cannot tell how `{}` is written", display_path(path));
-            let help = "call it .jsonl (a JSON object on each line) or .csv, with `text` and `expected`";
-            return Err(vec![Diagnostic::new(Code::FILE, message).help(help)]);
-        }
-    };
+    if !matches!(extension.as_deref(), Some("csv" | "jsonl" | "ndjson")) {
+        let message = format!("cannot tell how `{}` is written", display_path(path));
+        let help = "call it .jsonl (a JSON object on each line) or .csv, with `text` and `expected`";
+        return Err(vec![Diagnostic::new(Code::FILE, message).help(help)]);
+    }
+    let source = SourceText::read(path).map_err(|e| vec![e])?;
     let mut reader = Reader { known, source, rows: Vec::new(), wrong: Vec::new() };
     if extension.as_deref() == Some("csv") {
         reader.csv();

@@ -18,15 +18,14 @@ use baton_llm_settings::Settings;
 use super::output::{Failed, data};
 use super::prepare;
 use crate::config::Environment;
-use crate::diag::{Code, Diagnostic, display_path};
+use crate::diag::{Diagnostic, display_path};
 use crate::engine::Pipeline;
+use crate::engine::llm::wrong_settings;
+use crate::udf::UdfStates;
 use ask::{CLASSIFY, Decision, Question};
 use compare::Comparison;
 use input::{Known, Labelled};
 use score::Scores;
-
-/// How long a model may answer nothing before an evaluation is given up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `baton eval` is asked for.
 pub struct EvalOptions {
@@ -38,6 +37,8 @@ pub struct EvalOptions {
     pub against: Option<String>,
     /// Less accuracy than this fails.
     pub min_accuracy: Option<f64>,
+    /// How long a model may answer nothing before the messages that wait for it are given up.
+    pub patience: Duration,
     /// For scripts.
     pub json: bool,
     /// The folder of the UDFs' sources.
@@ -56,12 +57,12 @@ struct Evaluation {
 ///
 /// # Errors
 /// Wrong pipelines and files, before any model is asked; an accuracy that is too low, after the report.
-pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), Failed> {
-    let EvalOptions { pipeline, file, against, min_accuracy, json, udfs } = options;
+pub async fn run(options: EvalOptions, udf_states: &UdfStates, environment: &Environment) -> Result<(), Failed> {
+    let EvalOptions { pipeline, file, against, min_accuracy, patience, json, udfs } = options;
     let names: Vec<String> = [pipeline].into_iter().chain(against).collect();
     // Tables stay closed, so that the variables in their options need not be set.
     let compiled = prepare::compile(&names, udfs, &environment.clone().keeping_unset()).await?;
-    let (questions, messages) = check(&names, &compiled.pipelines, &file)?;
+    let (questions, messages) = check(&names, &compiled.pipelines, &file, environment)?;
     let at_once = at_once(environment)?;
     compiled.load_udf(CLASSIFY)?;
 
@@ -69,7 +70,11 @@ pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), 
     let texts: Vec<&str> = messages.iter().map(|message| message.text.as_str()).collect();
     let mut evaluations = Vec::new();
     for ((name, pipeline), question) in names.iter().zip(&compiled.pipelines).zip(&questions) {
-        let decisions = question.ask(name, ask::library(pipeline)?, &texts, at_once).await?;
+        let asking = question.ask(name, ask::library(pipeline)?, &texts, at_once, udf_states.waited(patience));
+        let decisions = tokio::select! {
+            decisions = asking => decisions?,
+            rejection = udf_states.rejected(|udf| udf == CLASSIFY) => return Err(vec![rejection.into()].into()),
+        };
         let scores = Scores::of(&messages, &decisions, &agents);
         evaluations.push(Evaluation { name: name.clone(), scores, decisions });
     }
@@ -97,23 +102,38 @@ pub async fn run(options: EvalOptions, environment: &Environment) -> Result<(), 
         }
     };
     data(&report)?;
+    for evaluation in &evaluations {
+        some_answer(evaluation)?;
+    }
     match (min_accuracy, evaluations.first()) {
         (Some(least), Some(evaluation)) => enough(least, evaluation),
         _ => Ok(()),
     }
 }
 
-/// What each pipeline asks, and the messages; all that is wrong with either at once.
-fn check(names: &[String], pipelines: &[Pipeline], file: &Path) -> Result<(Vec<Question>, Vec<Labelled>), Failed> {
+/// What each pipeline asks, and the messages; all that is wrong with either, or with the environment, at once.
+fn check(
+    names: &[String],
+    pipelines: &[Pipeline],
+    file: &Path,
+    environment: &Environment,
+) -> Result<(Vec<Question>, Vec<Labelled>), Failed> {
     let mut errors: Vec<Diagnostic> = Vec::new();
     let mut questions = Vec::new();
     for (name, pipeline) in names.iter().zip(pipelines) {
-        match Question::of(name, pipeline) {
-            Ok(question) => questions.push(question),
-            Err(wrong) => errors.extend(wrong.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+        let question = Question::of(name, pipeline);
+        let wrong = match &question {
+            Ok(question) => wrong_settings(Some(&question.settings), environment),
+            Err(wrong) => wrong.clone(),
+        };
+        questions.extend(question);
+        for error in wrong {
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
         }
     }
-    let known = if errors.is_empty() {
+    let known = if questions.len() == names.len() {
         let whose = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
         Known { whose, names: all_names(&questions) }
     } else {
@@ -140,13 +160,22 @@ fn all_names(questions: &[Question]) -> Vec<String> {
 /// How many messages are asked about side by side: as many as the function lets call a model at a time. More would wait
 /// inside of it, and their wait would be taken for the model's latency.
 fn at_once(environment: &Environment) -> Result<usize, Failed> {
-    let wrong = |message: String| {
-        Diagnostic::new(Code::ENVIRONMENT, message).help("correct the variable, or leave it unset for its default")
-    };
     match Settings::from_lookup(|name| environment.get(name)) {
         Ok(settings) => Ok(settings.concurrency),
-        Err(messages) => Err(Failed::Wrong(messages.into_iter().map(wrong).collect())),
+        Err(_) => Err(wrong_settings(None, environment).into()),
     }
+}
+
+/// Numbers of which none is an answer's measure nothing.
+fn some_answer(evaluation: &Evaluation) -> Result<(), Failed> {
+    let Evaluation { name, scores, .. } = evaluation;
+    if scores.unanswered() < scores.messages {
+        return Ok(());
+    }
+    let why = scores.statuses.iter().find_map(|status| Some((&status.status, status.example.as_ref()?)));
+    let why =
+        why.map_or_else(String::new, |(status, (line, error))| format!(", such as line {line}, {status}: {error}"));
+    Err(Failed::Other(format!("`{name}` gave no answer to any message{why}")))
 }
 
 fn enough(least: f64, evaluation: &Evaluation) -> Result<(), Failed> {

@@ -136,7 +136,8 @@ async fn a_rate_of_requests_is_kept_by_two_together() {
     // Identical questions of two libraries are asked by each.
     assert_eq!(stub.calls(), 60);
     assert!(took >= Duration::from_millis(2000), "{took:?}");
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    // Far more than it takes: the limit is used, and nobody waits for ever.
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[tokio::test]

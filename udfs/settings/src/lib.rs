@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod limits;
 pub mod options;
 pub mod prompt;
+mod schema;
 pub mod secret;
 pub mod settings;
 pub mod text;

@@ -12,8 +12,8 @@
 //! | `deadline` | both | `BATON_LLM_DEADLINE` | `10ms` to `9m` |
 //! | `max_input_chars` | both | 24000 | 1 to 10000000 |
 //!
-//! Anything else is an error that names the nearest key there is. Whether `schema` is a good schema is found out where it is
-//! used.
+//! Anything else is an error that names the nearest key there is. Whether `schema` has the form of one is told here, and whether it
+//! means something where it is used.
 
 use crate::settings::Provider;
 use crate::text::{excerpt, nearest, parse_duration};
@@ -122,9 +122,7 @@ impl Options {
             max_input_chars: options
                 .whole_number("max_input_chars", 10_000_000)
                 .map_or(MAX_INPUT_CHARS, |number| number as usize),
-            schema: options.take("schema", "a JSON Schema, which is an object", |value| {
-                (value.is_object() || value.is_boolean()).then(|| value.clone())
-            }),
+            schema: options.schema(),
         };
         if let (Some(provider), Some(temperature)) = (parsed.provider, parsed.temperature)
             && temperature > provider.most_temperature()
@@ -196,6 +194,13 @@ impl Reader<'_> {
         self.take(key, "a text that is not blank", |value| {
             value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
         })
+    }
+
+    fn schema(&mut self) -> Option<Value> {
+        let value = self.object.remove("schema").filter(|value| !value.is_null())?;
+        let mistake = crate::schema::mistake(&value);
+        self.errors.extend(mistake.map(|mistake| format!("the option `schema` {mistake}")));
+        Some(value)
     }
 
     /// A whole number from 1 to `most`.
@@ -273,7 +278,7 @@ mod tests {
             (
                 r#"{"schema":"x"}"#,
                 Function::Complete,
-                "the option `schema` is \"x\": set a JSON Schema, which is an object",
+                "the option `schema` has \"x\" at its top: set a schema, which is an object",
             ),
         ] {
             let error = Options::parse(Some(text), function).unwrap_err().join("; ");
