@@ -161,12 +161,13 @@ impl Pass {
         }
     }
 
-    /// No answer, or one that says that the server cannot.
-    pub(crate) fn failed(mut self, why: &str) {
+    /// No answer, or one that says that the server cannot. Gives back whether it is the first failure since an answer.
+    pub(crate) fn failed(mut self, why: &str) -> bool {
         // From here on it is no more to be given up.
         let is_trial = std::mem::take(&mut self.is_trial);
         let breaker = &self.breaker;
         let mut state = breaker.state();
+        let is_first = state.failures == 0;
         state.failures = state.failures.saturating_add(1);
         let opens = breaker.threshold > 0 && state.failures >= breaker.threshold;
         match &mut state.open {
@@ -177,14 +178,15 @@ impl Pass {
                 why.clone_into(&mut open.why);
             }
             // A call that was under way when it opened.
-            Some(_) => return,
+            Some(_) => return is_first,
             None if opens => {
                 let next_try = Instant::now() + wait(breaker.backoff, 0);
                 state.open = Some(Open { next_try, tries: 0, trying: false, why: why.to_owned() });
             }
-            None => return,
+            None => return is_first,
         }
         breaker.changed.notify_waiters();
+        is_first
     }
 }
 

@@ -33,6 +33,11 @@ impl RowClock {
         Self { queue_left: EVER, ..Self::start(work) }
     }
 
+    /// The working time, all of it.
+    pub(crate) fn work(&self) -> Duration {
+        self.work
+    }
+
     /// What is left of the working time.
     pub(crate) fn work_left(&self) -> Duration {
         self.work_ends.saturating_duration_since(Instant::now())

@@ -3,8 +3,8 @@
 //!
 //! A file of JSON lines, to which any number of libraries and processes append: a line is a key (what was asked, by
 //! content), a time, and the answer. Readers keep an index of keys in memory and follow the file. Nothing of the question is in
-//! it. When half of its size is reached, or half of its age, the file becomes `<name>.1`, in place of the one before, and
-//! a new one begins.
+//! it. When half of its size is reached, or its first entry is too old, the file becomes `<name>.1`, in place of the one
+//! before, and a new one begins.
 //!
 //! Writers take turns by a lock of the system on `<name>.lock`. A line that a crash cut off ends where the next one begins;
 //! it is no entry.
@@ -237,6 +237,11 @@ impl Followed {
     fn read_on(&mut self) -> io::Result<()> {
         const PIECE: usize = 1 << 20;
         let length = self.file.metadata()?.len();
+        if length < self.read {
+            // Somebody emptied it.
+            self.entries.clear();
+            self.read = 0;
+        }
         let mut piece = Vec::new();
         while self.read < length {
             // As much as there is, but whole lines; a line that is longer than a piece makes the piece longer.
@@ -344,13 +349,13 @@ impl Writer {
         private().read(true).append(true).open(&self.path)
     }
 
-    /// Whether the first entry has reached half of the age.
+    /// Whether the first entry is too old. What came after it is found in the file before for as long again.
     fn is_old(&self, file: &File) -> io::Result<bool> {
         let mut start = [0; 128];
         let length = file.read_at(&mut start, 0)?;
         let start = String::from_utf8_lossy(&start[..length]);
         let at = start.split_once("\"at\":").and_then(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok());
-        Ok(at.is_some_and(|at| seconds(SystemTime::now()).saturating_sub(at) > self.age.as_secs() / 2))
+        Ok(at.is_some_and(|at| seconds(SystemTime::now()).saturating_sub(at) > self.age.as_secs()))
     }
 }
 
@@ -461,6 +466,32 @@ mod tests {
         assert_eq!(find(&log, 1), Some(answer("new")));
         // The old one made room for a new file.
         assert!(folder.path().join("log/decisions.jsonl.1").exists());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_found_until_it_is_too_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path(), 1_000_000);
+        // None is older than the 1000 s that are set.
+        for (number, age) in [(1, 900), (2, 600), (3, 300), (4, 0)] {
+            let then = SystemTime::now() - Duration::from_secs(age);
+            log.keep(key(number), "f", &answer("a"), then).await.unwrap();
+        }
+        for number in 1..=4 {
+            assert!(find(&log, number).is_some(), "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_emptied_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path(), 1_000_000);
+        keep(&log, 1, "a long answer, longer than the next").await;
+        assert!(find(&log, 1).is_some());
+        File::create(folder.path().join("log/decisions.jsonl")).unwrap();
+        assert_eq!(find(&log, 1), None);
+        keep(&log, 2, "b").await;
+        assert_eq!((find(&log, 1), find(&log, 2)), (None, Some(answer("b"))));
     }
 
     #[tokio::test]

@@ -109,15 +109,17 @@ impl Gate {
         let _next = self.next.lock().await;
         loop {
             let settled = self.settled.notified();
+            // Before it is looked at what they hold: a call that settles behind that look has given something back.
+            let others = self.under_way.load(Ordering::SeqCst) > 0;
             match self.ledger.reserve(self.bound(bytes, most_answered, price), SystemTime::now()) {
                 Ok(reserved) => {
-                    self.under_way.fetch_add(1, Ordering::Relaxed);
+                    self.under_way.fetch_add(1, Ordering::SeqCst);
                     return Ok(Bill { gate: Arc::clone(self), reserved, price, bytes });
                 }
                 // What was settled meanwhile may make the wait shorter.
                 Err(Refusal::NotYet(wait)) => drop(timeout(wait.max(Duration::from_millis(1)), settled).await),
                 // What calls under way hold back may be given back.
-                Err(Refusal::Budget(_)) if self.under_way.load(Ordering::Relaxed) > 0 => settled.await,
+                Err(Refusal::Budget(_)) if others => settled.await,
                 Err(Refusal::Budget(why)) => return Err(Failure::new(Status::Budget, why)),
                 Err(Refusal::File(why)) => return Err(Failure::config(why)),
             }
@@ -157,7 +159,7 @@ impl Bill {
 
 impl Drop for Bill {
     fn drop(&mut self) {
-        self.gate.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.gate.under_way.fetch_sub(1, Ordering::SeqCst);
         self.gate.settled.notify_waiters();
     }
 }

@@ -33,6 +33,7 @@ struct Told {
     /// Since when rows wait, as far as the engine knows, and when it was last told.
     waiting: Option<Instant>,
     warned: Option<Instant>,
+    rejected: bool,
 }
 
 #[derive(Serialize)]
@@ -71,7 +72,11 @@ impl Host {
 
     /// No row can be answered before a setting is changed.
     pub(crate) fn rejected(&self, udf: &str, why: &str) {
-        self.tell(udf, "rejected", Some(why));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // It is the last word, and a thousand rows with the same would fill the pipe.
+        if !std::mem::replace(&mut told.rejected, true) {
+            self.tell(udf, "rejected", Some(why));
+        }
     }
 
     /// Something that nobody waits for, but somebody should know.

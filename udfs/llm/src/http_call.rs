@@ -185,7 +185,8 @@ impl HttpCaller {
             retries_left: options.retries.unwrap_or(settings.retries),
             call_timeout: options.timeout.unwrap_or(settings.timeout),
             guard: None,
-            answers_before: 0,
+            answers_before: None,
+            failed_alone: false,
         };
         let secrets: Vec<&Secret> = options.secrets.iter().collect();
         let sent = self.transport.send(&request, &mut row, &secrets).await;

@@ -262,7 +262,8 @@ impl Llm {
             retries_left: settings.retries,
             call_timeout: options.timeout.unwrap_or(settings.timeout),
             guard: Some(guard),
-            answers_before: 0,
+            answers_before: None,
+            failed_alone: false,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::deadline::RowClock;
 use crate::gate::{Bill, Tokens};
 use crate::guard::Guard;
 use crate::result::{Failure, Status};
-use baton_llm_settings::secret::{Secret, redact, redact_body};
+use baton_llm_settings::secret::{Secret, redact};
 use baton_llm_settings::settings::Backoff;
 use baton_llm_settings::text::excerpt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -62,8 +62,10 @@ pub(crate) struct Row {
     pub(crate) call_timeout: Duration,
     /// What stands before a model's server.
     pub(crate) guard: Option<Guard>,
-    /// How many answers the server had given when the last call left.
-    pub(crate) answers_before: u64,
+    /// How many answers the server had given when the row last failed, or when the first call after an answer left.
+    pub(crate) answers_before: Option<u64>,
+    /// Whether others were answered when the last call failed: then it is the row that fails, and not the server.
+    pub(crate) failed_alone: bool,
 }
 
 /// A row's failure, with the server's last answer where there was one.
@@ -135,7 +137,7 @@ impl Transport {
     /// answered is the row's own failure.
     pub(crate) async fn send(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failed> {
         let mut tries = 0;
-        let mut limited = 0;
+        let mut alone = 0;
         loop {
             let (failure, answer) = match self.send_once(request, row, secrets).await {
                 Ok(answer) => match retryable(answer.status) {
@@ -149,29 +151,22 @@ impl Transport {
             let wait = self.wait(tries, asked);
             let failure = Failure::new(failure.status, redact(&failure.message, secrets.iter().copied()));
             if let Some(guard) = row.guard.as_ref().filter(|guard| guard.is_patient()) {
-                let alone = guard.breaker.answers() != row.answers_before;
-                limited += u32::from(alone && failure.status == Status::RateLimited);
-                let waits = !alone || (failure.status == Status::RateLimited && limited <= MOST_LIMITED);
-                if waits {
-                    // Of rows that a breaker holds back, none but the one that tries ever has a second try.
-                    if tries >= row.retries_left || guard.breaker.is_open() {
-                        guard.waiting(&failure.message);
-                    }
-                    tokio::time::sleep(wait).await;
-                    row.clock.begin_anew();
-                    tries += 1;
-                    continue;
+                alone += u32::from(row.failed_alone);
+                // A call may fail beside others' answers because the server dies just then, so that once or twice is not enough.
+                let most = if failure.status == Status::RateLimited { MOST_LIMITED } else { row.retries_left.max(2) };
+                if row.failed_alone && alone > most {
+                    return Err(Failed { failure, answer });
                 }
-                if row.retries_left == 0 || wait >= row.clock.work_left() {
-                    // Others were answered after its call had left. Nobody since: the server may have died meanwhile.
-                    let answers = guard.breaker.answers();
-                    tokio::time::sleep(self.wait(tries, None)).await;
-                    if guard.breaker.answers() == answers && failure.status != Status::RateLimited {
-                        row.clock.begin_anew();
-                        tries += 1;
-                        continue;
-                    }
+                // Of rows that a breaker holds back, none but the one that tries ever has a second try.
+                let tried = tries >= row.retries_left || guard.breaker.is_open();
+                if tried && (!row.failed_alone || failure.status == Status::RateLimited) {
+                    guard.waiting(&failure.message);
                 }
+                // A server may be back before the time that it asked for.
+                tokio::time::sleep(wait.min(row.clock.work().max(self.backoff.cap))).await;
+                row.clock.begin_anew();
+                tries += 1;
+                continue;
             }
             let give_up = if row.retries_left == 0 || failure.message.starts_with(NO_SLOT) {
                 Some(String::new())
@@ -207,6 +202,7 @@ impl Transport {
     async fn send_once(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failure> {
         let client = if self.rehearsed.is_none() { Some(self.client()?) } else { None };
         let guard = row.guard.clone();
+        row.failed_alone = false;
         // A row that waited for its slot while the server died waits for the server, and not with a slot in its hands.
         let (pass, _slot) = loop {
             let pass = match &guard {
@@ -226,36 +222,49 @@ impl Transport {
         };
         let time = row.call_timeout.min(row.clock.work_left());
         if time.is_zero() {
+            bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
             return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
         }
         row.attempts += 1;
-        row.answers_before = guard.as_ref().map_or(0, |guard| guard.breaker.answers());
+        let answers = || guard.as_ref().map_or(0, |guard| guard.breaker.answers());
+        let answers_at_call = answers();
+        let answers_before = row.answers_before.take().unwrap_or(answers_at_call);
         let sent = timeout(time, self.exchange(client.as_ref(), request)).await.unwrap_or_else(|_| {
             let message = format!("no answer from {} within {} ms", request.origin(), time.as_millis());
             Err(Lost { failure: Failure::new(Status::Timeout, message), arrived: true })
         });
-        let sent = sent.map(|answer| Answer { body: redact_body(answer.body, secrets.iter().copied()), ..answer });
+        // Whether this is the first failure since an answer.
+        let mut first = false;
         if let (Some(guard), Some(pass)) = (&guard, pass) {
             match &sent {
                 Ok(answer) if retryable(answer.status).is_some() => {
-                    pass.failed(&describe_answer(request, answer, secrets));
+                    first = pass.failed(&describe_answer(request, answer, secrets));
                 }
                 Ok(answer) => {
                     pass.answered(answer.status.is_success());
                     guard.working();
                 }
                 Err(lost) if matches!(lost.failure.status, Status::Timeout | Status::Unavailable) => {
-                    pass.failed(&redact(&lost.failure.message, secrets.iter().copied()));
+                    first = pass.failed(&redact(&lost.failure.message, secrets.iter().copied()));
                 }
+                // No call was made.
+                Err(lost) if lost.failure.status == Status::Config => drop(pass),
                 // Too large an answer is one.
                 Err(_) => pass.answered(true),
             }
         }
+        // The first failure after an answer is not the server's, whenever since the row's last failure the answer came.
+        row.failed_alone = answers() != answers_at_call || (first && answers() != answers_before);
+        if sent.as_ref().map_or(true, |answer| retryable(answer.status).is_some()) {
+            row.answers_before = Some(answers());
+        }
         match sent {
             Ok(answer) if answer.status.is_success() => Ok(Answer { bill, ..answer }),
             Ok(answer) => {
-                // A refusal is not billed.
-                bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
+                // A refusal is not billed. What a gateway gave up waiting for may be.
+                if !matches!(answer.status.as_u16(), 504 | 524) {
+                    bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
+                }
                 Ok(answer)
             }
             Err(Lost { failure, arrived }) => {
@@ -405,22 +414,24 @@ pub(crate) fn read_certificates(setting: &str, path: &Path) -> Result<Vec<Certif
 
 /// An answer that is no success, in a sentence, without what is secret.
 pub(crate) fn describe_answer(request: &Request, answer: &Answer, secrets: &[&Secret]) -> String {
-    let said = said(&answer.body);
+    let said = said(&answer.body, secrets);
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     let reason = answer.status.canonical_reason().map_or(String::new(), |reason| format!(" {reason}"));
     redact(&format!("{} answers {}{reason}{said}", request.origin(), answer.status.as_u16()), secrets.iter().copied())
 }
 
 /// What a server says in the body of an error: its message where it is in one of the usual forms, else how it begins.
-pub(crate) fn said(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(16_384)]);
+/// Secrets are taken out before anything is cut off, so that no part of one is left at the cut.
+pub(crate) fn said(body: &[u8], secrets: &[&Secret]) -> String {
+    let redacted = |text: &str| redact(text, secrets.iter().copied());
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
         let messages = [value.pointer("/error/message"), value.get("error"), value.get("message"), value.get("detail")];
         if let Some(message) = messages.into_iter().flatten().find_map(serde_json::Value::as_str) {
-            return excerpt(message, 300);
+            return excerpt(&redacted(message), 300);
         }
     }
-    if text.trim_start().get(..1) == Some("<") {
+    let text = redacted(&String::from_utf8_lossy(body));
+    if text.trim_start().starts_with('<') {
         return "an HTML page".to_owned();
     }
     excerpt(&text, 200)
@@ -467,12 +478,12 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_found() {
-        assert_eq!(said(br#"{"error":{"message":"no such model"}}"#), "no such model");
-        assert_eq!(said(br#"{"error":"no such model"}"#), "no such model");
-        assert_eq!(said(b" <html><body>x"), "an HTML page");
-        assert_eq!(said(b"plain\nwords"), "plain words");
-        assert_eq!(said(&[0xff, 0xfe]), "\u{fffd}\u{fffd}");
-        assert_eq!(said(b""), "");
+        assert_eq!(said(br#"{"error":{"message":"no such model"}}"#, &[]), "no such model");
+        assert_eq!(said(br#"{"error":"no such model"}"#, &[]), "no such model");
+        assert_eq!(said(b" <html><body>x", &[]), "an HTML page");
+        assert_eq!(said(b"plain\nwords", &[]), "plain words");
+        assert_eq!(said(&[0xff, 0xfe], &[]), "\u{fffd}\u{fffd}");
+        assert_eq!(said(b"", &[]), "");
     }
 
     #[tokio::test(start_paused = true)]

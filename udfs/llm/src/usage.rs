@@ -39,7 +39,13 @@ struct Usage {
     requests_paid: u64,
     /// When the tokens so far are paid.
     tokens_paid: u64,
+    /// When this was last written.
+    #[serde(default)]
+    at: u64,
 }
+
+/// A clock that goes back by more than this was set. Less is the wait for the lock of somebody who looked at it before.
+const SET_BACK: u64 = MINUTE / 30;
 
 /// What a call takes at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,13 +205,25 @@ impl Ledger {
         file.lock().map_err(|error| unusable("locked", &error))?;
         let result = (|| {
             let mut usage = read(file).map_err(|error| unusable("read", &error))?;
+            let nanos = nanos(now);
+            if usage.at > nanos.saturating_add(SET_BACK) {
+                // The clock was set back: what was to be paid then is to be paid as much later from now.
+                let back = usage.at - nanos;
+                usage.requests_paid = usage.requests_paid.saturating_sub(back);
+                usage.tokens_paid = usage.tokens_paid.saturating_sub(back);
+                usage.at = nanos;
+                // Also when nothing leaves now: else it would be as much later from each look on.
+                write(file, &usage).map_err(|error| unusable("written", &error))?;
+            }
             let before = usage.clone();
-            let day = nanos(now) / (1440 * MINUTE);
-            if day > usage.day {
+            let day = nanos / (1440 * MINUTE);
+            // A day that is not over keeps its budget, also when the clock goes back over midnight; one that never was does not.
+            if day > usage.day || day + 1 < usage.day {
                 (usage.day, usage.tokens_of_day, usage.cost_of_day) = (day, 0, 0);
             }
             let result = change(&mut usage)?;
             if usage != before {
+                usage.at = usage.at.max(nanos);
                 write(file, &usage).map_err(|error| unusable("written", &error))?;
             }
             Ok(result)
@@ -383,5 +401,24 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         ledger.reserve(bound(1000), at(0.0)).unwrap();
         assert!(matches!(Ledger::new(&limits).unwrap().reserve(bound(1), at(0.0)), Err(Refusal::Budget(_))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nothing() {
+        let (_folder, limits) = limits(|limits| {
+            limits.requests_per_minute = Some(60);
+            limits.tokens_per_minute = Some(600);
+            limits.budget_tokens_per_day = Some(25);
+        });
+        let ledger = Ledger::new(&limits).unwrap();
+        let year = 365.0 * 86_400.0;
+        ledger.reserve(bound(20), at(year)).unwrap();
+        // A second's call, and two seconds of tokens: as long as it would have been.
+        let refused = ledger.reserve(bound(5), at(0.0)).unwrap_err();
+        assert!(matches!(refused, Refusal::NotYet(wait) if wait <= Duration::from_secs(2)), "{refused:?}");
+        // That day has a budget of its own: the other one never was.
+        ledger.reserve(bound(5), at(2.1)).unwrap();
+        ledger.reserve(bound(15), at(10.0)).unwrap();
+        assert!(matches!(ledger.reserve(bound(15), at(20.0)), Err(Refusal::Budget(_))));
     }
 }

@@ -19,6 +19,15 @@ const RESERVED: &[&str] = &["connection", "content-length", "content-type", "hos
 /// Headers in which servers look for a key.
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key"];
 
+/// What the name of a header, or of a part of a URL, has in it when its value is a key.
+const KEY_WORDS: &[&str] =
+    &["key", "auth", "token", "secret", "password", "passwd", "credential", "cookie", "signature"];
+
+fn names_a_key(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    KEY_WORDS.iter().any(|word| name.contains(word)) || ["code", "sig"].contains(&name.as_str())
+}
+
 /// Where to ask and as whom.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -41,14 +50,42 @@ impl Endpoint {
         self.key.is_some() || self.headers.iter().any(|(name, _)| KEY_HEADERS.contains(&name.as_str()))
     }
 
-    /// Everything that must not be shown. A header's value counts word by word, as a server would quote it, and a short
-    /// word is none: taking it out would make errors unreadable.
+    /// Everything that must not be shown in an error: the keys, and the words of all headers.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        let words = self.headers.iter().flat_map(|(_, value)| value.reveal().split_whitespace());
-        let words = words.filter(|word| word.len() >= LEAST_IN_ANSWERS).map(Secret::new);
-        self.key.iter().cloned().chain(words).collect()
+        let mut secrets = self.keys();
+        secrets.extend(words(self.headers.iter().filter(|(name, _)| !names_a_key(name)).map(|(_, value)| value)));
+        secrets
     }
+
+    /// What must not be shown in an answer either: the key, what headers and parts of the URL hold whose names say that it is
+    /// one, and the URL's user and password. What other headers hold (an address, a title) may well be what a model writes.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Secret> {
+        let mut keys: Vec<Secret> = self.key.iter().cloned().collect();
+        keys.extend(words(self.headers.iter().filter(|(name, _)| names_a_key(name)).map(|(_, value)| value)));
+        let base = &self.base;
+        let mut in_url: Vec<String> = [base.username(), base.password().unwrap_or_default()].map(str::to_owned).into();
+        for pair in base.query().unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if names_a_key(name) {
+                in_url.push(value.to_owned());
+            }
+        }
+        for (name, value) in base.query_pairs() {
+            if names_a_key(&name) {
+                in_url.push(value.into_owned());
+            }
+        }
+        keys.extend(in_url.into_iter().filter(|part| part.len() >= LEAST_IN_ANSWERS).map(Secret::new));
+        keys
+    }
+}
+
+/// The words of headers' values, as a server would quote them. A short one is none: taking it out would make texts unreadable.
+fn words<'a>(values: impl Iterator<Item = &'a Secret>) -> impl Iterator<Item = Secret> {
+    let words = values.flat_map(|value| value.reveal().split_whitespace());
+    words.filter(|word| word.len() >= LEAST_IN_ANSWERS).map(Secret::new)
 }
 
 /// A provider's own server.
@@ -324,6 +361,23 @@ mod tests {
         let secrets = settings.endpoint(Provider::OpenAi, None).unwrap().secrets();
         assert_eq!(secrets.iter().map(Secret::reveal).collect::<Vec<_>>(), ["sk-proj-o", "sk-canary-1"]);
         assert!(!format!("{settings:?}").contains("canary"));
+    }
+
+    #[test]
+    fn keys_are_told_by_the_names_that_they_go_by() {
+        let settings = settings(&[
+            (
+                "BATON_LLM_BASE_URL",
+                "https://user:canary%2Dpass@h/v1?api-version=2024-10-21&subscription-key=canary-query",
+            ),
+            ("BATON_LLM_MODEL", "m"),
+            ("BATON_LLM_HEADERS", r#"{"X-Title":"Customer desk","X-Gateway-Token":"canary-header"}"#),
+        ]);
+        let endpoint = settings.endpoint(Provider::OpenAi, None).unwrap();
+        let keys = endpoint.keys();
+        let keys: Vec<&str> = keys.iter().map(Secret::reveal).collect();
+        assert_eq!(keys, ["canary-header", "canary%2Dpass", "canary-query", "canary-query"]);
+        assert!(endpoint.secrets().contains(&Secret::new("Customer")));
     }
 
     #[test]

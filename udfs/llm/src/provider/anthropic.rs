@@ -4,6 +4,7 @@ use super::dialect::SchemaBy;
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::secret::Secret;
 use baton_llm_settings::settings::Provider;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
@@ -139,9 +140,9 @@ struct Usage {
 }
 
 /// Reads the body of a success. The error goes on after "the server answers".
-pub(super) fn read(body: &[u8]) -> Result<Reply, String> {
+pub(super) fn read(body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let Ok(answer) = serde_json::from_slice::<MessagesAnswer>(body) else {
-        return Err(unreadable(body, "message"));
+        return Err(unreadable(body, "message", secrets));
     };
     let usage = answer.usage.as_ref();
     let cached_tokens = usage.and_then(|usage| usage.cache_read_input_tokens);
@@ -186,7 +187,7 @@ mod tests {
             {"type":"thinking","thinking":"B?","signature":"s"},{"type":"redacted_thinking","data":"x"},
             {"type":"text","text":"{\"agent\":"},{"type":"text","text":"\"A\"}","citations":null}],
             "usage":{"input_tokens":5,"cache_creation_input_tokens":100,"cache_read_input_tokens":20,"output_tokens":7}}"#;
-        let reply = read(body).unwrap();
+        let reply = read(body, &[]).unwrap();
         assert_eq!((reply.text.as_str(), reply.broken_off), (r#"{"agent":"A"}"#, None));
         assert_eq!(
             reply.spent,
@@ -204,7 +205,7 @@ mod tests {
     fn a_tools_input_is_the_answer() {
         let body = br#"{"content":[{"type":"text","text":"I call it."},{"type":"tool_use","id":"1","name":"answer",
                         "input":{"agent":"A"}}],"stop_reason":"tool_use"}"#;
-        let reply = read(body).unwrap();
+        let reply = read(body, &[]).unwrap();
         assert_eq!((reply.text.as_str(), reply.broken_off), (r#"{"agent":"A"}"#, None));
         assert_eq!(reply.spent, Spent::default());
     }
@@ -219,7 +220,7 @@ mod tests {
             ("something_new", None),
         ] {
             let body = format!(r#"{{"content":[],"stop_reason":"{reason}"}}"#);
-            let broken_off = read(body.as_bytes()).unwrap().broken_off;
+            let broken_off = read(body.as_bytes(), &[]).unwrap().broken_off;
             assert_eq!(broken_off.is_some(), why.is_some(), "{reason}");
             assert!(broken_off.unwrap_or_default().contains(why.unwrap_or_default()), "{reason}");
         }
@@ -227,9 +228,9 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_said() {
-        assert_eq!(read(b" ").unwrap_err(), "200 with nothing in it");
-        assert!(read(b"<html>").unwrap_err().contains("with no message: an HTML page"));
+        assert_eq!(read(b" ", &[]).unwrap_err(), "200 with nothing in it");
+        assert!(read(b"<html>", &[]).unwrap_err().contains("with no message: an HTML page"));
         let overloaded = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-        assert!(read(overloaded).unwrap_err().contains("Overloaded"));
+        assert!(read(overloaded, &[]).unwrap_err().contains("Overloaded"));
     }
 }

@@ -120,8 +120,8 @@ pub(crate) async fn ask(
             return Err(AskError::Final(Failure::new(Status::Rejected, message)));
         }
         let read = match endpoint.provider {
-            Provider::Anthropic => anthropic::read(&answer.body),
-            _ => openai::read(&answer.body, question.choices),
+            Provider::Anthropic => anthropic::read(&answer.body, &secrets),
+            _ => openai::read(&answer.body, question.choices, &secrets),
         };
         // An answer that does not say what it took stays counted by its upper bound.
         let tokens = read.as_ref().ok().and_then(|reply| reply.spent.tokens());
@@ -132,9 +132,10 @@ pub(crate) async fn ask(
         return match read {
             Ok(mut reply) => {
                 reply.enforced = dialect.enforces(question);
-                reply.text = redact_answer(&reply.text, secrets.iter().copied());
+                let keys = endpoint.keys();
+                reply.text = redact_answer(&reply.text, &keys);
                 let model = reply.spent.model.take();
-                reply.spent.model = model.map(|model| redact_answer(&model, secrets.iter().copied()));
+                reply.spent.model = model.map(|model| redact_answer(&model, &keys));
                 Ok(reply)
             }
             Err(why) => {
@@ -214,11 +215,11 @@ fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
 }
 
 /// What a body that is no answer of the protocol is, in the words of an error that goes on after "the server answers".
-fn unreadable(body: &[u8], expected: &str) -> String {
+fn unreadable(body: &[u8], expected: &str, secrets: &[&Secret]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return "200 with nothing in it".to_owned();
     }
-    let said = crate::transport::said(body);
+    let said = crate::transport::said(body, secrets);
     format!("200, but with no {expected}: {said}. Look at BATON_LLM_BASE_URL, which ends with /v1 on most servers")
 }
 

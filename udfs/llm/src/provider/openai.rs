@@ -4,6 +4,7 @@ use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, requ
 use crate::confidence::{Choice, Token, confidence};
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
+use baton_llm_settings::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -130,24 +131,24 @@ struct PromptTokens {
 }
 
 /// Reads the body of a success. The error goes on after "the server answers".
-pub(super) fn read(body: &[u8], choices: Option<&[Choice]>) -> Result<Reply, String> {
+pub(super) fn read(body: &[u8], choices: Option<&[Choice]>, secrets: &[&Secret]) -> Result<Reply, String> {
     // Log-probabilities that cannot be read (some servers write null for a number) cost the number, not the answer.
     if let Some(choices) = choices
         && let Ok(mut completion) = serde_json::from_slice::<ChatCompletion<Logprobs<'_>>>(body)
     {
         let logprobs = completion.choices.first_mut().and_then(|choice| choice.logprobs.take());
-        let mut reply = reply(completion, body)?;
+        let mut reply = reply(completion, body, secrets)?;
         let tokens = logprobs.and_then(|logprobs| logprobs.content);
         reply.confidence = tokens.and_then(|tokens| confidence(&reply.text, &tokens, choices));
         return Ok(reply);
     }
     match serde_json::from_slice::<ChatCompletion<IgnoredAny>>(body) {
-        Ok(completion) => reply(completion, body),
-        Err(_) => Err(unreadable(body, "chat completion")),
+        Ok(completion) => reply(completion, body, secrets),
+        Err(_) => Err(unreadable(body, "chat completion", secrets)),
     }
 }
 
-fn reply<L>(completion: ChatCompletion<L>, body: &[u8]) -> Result<Reply, String> {
+fn reply<L>(completion: ChatCompletion<L>, body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let usage = completion.usage;
     let spent = Spent {
         model: model_name(completion.model),
@@ -157,7 +158,7 @@ fn reply<L>(completion: ChatCompletion<L>, body: &[u8]) -> Result<Reply, String>
         completion_tokens: usage.as_ref().and_then(|usage| usage.completion_tokens),
     };
     let Some(choice) = completion.choices.into_iter().next() else {
-        return Err(unreadable(body, "chat completion"));
+        return Err(unreadable(body, "chat completion", secrets));
     };
     let (text, refusal) = choice.message.map(|message| (message.content, message.refusal)).unwrap_or_default();
     let broken_off = match choice.finish_reason.as_deref() {
@@ -177,7 +178,7 @@ mod tests {
     fn a_completion_is_read() {
         let body = br#"{"model":"m-1","choices":[{"message":{"content":"A"},"finish_reason":"stop"}],
                         "usage":{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}}}"#;
-        let reply = read(body, None).unwrap();
+        let reply = read(body, None, &[]).unwrap();
         assert_eq!((reply.text.as_str(), reply.broken_off), ("A", None));
         assert_eq!(
             reply.spent,
@@ -190,9 +191,9 @@ mod tests {
             }
         );
         let cut = br#"{"choices":[{"message":{"content":null,"refusal":null},"finish_reason":"length"}]}"#;
-        assert!(read(cut, None).unwrap().broken_off.unwrap().contains("max_tokens"));
+        assert!(read(cut, None, &[]).unwrap().broken_off.unwrap().contains("max_tokens"));
         let refused = br#"{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"stop"}]}"#;
-        assert_eq!(read(refused, None).unwrap().broken_off, Some("the model refuses to answer"));
+        assert_eq!(read(refused, None, &[]).unwrap().broken_off, Some("the model refuses to answer"));
     }
 
     #[test]
@@ -211,16 +212,16 @@ mod tests {
             "[1]",
         ] {
             let body = format!(r#"{{"choices":[{{"message":{{"content":"\"A\""}},"logprobs":{logprobs}}}]}}"#);
-            let reply = read(body.as_bytes(), Some(&choices)).unwrap();
+            let reply = read(body.as_bytes(), Some(&choices), &[]).unwrap();
             assert_eq!((reply.text.as_str(), reply.confidence), ("\"A\"", None), "{logprobs}");
         }
     }
 
     #[test]
     fn what_is_no_completion_is_said() {
-        assert_eq!(read(b" ", None).unwrap_err(), "200 with nothing in it");
-        assert!(read(b"<html>", None).unwrap_err().contains("an HTML page"));
-        assert!(read(br#"{"choices":[]}"#, Some(&[])).is_err());
-        assert!(read(br#"{"error":{"message":"busy"}}"#, None).unwrap_err().contains("busy"));
+        assert_eq!(read(b" ", None, &[]).unwrap_err(), "200 with nothing in it");
+        assert!(read(b"<html>", None, &[]).unwrap_err().contains("an HTML page"));
+        assert!(read(br#"{"choices":[]}"#, Some(&[]), &[]).is_err());
+        assert!(read(br#"{"error":{"message":"busy"}}"#, None, &[]).unwrap_err().contains("busy"));
     }
 }
