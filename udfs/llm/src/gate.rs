@@ -94,9 +94,13 @@ impl Gate {
         clock: &mut RowClock,
     ) -> Result<Bill, Failure> {
         let started = Instant::now();
-        let left = timeout(clock.queue_left(), self.turn(bytes, most_answered, price)).await;
+        let mut budget = None;
+        let left = timeout(clock.queue_left(), self.turn(bytes, most_answered, price, &mut budget)).await;
         clock.waited(started.elapsed());
         left.unwrap_or_else(|_| {
+            if let Some(why) = budget {
+                return Err(Failure::new(Status::Budget, why));
+            }
             let message = format!(
                 "no turn within {} s: BATON_LLM_REQUESTS_PER_MINUTE or BATON_LLM_TOKENS_PER_MINUTE lets fewer rows through",
                 started.elapsed().as_secs()
@@ -105,12 +109,20 @@ impl Gate {
         })
     }
 
-    async fn turn(self: &Arc<Self>, bytes: usize, most_answered: u64, price: Option<Price>) -> Result<Bill, Failure> {
+    /// `budget` says what it waits for, while that is the end of other calls.
+    async fn turn(
+        self: &Arc<Self>,
+        bytes: usize,
+        most_answered: u64,
+        price: Option<Price>,
+        budget: &mut Option<String>,
+    ) -> Result<Bill, Failure> {
         let _next = self.next.lock().await;
         loop {
             let settled = self.settled.notified();
             // Before it is looked at what they hold: a call that settles behind that look has given something back.
             let others = self.under_way.load(Ordering::SeqCst) > 0;
+            *budget = None;
             match self.ledger.reserve(self.bound(bytes, most_answered, price), SystemTime::now()) {
                 Ok(reserved) => {
                     self.under_way.fetch_add(1, Ordering::SeqCst);
@@ -119,7 +131,10 @@ impl Gate {
                 // What was settled meanwhile may make the wait shorter.
                 Err(Refusal::NotYet(wait)) => drop(timeout(wait.max(Duration::from_millis(1)), settled).await),
                 // What calls under way hold back may be given back.
-                Err(Refusal::Budget(_)) if others => settled.await,
+                Err(Refusal::Budget(why)) if others => {
+                    *budget = Some(why);
+                    settled.await;
+                }
                 Err(Refusal::Budget(why)) => return Err(Failure::new(Status::Budget, why)),
                 Err(Refusal::File(why)) => return Err(Failure::config(why)),
             }

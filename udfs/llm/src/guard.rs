@@ -42,16 +42,25 @@ impl Guard {
         }
     }
 
-    /// Ends the engine when a refusal is no matter of this row: the key is refused, or the server has never accepted
-    /// anything. Where an engine waits, that never returns, and the row is read again after the next start.
+    /// Ends the engine when a refusal is no matter of this row: the key is refused, the account has no credit, or the server
+    /// has never accepted anything.
     pub(crate) async fn refused(&self, status: StatusCode, why: &str) {
-        let Some(host) = &self.host else { return };
         let of_all = match status.as_u16() {
-            401 => true,
-            300..=399 | 402 | 403 | 404 | 405 => !self.breaker.has_accepted(),
+            401 | 402 => true,
+            // So Anthropic says it.
+            400 => why.contains("credit balance"),
+            300..=399 | 403 | 404 | 405 => !self.breaker.has_accepted(),
             _ => false,
         };
         if of_all {
+            self.stop(why).await;
+        }
+    }
+
+    /// Ends an engine that waits for its rows, because none can be answered before somebody has done something. Then it
+    /// never returns, and the row is read again after the next start.
+    pub(crate) async fn stop(&self, why: &str) {
+        if let Some(host) = &self.host {
             host.rejected(self.function, why);
             std::future::pending::<()>().await;
         }

@@ -22,7 +22,6 @@ use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::limits::NANO;
 use baton_llm_settings::options::{Function, Options};
 use baton_llm_settings::settings::{Provider, Settings};
-use baton_llm_settings::text::excerpt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -203,8 +202,10 @@ impl Llm {
                             Known::Outcome(Ok(answer))
                         }
                         Err(why) => {
+                            // No matter of this row: an engine that waits ends, and reads the row again.
                             if let Some(host) = &self.host {
-                                host.warning(function.name(), &why);
+                                host.rejected(function.name(), &why);
+                                std::future::pending::<()>().await;
                             }
                             Known::Outcome(Err(Failure::config(why)))
                         }
@@ -242,12 +243,6 @@ impl Llm {
     ) -> Result<Row, Failure> {
         let settings = self.settings()?;
         let price = settings.limits.prices.of(&endpoint.model);
-        if price.is_none() && settings.limits.has_cost_budget() {
-            return Err(Failure::config(format!(
-                "there is a budget of money, but no price for the model {}: add it to BATON_LLM_PRICES",
-                excerpt(&endpoint.model, 100)
-            )));
-        }
         let guard = Guard {
             function: function.name(),
             breaker: self.breakers.of(endpoint.base.as_str(), &endpoint.model),

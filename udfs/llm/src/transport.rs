@@ -216,7 +216,16 @@ impl Transport {
         };
         let bill = match guard.as_ref().and_then(|guard| Some((guard, guard.gate.as_ref()?))) {
             Some((guard, gate)) => {
-                Some(gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await?)
+                match gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await {
+                    Ok(bill) => Some(bill),
+                    Err(failure) => {
+                        // What cannot be counted is no matter of this row.
+                        if failure.status == Status::Config {
+                            guard.stop(&failure.message).await;
+                        }
+                        return Err(failure);
+                    }
+                }
             }
             None => None,
         };

@@ -96,7 +96,7 @@ async fn a_budget_of_money_stops_calls_and_costs_are_told() {
     // A model without a price cannot be counted.
     let unpriced = ask(&llm, "z", Some(r#"{"model":"other"}"#)).await;
     assert_eq!((unpriced.status, stub.calls()), (Status::Config, 1));
-    assert!(unpriced.error.unwrap().contains("no price for the model other: add it to BATON_LLM_PRICES"));
+    assert!(unpriced.error.unwrap().contains("no price for the model other: set it in BATON_LLM_PRICES"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 use crate::secret::{LEAST_IN_ANSWERS, Secret};
 use crate::settings::{Provider, Settings, parse_url, shown};
+use crate::text::excerpt;
 use serde_json::Value;
 use std::sync::Arc;
 use url::Url;
@@ -164,6 +165,12 @@ impl Settings {
         let Some(model) = model else {
             return Err(format!("no model is named for {}: set BATON_LLM_MODEL", shown(&base)));
         };
+        if self.limits.has_cost_budget() && self.limits.prices.of(model).is_none() {
+            return Err(format!(
+                "there is a budget of money, but no price for the model {}: set it in BATON_LLM_PRICES",
+                excerpt(model, 100)
+            ));
+        }
         Ok(Endpoint { provider, base, model: model.to_owned(), key, headers })
     }
 

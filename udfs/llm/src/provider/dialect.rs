@@ -4,6 +4,7 @@ use super::Question;
 use crate::transport::Answer;
 use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::settings::Provider;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -54,7 +55,7 @@ impl Dialect {
     /// what it says has nothing to do with what could be left out.
     pub(super) fn after(self, answer: &Answer, provider: Provider, question: &Question<'_>) -> Option<Self> {
         match answer.status.as_u16() {
-            400 | 422 => self.without(&String::from_utf8_lossy(&answer.body), provider, question),
+            400 | 422 => self.without(&complaint(&answer.body), provider, question),
             // OpenAI's own word about models that do not show their log-probabilities.
             403 if self.logprobs && question.choices.is_some() => {
                 let about_logprobs = String::from_utf8_lossy(&answer.body).contains("logprobs");
@@ -94,6 +95,16 @@ fn schema_words(by: SchemaBy, provider: Provider) -> &'static [&'static str] {
         (_, Provider::Anthropic) => &["output_config", "output_format", "output format", "structured", "schema"],
         _ => &["response_format", "response format", "json_schema", "schema", "structured", "grammar", "guided"],
     }
+}
+
+/// What a refusal complains of: the error's message where it has one in the usual place, else the whole body. A body may
+/// quote the request, in which every word stands that a complaint could have.
+fn complaint(body: &[u8]) -> String {
+    let message = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
+        let error = value.get("error")?;
+        error.get("message").unwrap_or(error).as_str().map(str::to_owned)
+    });
+    message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
 /// What has been found out about servers.
