@@ -184,14 +184,14 @@ impl Model {
 
     /// Breaks all connections and takes no new ones.
     pub fn goes_away(&self) {
-        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+        if let Some(runtime) = self.runtime.lock().expect("the runtime").take() {
             runtime.shutdown_timeout(Duration::from_secs(10));
         }
     }
 
     /// The end of [`Model::goes_away`].
     pub fn comes_back(&self) {
-        *self.runtime.lock().unwrap() = Some(serve(self.address, &self.inner).1);
+        *self.runtime.lock().expect("the runtime") = Some(serve(self.address, &self.inner).1);
     }
 
     pub fn seen(&self) -> Seen {
@@ -230,12 +230,13 @@ impl Drop for Model {
 
 fn serve(address: SocketAddr, inner: &Arc<Inner>) -> (SocketAddr, Runtime) {
     let listener = TcpListener::bind(address).expect("a port for the model");
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    listener.set_nonblocking(true).expect("a socket that does not block");
+    let address = listener.local_addr().expect("an address");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
     let inner = Arc::clone(inner);
     runtime.spawn(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
             tokio::spawn(connection(stream, Arc::clone(&inner)));
@@ -282,7 +283,8 @@ async fn connection(mut stream: TcpStream, inner: Arc<Inner>) {
         };
         // Who gets the answer may send the next call at once.
         drop(in_flight);
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let answer = format!(
             "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
             body.len()

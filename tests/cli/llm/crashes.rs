@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{AGENTS, LONG, Project, number, text};
+use super::{AGENTS, LONG, Project, drawn, number, text};
 use crate::binary::until;
 use crate::played::{Model, names};
 
@@ -35,15 +35,14 @@ fn after_kills_no_question_is_paid_for_twice_and_every_decision_stays() {
     let mut lost_in_all = 0;
     for kill in 0..KILLS {
         let (calls_before, logged_before) = (model.look(|seen| seen.calls), logged(&project).len());
-        let drawn = number((seed, kill));
         let mut running = project.run(&model, &settings);
         let begin = Instant::now();
-        if drawn % 4 == 0 {
+        if drawn((seed, kill, "how"), 4) == 0 {
             // At any time, also before anything is open.
-            let length = Duration::from_millis(drawn / 4 % 500);
+            let length = Duration::from_millis(drawn((seed, kill, "when"), 500) as u64);
             until("its time has come", LONG, || begin.elapsed() >= length);
         } else {
-            let calls = calls_before + 1 + (drawn / 4 % 120) as usize;
+            let calls = calls_before + 1 + drawn((seed, kill, "when"), 120);
             until("calls are made", LONG, || model.look(|seen| seen.calls) >= calls);
         }
         assert!(running.is_running(), "seed {seed}: it had ended before kill {kill}");
@@ -64,11 +63,11 @@ fn after_kills_no_question_is_paid_for_twice_and_every_decision_stays() {
 
     let before = model.seen();
     project.run(&model, &settings).wait(LONG).expect_code(0);
-    let (seen, decisions) = (model.seen(), project.decisions());
+    let (after, decisions) = (model.seen(), project.decisions());
     assert_eq!(decisions.len(), ROWS, "seed {seed}: rows were lost");
     for (id, decision) in &decisions {
         let text = text(*id);
-        let asked = seen.by_text[&text];
+        let asked = after.by_text[&text];
         let asked_now = asked > before.by_text.get(&text).copied().unwrap_or(0);
         let expected = ("ok", AGENTS[(asked - 1) % AGENTS.len()], if asked_now { "model" } else { "log" });
         let found = (decision.text("status"), decision.text("agent"), decision.text("source"));
@@ -83,7 +82,7 @@ fn after_kills_no_question_is_paid_for_twice_and_every_decision_stays() {
     let keys = logged(&project);
     assert_eq!(keys.len(), ROWS, "seed {seed}: a question was paid for again that was in the log");
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), ROWS);
-    assert_eq!(seen.calls, ROWS + lost_in_all, "seed {seed}");
+    assert_eq!(after.calls, ROWS + lost_in_all, "seed {seed}");
     assert!(lost_in_all > 0 && !delivered.is_empty(), "seed {seed}: nothing was in flight at any kill");
     println!("{KILLS} kills, {lost_in_all} calls lost by them, {} rows delivered before", delivered.len());
 }

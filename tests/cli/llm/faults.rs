@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LONG, Project, agent, good, number, text};
+use super::{LONG, Project, agent, drawn, good, text};
 use crate::binary::until;
 use crate::played::{Call, Model, Reply, names};
 
@@ -15,8 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The fault of a text's `nth` call, when it has one.
 fn fault(text: &str, nth: usize) -> Option<Reply> {
-    let drawn = number((text, nth));
-    if drawn % 10 != 0 {
+    if drawn((text, nth, "whether"), 10) != 0 {
         return None;
     }
     let status = |status: u16, body: &str| Reply::Answers(status, Vec::new(), body.to_owned());
@@ -38,7 +37,7 @@ fn fault(text: &str, nth: usize) -> Option<Reply> {
         status(200, page),
         names("A name that nobody has"),
     ];
-    Some(faults[(drawn / 10) as usize % faults.len()].clone())
+    Some(faults[drawn((text, nth, "which"), faults.len())].clone())
 }
 
 fn is_429(fault: &Reply) -> bool {
@@ -63,9 +62,8 @@ fn every_row_is_answered_once(settings: &[(&str, &str)]) {
         }
         !running.is_running()
     });
-    let ended = running.wait(LONG).expect_code(0);
+    running.wait(LONG).expect_code(0);
     let seen = model.seen();
-    println!("{:?}, {} calls, {} at a time, {early} to {peak} bytes", ended.took, seen.calls, seen.peak);
 
     let decisions = project.decisions();
     assert_eq!(decisions.len(), ROWS, "rows were lost");

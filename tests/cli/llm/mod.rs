@@ -83,7 +83,7 @@ impl Decision {
     }
 
     fn attempts(&self) -> usize {
-        self.0["attempts"].as_u64().map_or(0, |attempts| usize::try_from(attempts).unwrap())
+        self.0["attempts"].as_u64().map_or(0, |attempts| usize::try_from(attempts).expect("a few"))
     }
 }
 
@@ -96,12 +96,9 @@ impl Project {
     fn with_texts(texts: impl IntoIterator<Item = String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("ask.sql"), PIPELINE).expect("a file");
-        let lines: String = texts
-            .into_iter()
-            .enumerate()
-            .map(|(id, text)| format!("{}\n", json!({ "id": id.to_string(), "text": text })))
-            .collect();
-        fs::write(folder.path().join("asked.json"), lines).expect("a file");
+        let line = |(id, text): (usize, String)| format!("{}\n", json!({ "id": id.to_string(), "text": text }));
+        let lines: Vec<String> = texts.into_iter().enumerate().map(line).collect();
+        fs::write(folder.path().join("asked.json"), lines.concat()).expect("a file");
         Self { folder }
     }
 
@@ -177,9 +174,14 @@ fn number(of: impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// A number below `below` that is the same for the same things.
+fn drawn(of: impl Hash, below: usize) -> usize {
+    usize::try_from(number(of) % below as u64).expect("it is below a usize")
+}
+
 /// The agent that the model names for a text.
 fn agent(text: &str) -> &'static str {
-    AGENTS[number(text) as usize % AGENTS.len()]
+    AGENTS[drawn(text, AGENTS.len())]
 }
 
 /// A model without faults.

@@ -25,7 +25,8 @@ fn a_refused_key_ends_the_run_and_costs_no_row() {
     refused(&ended, &origin);
     assert!(ended.took < Duration::from_secs(15), "{:?}", ended.took);
     assert!(project.decisions().is_empty(), "{:?}", project.decisions());
-    assert!((1..=10).contains(&model.seen().calls), "{} calls", model.seen().calls);
+    // Rows that were about to leave may still do so before the process ends.
+    assert!((1..ROWS / 2).contains(&model.seen().calls), "{} calls", model.seen().calls);
 
     // In mid-run too; what was answered before stands.
     model.fails_where(401, |call| call.text.as_str() >= "[00250]");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{LONG, Project, good, number};
+use super::{LONG, Project, drawn, good};
 use crate::binary::{Ended, until};
 use crate::played::{Call, Model, Reply, names};
 
@@ -53,11 +53,10 @@ fn is_not_told(ended: &Ended, project: &Project) {
 
 /// A server that quotes all that is secret, wherever it can, at all places where a message may be cut.
 fn quotes(call: &Call) -> Reply {
-    let drawn = number((&call.text, call.nth)) as usize;
-    let secrets = quoted(call, 120 + drawn / 16 % 200);
+    let secrets = quoted(call, 120 + drawn((&call.text, call.nth, "where"), 200));
     let status = |status: u16, body: String| Reply::Answers(status, Vec::new(), body);
     let error = json!({ "error": { "message": secrets } }).to_string();
-    match drawn % 12 {
+    match drawn((&call.text, call.nth, "how"), 12) {
         0 => status(500, secrets),
         1 => status(503, error),
         2 => status(429, error),
