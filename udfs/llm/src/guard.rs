@@ -62,6 +62,13 @@ impl Guard {
     pub(crate) async fn stop(&self, why: &str) {
         if let Some(host) = &self.host {
             host.rejected(self.function, why);
+            self.pause_if_stopped().await;
+        }
+    }
+
+    /// Never returns once the engine was told to end: what would be asked is asked after the next start.
+    pub(crate) async fn pause_if_stopped(&self) {
+        if self.host.as_ref().is_some_and(|host| host.is_rejected()) {
             std::future::pending::<()>().await;
         }
     }

@@ -79,6 +79,11 @@ impl Host {
         }
     }
 
+    /// Whether that was told: then no call needs to be made any more.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).rejected
+    }
+
     /// Something that nobody waits for, but somebody should know.
     pub(crate) fn warning(&self, udf: &str, why: &str) {
         let now = Instant::now();

@@ -234,6 +234,9 @@ impl Transport {
             bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
             return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
         }
+        if let Some(guard) = &guard {
+            guard.pause_if_stopped().await;
+        }
         row.attempts += 1;
         let answers = || guard.as_ref().map_or(0, |guard| guard.breaker.answers());
         let answers_at_call = answers();

@@ -1,7 +1,7 @@
 //! Anthropic's messages API: the request and the answer.
 
 use super::dialect::SchemaBy;
-use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
+use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, request, unreadable};
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::secret::Secret;
@@ -147,7 +147,7 @@ pub(super) fn read(body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let usage = answer.usage.as_ref();
     let cached_tokens = usage.and_then(|usage| usage.cache_read_input_tokens);
     let spent = Spent {
-        model: model_name(answer.model),
+        model: answer.model,
         prompt_tokens: usage.and_then(|usage| {
             // What was written to the cache and read from it is counted apart from the rest.
             let cache = usage.cache_creation_input_tokens.unwrap_or(0).saturating_add(cached_tokens.unwrap_or(0));

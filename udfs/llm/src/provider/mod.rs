@@ -135,7 +135,9 @@ pub(crate) async fn ask(
                 let keys = endpoint.keys();
                 reply.text = redact_answer(&reply.text, &keys);
                 let model = reply.spent.model.take();
-                reply.spent.model = model.map(|model| redact_answer(&model, &keys));
+                // Before it is cut, because half a key is not found again.
+                let model = model.map(|model| excerpt(&redact_answer(&model, &keys), 200));
+                reply.spent.model = model.filter(|model| !model.is_empty());
                 Ok(reply)
             }
             Err(why) => {
@@ -221,11 +223,6 @@ fn unreadable(body: &[u8], expected: &str, secrets: &[&Secret]) -> String {
     }
     let said = crate::transport::said(body, secrets);
     format!("200, but with no {expected}: {said}. Look at BATON_LLM_BASE_URL, which ends with /v1 on most servers")
-}
-
-/// A model's name as it may stand in a row.
-fn model_name(name: Option<impl AsRef<str>>) -> Option<String> {
-    name.map(|name| excerpt(name.as_ref(), 200)).filter(|name| !name.is_empty())
 }
 
 const TOO_LONG: &str = "the answer was broken off at its largest length: set the option max_tokens higher";

@@ -1,6 +1,6 @@
 //! OpenAI's chat completions, as every compatible server speaks them: the request and the answer.
 
-use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, model_name, request, unreadable};
+use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, request, unreadable};
 use crate::confidence::{Choice, Token, confidence};
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
@@ -151,7 +151,7 @@ pub(super) fn read(body: &[u8], choices: Option<&[Choice]>, secrets: &[&Secret])
 fn reply<L>(completion: ChatCompletion<L>, body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let usage = completion.usage;
     let spent = Spent {
-        model: model_name(completion.model),
+        model: completion.model,
         prompt_tokens: usage.as_ref().and_then(|usage| usage.prompt_tokens),
         cached_tokens: usage.as_ref().and_then(|usage| usage.prompt_tokens_details.as_ref()?.cached_tokens),
         cache_write_tokens: None,
