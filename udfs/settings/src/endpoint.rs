@@ -55,16 +55,28 @@ impl Endpoint {
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = self.keys();
-        secrets.extend(words(self.headers.iter().filter(|(name, _)| !names_a_key(name)).map(|(_, value)| value)));
+        secrets
+            .extend(self.header_words().filter(|(name, word)| !is_key(name, word)).map(|(_, word)| Secret::new(word)));
         secrets
     }
 
+    /// The words of headers' values, as a server would quote them, with their header's name. A short one is none: taking it
+    /// out would make texts unreadable.
+    fn header_words(&self) -> impl Iterator<Item = (&str, &str)> {
+        let words = self
+            .headers
+            .iter()
+            .flat_map(|(name, value)| value.reveal().split_whitespace().map(move |word| (name.as_str(), word)));
+        words.filter(|(_, word)| word.len() >= LEAST_IN_ANSWERS)
+    }
+
     /// What must not be shown in an answer either: the key, what headers and parts of the URL hold whose names say that it is
-    /// one, and the URL's user and password. What other headers hold (an address, a title) may well be what a model writes.
+    /// one, words of other headers that can be nothing else, and the URL's user and password. What else is in headers (an
+    /// address, a title) may well be what a model writes.
     #[must_use]
     pub fn keys(&self) -> Vec<Secret> {
         let mut keys: Vec<Secret> = self.key.iter().cloned().collect();
-        keys.extend(words(self.headers.iter().filter(|(name, _)| names_a_key(name)).map(|(_, value)| value)));
+        keys.extend(self.header_words().filter(|(name, word)| is_key(name, word)).map(|(_, word)| Secret::new(word)));
         let base = &self.base;
         let mut in_url: Vec<String> = [base.username(), base.password().unwrap_or_default()].map(str::to_owned).into();
         for pair in base.query().unwrap_or_default().split('&') {
@@ -83,10 +95,14 @@ impl Endpoint {
     }
 }
 
-/// The words of headers' values, as a server would quote them. A short one is none: taking it out would make texts unreadable.
-fn words<'a>(values: impl Iterator<Item = &'a Secret>) -> impl Iterator<Item = Secret> {
-    let words = values.flat_map(|value| value.reveal().split_whitespace());
-    words.filter(|word| word.len() >= LEAST_IN_ANSWERS).map(Secret::new)
+/// Whether a word of a header is a key, by the header's name or by its own looks: long, of letters and digits mixed.
+fn is_key(name: &str, word: &str) -> bool {
+    let has = |what: fn(&char) -> bool| word.chars().any(|character| what(&character));
+    let looks = word.len() >= 16
+        && has(char::is_ascii_digit)
+        && has(char::is_ascii_alphabetic)
+        && word.chars().all(|character| character.is_ascii_alphanumeric() || "-_=+.".contains(character));
+    looks || names_a_key(name)
 }
 
 /// A provider's own server.
@@ -378,12 +394,15 @@ mod tests {
                 "https://user:canary%2Dpass@h/v1?api-version=2024-10-21&subscription-key=canary-query",
             ),
             ("BATON_LLM_MODEL", "m"),
-            ("BATON_LLM_HEADERS", r#"{"X-Title":"Customer desk","X-Gateway-Token":"canary-header"}"#),
+            (
+                "BATON_LLM_HEADERS",
+                r#"{"X-Title":"Customer desk","X-Gateway-Token":"canary-header","X-Team":"Token a1b2c3d4e5f6a7b8"}"#,
+            ),
         ]);
         let endpoint = settings.endpoint(Provider::OpenAi, None).unwrap();
         let keys = endpoint.keys();
         let keys: Vec<&str> = keys.iter().map(Secret::reveal).collect();
-        assert_eq!(keys, ["canary-header", "canary%2Dpass", "canary-query", "canary-query"]);
+        assert_eq!(keys, ["canary-header", "a1b2c3d4e5f6a7b8", "canary%2Dpass", "canary-query", "canary-query"]);
         assert!(endpoint.secrets().contains(&Secret::new("Customer")));
     }
 
