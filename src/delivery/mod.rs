@@ -200,6 +200,7 @@ mod tests {
         ledger.begin(range(5, 9), 5, 50).deliver();
         assert_eq!(ledger.tracker().committable(), vec![]);
         assert_eq!(ledger.tracker().rows_in_flight(), 0, "what is lost holds no place");
+        assert!(ledger.tracker().is_idle() && !ledger.tracker().all_delivered());
     }
 
     #[test]
@@ -213,7 +214,7 @@ mod tests {
         assert!(!ledger.tracker().is_idle());
         assert_eq!(ledger.tracker().committable(), vec![]);
         lineage.deliver();
-        assert!(ledger.tracker().is_idle());
+        assert!(ledger.tracker().is_idle() && ledger.tracker().all_delivered());
         assert_eq!(ledger.tracker().committable(), vec![(0, 5)]);
     }
 

@@ -29,6 +29,7 @@ pub struct OffsetTracker {
     open: HashMap<BatchId, Open>,
     rows: usize,
     bytes: usize,
+    any_lost: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +135,7 @@ impl OffsetTracker {
 
     /// The batch will not be delivered by this process: its offsets hold back every later one of their partitions.
     pub fn lost(&mut self, batch: BatchId) {
+        self.any_lost |= self.open.contains_key(&batch);
         self.close(batch);
     }
 
@@ -151,6 +153,12 @@ impl OffsetTracker {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Whether every batch was delivered, and none was lost on the way.
+    #[must_use]
+    pub fn all_delivered(&self) -> bool {
+        self.open.is_empty() && !self.any_lost
     }
 
     fn close(&mut self, batch: BatchId) -> Vec<(u64, OffsetRange)> {

@@ -303,7 +303,7 @@ impl Opened {
         }
         match self.flow.failure.get() {
             Some(reason) => Err(reason),
-            None => Ok(self.ledgers.iter().all(|ledger| ledger.tracker().is_idle())),
+            None => Ok(self.ledgers.iter().all(|ledger| ledger.tracker().all_delivered())),
         }
     }
 }

@@ -35,6 +35,13 @@ impl Guard {
         }
     }
 
+    /// Tells the engine what somebody should know, and nobody waits for.
+    pub(crate) fn warning(&self, why: &str) {
+        if let Some(host) = &self.host {
+            host.warning(self.function, why);
+        }
+    }
+
     /// Tells the engine that the server has answered.
     pub(crate) fn working(&self) {
         if let Some(host) = &self.host {

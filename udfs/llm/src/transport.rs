@@ -220,8 +220,10 @@ impl Transport {
                     Ok(bill) => Some(bill),
                     Err(failure) => {
                         // What cannot be counted is no matter of this row.
-                        if failure.status == Status::Config {
-                            guard.stop(&failure.message).await;
+                        match failure.status {
+                            Status::Config => guard.stop(&failure.message).await,
+                            Status::Budget => guard.warning(&failure.message),
+                            _ => {}
                         }
                         return Err(failure);
                     }

@@ -126,7 +126,8 @@ impl Ledger {
                 if let Some(budget) = budget.filter(|budget| used.saturating_add(more) > *budget) {
                     let shown = |count: u64| count as f64 / unit;
                     return Err(Refusal::Budget(format!(
-                        "{name} is {}, of which {} are used or held for calls, and this call takes {} at most",
+                        "{name} is {}, of which {} are used or held for calls, and this call takes {} at most: \
+                         raise it, or set BATON_LLM_MAX_TOKENS so that a call takes less",
                         shown(budget),
                         shown(used),
                         shown(more)
@@ -354,7 +355,7 @@ mod tests {
             refused,
             Refusal::Budget(
                 "BATON_LLM_BUDGET_COST_PER_DAY is 0.000005, of which 0.000004 are used or held for calls, and this call \
-                 takes 0.000004 at most"
+                 takes 0.000004 at most: raise it, or set BATON_LLM_MAX_TOKENS so that a call takes less"
                     .to_owned()
             )
         );
