@@ -1,6 +1,7 @@
 //! What must hold of the SQL front end, whatever the text: it ends, the same way each time, and what it says is fit for
 //! an analyst. Shared by the fuzz target and the test that replays what was found.
 
+use std::io::Write;
 use std::sync::LazyLock;
 
 use baton::config::Environment;
@@ -82,7 +83,12 @@ fn told(wrong: &[Diagnostic], text: &str) -> String {
         assert!(diagnostic.message.chars().any(char::is_alphanumeric), "it says nothing: {said}");
         // Words that the author wrote may be repeated to them.
         let internal = INTERNAL.iter().find(|w| said.contains(**w) && !text.contains(**w));
-        assert!(internal.is_none(), "it speaks of {internal:?}: {said}");
+        if let Some(internal) = internal {
+            let words = format!("it speaks of {internal:?}: {said}");
+            // A wrong word is found by chance and mended by hand; a gate that opens by chance is none.
+            assert!(std::env::var_os("BATON_FUZZ_WORDS").is_some_and(|set| set == "report"), "{words}");
+            let _closed = writeln!(std::io::stderr(), "{words}\nthe text:\n{text}");
+        }
     }
     let coloured = to_text(wrong, Style::Coloured);
     assert!(coloured.len() >= wrong.len());
