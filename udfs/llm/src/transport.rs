@@ -214,6 +214,9 @@ impl Transport {
                 break (pass, slot);
             }
         };
+        if let Some(guard) = &guard {
+            guard.pause_if_stopped().await;
+        }
         let bill = match guard.as_ref().and_then(|guard| Some((guard, guard.gate.as_ref()?))) {
             Some((guard, gate)) => {
                 match gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await {
@@ -235,9 +238,6 @@ impl Transport {
         if time.is_zero() {
             bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
             return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
-        }
-        if let Some(guard) = &guard {
-            guard.pause_if_stopped().await;
         }
         row.attempts += 1;
         let answers = || guard.as_ref().map_or(0, |guard| guard.breaker.answers());
