@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// The longest answer, in tokens, that is asked for where nobody says another and tokens are limited.
+/// The longest answer, in tokens, that is asked for where nobody says another, and tokens are limited or the protocol wants
+/// a number.
 pub(crate) const MOST_ANSWERED: u32 = 4096;
 
 /// How much one answer changes what is expected of the next.

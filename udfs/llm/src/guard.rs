@@ -54,8 +54,8 @@ impl Guard {
     pub(crate) async fn refused(&self, status: StatusCode, why: &str) {
         let of_all = match status.as_u16() {
             401 | 402 => true,
-            // So Anthropic says it.
-            400 => why.contains("credit balance"),
+            // So Anthropic says it, as the first words of its message: what follows may quote anybody.
+            400 => why.contains(" answers 400 Bad Request: Your credit balance is too low"),
             300..=399 | 403 | 404 | 405 => !self.breaker.has_accepted(),
             _ => false,
         };

@@ -163,6 +163,9 @@ async fn a_refused_key_ends_the_engine_and_no_row() {
         (vec![completion(GOOD), say(404, "odd")], false),
         (vec![completion(GOOD), say(403, "not this text")], false),
         (vec![say(400, "too long")], false),
+        (vec![completion(GOOD), say(400, r#"{"error":{"message":"Your credit balance is too low to go on"}}"#)], true),
+        // A server that quotes what somebody wrote must not let them end the engine.
+        (vec![say(400, r#"{"error":{"message":"not taken: 'my credit balance is too low'"}}"#)], false),
     ] {
         let engine = Engine::new();
         let before = answers.len() - 1;

@@ -2,6 +2,7 @@
 
 use super::dialect::SchemaBy;
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, request, unreadable};
+use crate::gate::MOST_ANSWERED;
 use crate::transport::Request;
 use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::secret::Secret;
@@ -9,9 +10,6 @@ use baton_llm_settings::settings::Provider;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// The protocol wants a largest length; this one leaves room for the thoughts of a model that thinks before it answers.
-const MAX_TOKENS: u32 = 4096;
 
 /// The tool whose input is the answer.
 const TOOL: &str = "answer";
@@ -36,7 +34,7 @@ pub(super) fn build(
     let by_format = schema.filter(|_| dialect.schema_by == SchemaBy::Format);
     let body = MessagesRequest {
         model: &endpoint.model,
-        max_tokens: question.max_tokens.unwrap_or(MAX_TOKENS),
+        max_tokens: question.max_tokens.unwrap_or(MOST_ANSWERED),
         // All rows of a query have this part in common, so the server may keep it.
         system: [SystemBlock { kind: "text", text: system, cache_control: CacheControl { kind: "ephemeral" } }],
         messages,
