@@ -1,0 +1,223 @@
+//! The limit that no agent gets around: a workflow ends when it has gone on for too long, whatever its messages say.
+//!
+//! A message states its own `hop`, and an agent may state it wrong. So the hops of the last messages are remembered, by
+//! message id: a reply is one hop behind its parent at least. And because an agent may name a wrong parent as well, the
+//! messages of each workflow are counted.
+//!
+//! What is remembered is bounded, and lives in the process: a restart begins to count anew.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// How many messages a generation remembers. There are two of them: when the younger is full, the older is forgotten.
+const GENERATION: usize = 250_000;
+
+/// How far a workflow may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The highest hop that is passed on.
+    pub(crate) hops: u32,
+    /// How many messages a workflow may have.
+    pub(crate) messages: u32,
+}
+
+/// A message that asks to be passed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) message_id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) parent_id: Option<&'a str>,
+    /// The hop that it states.
+    pub(crate) hop: u32,
+    /// Where it stands in the topic. A message that is redelivered stands where it stood.
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// What becomes of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on, with this hop.
+    Pass(u32),
+    /// It is past a limit: its hop, and why.
+    Halt(u32, String),
+    /// Its parent belongs to another workflow.
+    Stray,
+}
+
+/// The messages that this process has seen last.
+#[derive(Debug)]
+pub(crate) struct Hops {
+    hasher: RandomState,
+    young: Generation,
+    old: Generation,
+    size: usize,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    /// By the hash of the message id.
+    messages: HashMap<u64, Message>,
+    /// By the hash of the workflow id.
+    workflows: HashMap<u64, Workflow>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    workflow: u64,
+    hop: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Workflow {
+    messages: u32,
+    /// Where the last of them stands.
+    partition: i32,
+    offset: i64,
+    /// Where the first stands that was one too many.
+    full_at: Option<i64>,
+}
+
+/// Those of this process. Each UDF library has statics of its own.
+pub(crate) fn shared() -> &'static Mutex<Hops> {
+    static SHARED: OnceLock<Mutex<Hops>> = OnceLock::new();
+    SHARED.get_or_init(|| Mutex::new(Hops::new(GENERATION)))
+}
+
+/// Judges a message by what this process has seen.
+pub(crate) fn judge(arrival: Arrival<'_>, limits: Limits) -> Verdict {
+    shared().lock().unwrap_or_else(PoisonError::into_inner).judge(arrival, limits)
+}
+
+impl Hops {
+    fn new(size: usize) -> Self {
+        Self { hasher: RandomState::new(), young: Generation::default(), old: Generation::default(), size }
+    }
+
+    fn judge(&mut self, arrival: Arrival<'_>, limits: Limits) -> Verdict {
+        let workflow = self.hasher.hash_one(arrival.workflow_id);
+        let parent = arrival.parent_id.and_then(|id| self.message(self.hasher.hash_one(id)));
+        if parent.is_some_and(|parent| parent.workflow != workflow) {
+            return Verdict::Stray;
+        }
+        let hop = parent.map_or(arrival.hop, |parent| arrival.hop.max(parent.hop.saturating_add(1)));
+        let is_full = self.count(workflow, &arrival, limits.messages);
+        self.young.messages.insert(self.hasher.hash_one(arrival.message_id), Message { workflow, hop });
+        if self.young.messages.len() >= self.size {
+            self.old = std::mem::take(&mut self.young);
+        }
+        if hop > limits.hops {
+            return Verdict::Halt(hop, format!("hop {hop} is past the limit of {}", limits.hops));
+        }
+        if is_full {
+            let why = format!("the workflow has more than {} messages, which is the limit", limits.messages);
+            return Verdict::Halt(hop, why);
+        }
+        Verdict::Pass(hop)
+    }
+
+    fn message(&self, id: u64) -> Option<Message> {
+        self.young.messages.get(&id).or_else(|| self.old.messages.get(&id)).copied()
+    }
+
+    /// Counts a message; whether it is one too many. One that is redelivered was counted before.
+    fn count(&mut self, id: u64, arrival: &Arrival<'_>, most: u32) -> bool {
+        let before = self.young.workflows.get(&id).or_else(|| self.old.workflows.get(&id)).copied();
+        let (partition, offset) = (arrival.partition, arrival.offset);
+        let mut workflow = before.unwrap_or(Workflow { messages: 0, partition, offset: -1, full_at: None });
+        let redelivered = workflow.partition == partition && offset <= workflow.offset;
+        if !redelivered {
+            workflow = Workflow { messages: workflow.messages.saturating_add(1), partition, offset, ..workflow };
+            if workflow.messages > most && workflow.full_at.is_none() {
+                workflow.full_at = Some(offset);
+            }
+        }
+        self.young.workflows.insert(id, workflow);
+        workflow.full_at.is_some_and(|full_at| !redelivered || offset >= full_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { hops: 20, messages: 100 };
+
+    fn arrival<'a>(id: &'a str, parent: Option<&'a str>, hop: u32, offset: i64) -> Arrival<'a> {
+        Arrival { message_id: id, workflow_id: "w", parent_id: parent, hop, partition: 0, offset }
+    }
+
+    /// How many of an agent's replies are passed on before one is not.
+    fn passed(mut reply: impl FnMut(u32, &str) -> (String, String, u32)) -> u32 {
+        let mut hops = Hops::new(1000);
+        assert_eq!(hops.judge(arrival("0", None, 0, 0), LIMITS), Verdict::Pass(0));
+        let mut last = "0".to_owned();
+        for n in 1..1000 {
+            let (id, parent, hop) = reply(n, &last);
+            match hops.judge(arrival(&id, Some(&parent), hop, n.into()), LIMITS) {
+                Verdict::Pass(_) => last = id,
+                _ => return n - 1,
+            }
+        }
+        panic!("it goes on for ever");
+    }
+
+    #[test]
+    fn whatever_an_agent_states_it_is_halted() {
+        assert_eq!(passed(|n, last| (n.to_string(), last.into(), n)), 20, "an honest one");
+        assert_eq!(passed(|n, last| (n.to_string(), last.into(), 1)), 20, "always the same hop");
+        assert_eq!(passed(|_, last| ("same".into(), last.into(), 1)), 20, "always the same id");
+        assert_eq!(passed(|n, _| (n.to_string(), "0".into(), 1)), 99, "always the first as its parent");
+        assert_eq!(passed(|n, _| (n.to_string(), format!("p{n}"), 1)), 99, "parents that nobody knows");
+    }
+
+    #[test]
+    fn a_reply_stays_in_the_workflow_of_its_parent() {
+        let mut hops = Hops::new(1000);
+        hops.judge(arrival("0", None, 0, 0), LIMITS);
+        let stray = Arrival { workflow_id: "other", ..arrival("1", Some("0"), 1, 1) };
+        assert_eq!(hops.judge(stray, LIMITS), Verdict::Stray);
+    }
+
+    #[test]
+    fn what_is_redelivered_gets_the_same_verdict() {
+        let limits = Limits { hops: 20, messages: 2 };
+        let mut hops = Hops::new(1000);
+        let ids = ["0", "1", "2", "3"];
+        let all = [0, 1, 2, 3].map(|n: u32| {
+            let parent = n.checked_sub(1).map(|parent| ids[parent as usize]);
+            arrival(ids[n as usize], parent, n, 5 + i64::from(n))
+        });
+        let first: Vec<Verdict> = all.iter().map(|a| hops.judge(*a, limits)).collect();
+        assert!(
+            matches!(first[..], [Verdict::Pass(0), Verdict::Pass(1), Verdict::Halt(2, _), Verdict::Halt(3, _)]),
+            "{first:?}"
+        );
+        let again: Vec<Verdict> = all.iter().map(|a| hops.judge(*a, limits)).collect();
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_keeps_what_is_in_use() {
+        let mut hops = Hops::new(100);
+        for n in 0..10_000 {
+            let id = n.to_string();
+            hops.judge(Arrival { workflow_id: &id, ..arrival(&id, None, 0, n) }, LIMITS);
+            if n % 50 == 0 {
+                let parent = (n > 0).then(|| format!("loop{}", n - 50));
+                let id = format!("loop{n}");
+                let hop = u32::try_from(n / 50).unwrap();
+                let verdict = hops.judge(Arrival { parent_id: parent.as_deref(), ..arrival(&id, None, 1, n) }, LIMITS);
+                let expected = hop + 1;
+                assert!(
+                    matches!(verdict, Verdict::Pass(h) if h == expected && h <= 20)
+                        || matches!(verdict, Verdict::Halt(h, _) if h == expected && h > 20),
+                    "{n}: {verdict:?}"
+                );
+            }
+            assert!(hops.young.messages.len() + hops.old.messages.len() <= 201);
+            assert!(hops.young.workflows.len() + hops.old.workflows.len() <= 201);
+        }
+    }
+}
