@@ -1,107 +1,54 @@
--- The Send Email Agent: takes finished e-mails, writes one row an e-mail to outbox, and ends the workflow with one row in
--- completed. No model is asked.
---
--- A message whose e-mails cannot all be sent (one without an address, a list without e-mails) goes to dead_letters whole:
--- half a campaign is worse than none.
+-- The Send Email Agent: takes finished e-mails, writes a row for each to outbox, and ends the workflow with a row in
+-- completed. No model is asked. A message whose e-mails cannot all be sent becomes a dead letter whole: half a campaign is
+-- worse than none.
 
-CREATE VIEW received AS
-SELECT
-  value, topic, partition, offset_id, published_ms,
-  TRY_CAST(value AS TEXT) AS message,
-  to_char(to_timestamp_millis(least(greatest(published_ms, 0), 253000000000000)), '%Y-%m-%dT%H:%M:%S%.3fZ') AS answered_at
-FROM send_email;
+CREATE AGENT send_email WITH (
+  name = 'Send Email Agent',
+  description = 'Sends e-mails. This ends the workflow.',
+  input = 'Finished e-mails, ready to be sent.',
+  output = 'The e-mails on their way; nothing is left to do.'
+);
 
 -- `emails` is a list, or the same list as JSON text.
-CREATE VIEW opened AS
+CREATE VIEW tasks AS
 SELECT
   *,
-  contract_error(message, (SELECT json_schema FROM contracts WHERE name = 'message')) AS broken,
-  concat(topic, '/', CAST(partition AS TEXT), '/', CAST(offset_id AS TEXT)) AS place,
-  nullif(btrim(json_get_str(message, 'message_id')), '') AS message_id,
-  nullif(btrim(json_get_str(message, 'workflow_id')), '') AS workflow_id,
-  json_get_str(message, 'parent_id') AS parent_id,
-  TRY_CAST(json_get_float(message, 'hop') AS BIGINT) AS hop,
-  json_as_text(message, 'lead_data', 'email') AS lead_email,
-  coalesce(json_get_str(message, 'emails'), nullif(json_get_json(message, 'emails'), 'null')) AS emails
-FROM received;
+  lead_data->>'email' AS lead_email,
+  coalesce(json_get_str(message, 'emails'), nullif(json_get_json(message, 'emails'), 'null'), '[]') AS emails
+FROM send_email;
 
-CREATE VIEW examined AS
+CREATE VIEW checked_tasks AS
 SELECT
   *,
-  CASE
-    WHEN emails IS NOT NULL THEN contract_error(emails, (SELECT json_schema FROM contracts WHERE name = 'emails'))
-  END AS broken_emails
-FROM opened;
-
-CREATE VIEW checked AS
-SELECT
-  *,
-  CASE
-    WHEN message IS NULL THEN 'the message is not UTF-8 text'
-    WHEN broken IS NOT NULL THEN concat('the message does not keep its contract: ', broken)
-    WHEN message_id IS NULL OR workflow_id IS NULL OR hop IS NULL THEN
-      'the message lacks `message_id`, `workflow_id` or `hop`: publish to agent_messages, which adds them'
-    WHEN emails IS NULL OR coalesce(CAST(json_length(emails) AS BIGINT), 0) = 0 THEN
-      'the message has no e-mails to send: `emails` must be a list of {"to", "subject", "body", "send_at"}'
-    WHEN broken_emails IS NOT NULL THEN concat('the e-mails cannot be sent: ', broken_emails)
-  END AS refusal
-FROM examined;
+  contract_error(emails, '{"type": "array", "minItems": 1, "maxItems": 20, "items": {
+    "type": "object", "required": ["to", "subject", "body"], "properties": {
+      "to": {"type": "string", "pattern": "^[^@\\s,;<>\"]+@[^@\\s,;<>\"]+$", "maxLength": 320},
+      "subject": {"type": "string", "pattern": "^[^\\r\\n]*\\S[^\\r\\n]*$", "maxLength": 500},
+      "body": {"type": "string", "pattern": "\\S"},
+      "send_at": {"anyOf": [{"type": "null"}, {"type": "string", "format": "date-time"}]}}}}') AS broken
+FROM tasks;
 
 CREATE VIEW single_emails AS
-SELECT workflow_id, message_id, answered_at, unnest(extract_json(emails, '$[*]')) AS email
-FROM checked
-WHERE refusal IS NULL;
+SELECT workflow_id, message_id, received_at, unnest(extract_json(emails, '$[*]')) AS email
+FROM checked_tasks
+WHERE broken IS NULL;
 
--- The id follows from the message and the e-mail, so that a second delivery of the same is seen to be one.
-INSERT INTO outbox_sink
+-- The id follows from the message and the e-mail: it is the same when the message is delivered again.
+INSERT INTO outbox
 SELECT
-  left(
-    encode(
-      sha256(
-        concat_ws(
-          '|', message_id, json_get_str(email, 'to'), coalesce(json_get_str(email, 'send_at'), ''),
-          json_get_str(email, 'subject'), json_get_str(email, 'body')
-        )
-      ),
-      'hex'
-    ),
-    32
-  ) AS email_id,
-  workflow_id,
-  message_id,
-  json_get_str(email, 'to') AS recipient,
-  json_get_str(email, 'subject') AS subject,
-  json_get_str(email, 'body') AS body,
-  coalesce(
-    json_get_str(email, 'send_at'),
-    answered_at
-  ) AS send_at,
-  answered_at AS created_at
+  left(encode(sha256(concat_ws('|', message_id, email->>'to', coalesce(email->>'send_at', ''), email->>'subject',
+    email->>'body')), 'hex'), 32),
+  workflow_id, message_id, email->>'to', email->>'subject', email->>'body', coalesce(email->>'send_at', received_at),
+  received_at
 FROM single_emails;
 
-INSERT INTO completed_sink
-SELECT
-  workflow_id,
-  'completed' AS outcome,
-  message_id,
-  parent_id,
-  hop,
-  lead_email,
-  CAST(json_length(emails) AS BIGINT) AS emails,
-  answered_at AS created_at
-FROM checked
-WHERE refusal IS NULL;
+INSERT INTO completed
+SELECT workflow_id, 'completed', message_id, parent_id, hop, lead_email, json_length(emails), received_at
+FROM checked_tasks
+WHERE broken IS NULL;
 
-INSERT INTO dead_letters_sink
-SELECT
-  coalesce(left(workflow_id, 200), place) AS workflow_id,
-  left(message_id, 200) AS message_id,
-  'send_emails' AS pipeline,
-  topic, partition, offset_id, published_ms,
-  -- `encode` leaves the padding out, which other decoders want
-  concat(encode(value, 'base64'), CASE octet_length(encode(value, 'base64')) % 4 WHEN 2 THEN '==' WHEN 3 THEN '=' ELSE '' END) AS payload,
-  CASE WHEN message IS NULL THEN 'unreadable' ELSE 'contract' END AS status,
-  refusal AS error,
-  answered_at AS created_at
-FROM checked
-WHERE refusal IS NOT NULL;
+INSERT INTO dead_letters
+SELECT workflow_id, message_id, 'send_emails', topic, partition, offset_id, published_ms, value,
+  'contract', concat('the e-mails cannot be sent: ', broken), received_at
+FROM checked_tasks
+WHERE broken IS NOT NULL;

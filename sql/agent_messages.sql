@@ -1,70 +1,44 @@
--- Topic agent_messages: what agents say to each other, and the only place where they say it. Written by copy_leads, by the
--- agents, by anyone; read by route_messages, which decides who takes each message next.
+-- Topic agent_messages: what agents say to each other, and the only place where they say it. Anyone may publish here; only
+-- `context` is required (docs/agents/message.schema.json has all fields). route_messages decides who takes each message.
 --
--- A message, in docs/agents/message.schema.json field by field: only `context` must be there.
+-- The topics of this folder are read as bytes and opened in SQL: a message that cannot be read becomes a dead letter, and
+-- the pipeline goes on. A group that has committed nothing begins at the start of its topic. For a broker with TLS and a
+-- password, set `auth.type` and its kin in each table (docs/connectors.md); values may be `${VARIABLES}`.
 
 CREATE TABLE agent_messages (
   value BYTEA,
+  workflow_id TEXT, -- the key: it keeps the messages of a workflow in order
   topic TEXT METADATA FROM 'topic',
   partition INT METADATA FROM 'partition',
   offset_id BIGINT METADATA FROM 'offset_id',
   published_ms BIGINT METADATA FROM 'timestamp'
 ) WITH (
   connector = 'kafka',
-  type = 'source',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'agent_messages',
-  'baton.create_partitions' = '6',
   format = 'raw_bytes',
   'source.group_id' = 'route_messages',
   'source.offset' = 'group',
-  client_configs = 'auto.offset.reset=earliest'
+  client_configs = 'auto.offset.reset=earliest',
+  'sink.key_field' = 'workflow_id',
+  'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}'
 );
 
-CREATE TABLE agent_messages_sink (
-  message_id TEXT,
-  workflow_id TEXT,
-  parent_id TEXT,
-  hop BIGINT,
-  sender TEXT,
-  created_at TEXT,
-  lead_data STRUCT<
-    name TEXT, email TEXT, job_title TEXT, company_name TEXT, company_website TEXT, project_description TEXT,
-    lead_source TEXT
-  >,
-  context TEXT
-) WITH (
-  connector = 'kafka',
-  type = 'sink',
-  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
-  topic = 'agent_messages',
-  'baton.create_partitions' = '6',
-  format = 'json',
-  'sink.key_field' = 'workflow_id',
-  'sink.commit_mode' = 'at_least_once'
-);
+-- The messages as route_messages reads them. Past 20 hops a message is halted, and so is a workflow with more than 100
+-- messages: no model is asked then. A decision that the model is less sure of than `least_confidence` is not followed.
+CREATE VIEW opened_messages AS
+SELECT
+  open_message(value, topic, partition, offset_id, published_ms,
+    concat('{"hops": 20, "messages": 100, "agents": ', (SELECT json_agg(name) FROM agents), '}')) AS opened,
+  0.5 AS least_confidence,
+  *
+FROM agent_messages;
 
--- The same topic, for the agents whose messages carry finished e-mails.
-CREATE TABLE agent_messages_with_emails_sink (
-  message_id TEXT,
-  workflow_id TEXT,
-  parent_id TEXT,
-  hop BIGINT,
-  sender TEXT,
-  created_at TEXT,
-  lead_data STRUCT<
-    name TEXT, email TEXT, job_title TEXT, company_name TEXT, company_website TEXT, project_description TEXT,
-    lead_source TEXT
-  >,
-  context TEXT,
-  emails STRUCT<to TEXT, subject TEXT, body TEXT, send_at TEXT>[]
-) WITH (
-  connector = 'kafka',
-  type = 'sink',
-  bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
-  topic = 'agent_messages',
-  'baton.create_partitions' = '6',
-  format = 'json',
-  'sink.key_field' = 'workflow_id',
-  'sink.commit_mode' = 'at_least_once'
-);
+CREATE VIEW messages AS
+SELECT
+  opened->>'message_id' AS message_id, opened->>'workflow_id' AS workflow_id, opened->>'parent_id' AS parent_id,
+  CAST(opened->>'hop' AS BIGINT) AS hop, opened->>'sender' AS sender, opened->>'created_at' AS created_at,
+  json_get_str(opened, 'message', 'context') AS context, opened->>'received_at' AS received_at,
+  opened->>'refusal' AS refusal, opened->>'refusal_status' AS refusal_status, opened->>'halted' AS halted,
+  least_confidence, opened, value, topic, partition, offset_id, published_ms
+FROM opened_messages;

@@ -1,21 +1,13 @@
--- Topic completed: workflows that have come to their end, one row each. Written by send_emails.
+-- Topic completed: one row for each workflow that has come to its end. Written by send_emails.
 
-CREATE TABLE completed_sink (
-  workflow_id TEXT,
-  outcome TEXT,
-  message_id TEXT,
-  parent_id TEXT,
-  hop BIGINT,
-  email TEXT,
-  emails BIGINT,
-  created_at TEXT
+CREATE TABLE completed (
+  workflow_id TEXT, outcome TEXT, message_id TEXT, parent_id TEXT, hop BIGINT, email TEXT, emails BIGINT, created_at TEXT
 ) WITH (
   connector = 'kafka',
-  type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'completed',
-  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
-  'sink.commit_mode' = 'at_least_once'
+  'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}',
+  'baton.create_max_message_bytes' = '4194304'
 );

@@ -1,23 +1,14 @@
--- Topic outbox: e-mails to be sent, one row an e-mail. Written by send_emails. `email_id` is the same however often a row
--- is written: whoever really sends the e-mail does so once for each id, not before `send_at`.
+-- Topic outbox: one row for each e-mail. `email_id` is the same however often a row is written: send each id once, and not
+-- before `send_at`. Written by send_emails.
 
-CREATE TABLE outbox_sink (
-  email_id TEXT,
-  workflow_id TEXT,
-  message_id TEXT,
-  to TEXT,
-  subject TEXT,
-  body TEXT,
-  send_at TEXT,
-  created_at TEXT
+CREATE TABLE outbox (
+  email_id TEXT, workflow_id TEXT, message_id TEXT, to TEXT, subject TEXT, body TEXT, send_at TEXT, created_at TEXT
 ) WITH (
   connector = 'kafka',
-  type = 'sink',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',
   topic = 'outbox',
-  'baton.create_partitions' = '6',
   format = 'json',
   'sink.key_field' = 'workflow_id',
-  'baton.create_max_message_bytes' = '4194304',
-  'sink.commit_mode' = 'at_least_once'
+  'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}',
+  'baton.create_max_message_bytes' = '4194304'
 );

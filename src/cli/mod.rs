@@ -41,8 +41,7 @@ struct Arguments {
 enum Command {
     /// Run pipelines until they end or are stopped (SIGTERM finishes what is in flight).
     Run {
-        /// Names of files in pipelines/ (without .sql), or paths of .sql files.
-        #[arg(required = true)]
+        /// Names of pipelines, or paths of .sql files [default: all pipelines that do not end by themselves].
         pipelines: Vec<String>,
         /// Create Kafka topics that are missing.
         #[arg(long)]
@@ -112,10 +111,10 @@ enum Command {
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
-    /// Show leads going through five agents, in one process that keeps nothing.
+    /// Show messages going from agent to agent, in one process that keeps nothing.
     Demo {
-        /// A lead on each line, as a JSON object [default: demo/leads.jsonl of the project].
-        #[arg(long)]
+        /// A message on each line: a JSON object with `context`, or a lead of the web form [default: the files in demo/].
+        #[arg(long, value_name = "PATH")]
         leads: Option<PathBuf>,
         /// A story for people, or one JSON object a workflow.
         #[arg(long, value_enum, default_value_t = DemoFormat::Text)]

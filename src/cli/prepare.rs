@@ -8,23 +8,32 @@ use super::output::{Failed, ProgressLine, data, note};
 use crate::config::Environment;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::engine::{self, Pipeline};
-use crate::sql::catalogue::{self, PipelineText, Project};
+use crate::sql::catalogue::{self, Project};
 use crate::sql::render::Rendered;
-use crate::udf::{self, RowError, UdfSource};
+use crate::sql::resolve::PipelineText;
+use crate::udf::{self, BuiltUdf, RowError, UdfSource};
 
 /// Pipelines that are right.
 pub struct Compiled {
     /// Ready to run, but for their UDFs' libraries.
     pub pipelines: Vec<Pipeline>,
-    udfs: PathBuf,
 }
 
-/// Reads and checks pipelines.
+/// Reads and checks pipelines; without names, all of the project that do not end by themselves.
 ///
 /// # Errors
 /// All that is wrong with all of them.
 pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
-    let Texts { pipelines: texts, folder, known } = read(names, udfs)?;
+    if names.is_empty() {
+        let mut all = compile_named(&all_pipelines()?, udfs, environment).await?;
+        all.pipelines.retain(|pipeline| !pipeline.is_bounded());
+        return Ok(all);
+    }
+    compile_named(names, udfs, environment).await
+}
+
+async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
+    let Texts { pipelines: texts, known } = read(names, udfs)?;
     let mut errors = Vec::new();
     let mut pipelines = Vec::new();
     for text in texts {
@@ -33,7 +42,19 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
             Err(wrong) => extend(&mut errors, wrong),
         }
     }
-    if errors.is_empty() { Ok(Compiled { pipelines, udfs: folder }) } else { Err(errors.into()) }
+    if errors.is_empty() { Ok(Compiled { pipelines }) } else { Err(errors.into()) }
+}
+
+/// The names of all pipelines of the project.
+fn all_pipelines() -> Result<Vec<String>, Failed> {
+    let cwd = std::env::current_dir()?;
+    let names = Project::find(&cwd).map(|project| project.pipelines()).unwrap_or_default();
+    if names.is_empty() {
+        let error =
+            Diagnostic::new(Code::NO_PROJECT, "there are no pipelines here: no folder `pipelines/` with .sql files");
+        return Err(vec![error.help("run inside a project; `baton new` makes one")].into());
+    }
+    Ok(names)
 }
 
 /// `baton render`.
@@ -41,7 +62,7 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
 /// # Errors
 /// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
 pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
-    let Texts { pipelines: texts, known, .. } = read(&[name.to_string()], udfs)?;
+    let Texts { pipelines: texts, known } = read(&[name.to_string()], udfs)?;
     let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
     Ok(engine::rendered(text, &known, environment).await?)
 }
@@ -49,7 +70,6 @@ pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment
 /// Pipelines' texts, and the UDFs that they can call.
 struct Texts {
     pipelines: Vec<PipelineText>,
-    folder: PathBuf,
     known: Vec<UdfSource>,
 }
 
@@ -67,7 +87,7 @@ fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
         let project = texts.iter().find_map(|(_, p)| p.clone()).or_else(|| Project::find(&cwd));
         project.map_or_else(|| cwd.join("udfs"), |p| p.udfs())
     });
-    let known = match discover(&folder) {
+    let known = match known_udfs(&folder) {
         Ok(known) => known,
         Err(wrong) => {
             extend(&mut errors, wrong);
@@ -77,7 +97,7 @@ fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
     if !errors.is_empty() {
         return Err(errors.into());
     }
-    Ok(Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), folder, known })
+    Ok(Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), known })
 }
 
 /// What two pipelines share is wrong once.
@@ -89,8 +109,32 @@ fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
     }
 }
 
-fn discover(folder: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
-    if folder.is_dir() { udf::discover(folder) } else { Ok(Vec::new()) }
+/// The UDFs of a folder, and those that come with Baton and have no source in it.
+fn known_udfs(folder: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
+    let mut known = if folder.is_dir() { udf::discover(folder)? } else { Vec::new() };
+    for standard in udf::standard()? {
+        if !known.iter().any(|udf| udf.name.eq_ignore_ascii_case(&standard.name)) {
+            known.push(standard);
+        }
+    }
+    Ok(known)
+}
+
+/// Compiles UDFs, folder by folder, where their sources have changed.
+fn build_udfs(sources: &[UdfSource]) -> Result<Vec<BuiltUdf>, Vec<Diagnostic>> {
+    let mut by_folder: BTreeMap<PathBuf, Vec<UdfSource>> = BTreeMap::new();
+    for source in sources {
+        let folder = source.path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        by_folder.entry(folder).or_default().push(source.clone());
+    }
+    let mut line = ProgressLine::new();
+    let mut built = Vec::new();
+    for (folder, sources) in by_folder {
+        let folder_built =
+            tokio::task::block_in_place(|| udf::build(&folder, &sources, &mut |text: &str| line.show(text)))?;
+        built.extend(folder_built);
+    }
+    Ok(built)
 }
 
 impl Compiled {
@@ -116,10 +160,7 @@ impl Compiled {
             needed.insert(&source.name, source);
         }
         let sources: Vec<UdfSource> = needed.into_values().cloned().collect();
-        let mut line = ProgressLine::new();
-        let built =
-            tokio::task::block_in_place(|| udf::build(&self.udfs, &sources, &mut |text: &str| line.show(text)))?;
-        drop(line);
+        let built = build_udfs(&sources)?;
         let on_error: udf::RowErrors = Arc::new(|error: &RowError| tracing::warn!("{error}; its result is NULL"));
         for pipeline in &self.pipelines {
             for (source, slot) in &pipeline.udfs {
@@ -139,7 +180,7 @@ impl Compiled {
 pub fn build(names: &[String], udfs: Option<PathBuf>) -> Result<(), Failed> {
     let cwd = std::env::current_dir()?;
     let folder = udfs.unwrap_or_else(|| Project::find(&cwd).map_or_else(|| cwd.join("udfs"), |p| p.udfs()));
-    let known = udf::discover(&folder)?;
+    let known = known_udfs(&folder)?;
     let mut unknown = Vec::new();
     for name in names {
         if !known.iter().any(|u| &u.name == name) {
@@ -156,9 +197,7 @@ pub fn build(names: &[String], udfs: Option<PathBuf>) -> Result<(), Failed> {
         return Err(unknown.into());
     }
     let wanted: Vec<UdfSource> = known.into_iter().filter(|u| names.is_empty() || names.contains(&u.name)).collect();
-    let mut line = ProgressLine::new();
-    let built = udf::build(&folder, &wanted, &mut |text: &str| line.show(text))?;
-    drop(line);
+    let built = build_udfs(&wanted)?;
     for udf in &built {
         data(&format!("{}\t{}\n", udf.source.name, crate::diag::display_path(&udf.library)))?;
     }

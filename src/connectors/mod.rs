@@ -62,6 +62,8 @@ pub trait Connector: Send + Sync {
 pub trait SourceSpec: Send + Sync {
     /// What identifies the place that is read, for logs and `plan`: `topic agent_messages`. No secrets.
     fn describe(&self) -> String;
+    /// Whether it ends by itself.
+    fn is_bounded(&self) -> bool;
     /// Connects.
     ///
     /// # Errors

@@ -6,42 +6,8 @@ use std::str::FromStr;
 
 use crate::config::{Environment, InterpolateError};
 use crate::diag::{Code, Diagnostic, Span, nearest};
+pub use crate::sql::options::{OptionDoc, option};
 use crate::sql::table::{OptionEntry, TableDef};
-
-/// What an option is for; docs and checks are made from it.
-#[derive(Debug, Clone, Copy)]
-pub struct OptionDoc {
-    /// The key, as Arroyo spells it; what only Baton has begins with `baton.`.
-    pub key: &'static str,
-    /// One sentence for the docs.
-    pub description: &'static str,
-    /// What holds when it is not given; `None` when there is no default.
-    pub default: Option<&'static str>,
-    /// The values that it takes, when they are few.
-    pub choices: &'static [&'static str],
-}
-
-/// An option with any value and no default.
-#[must_use]
-pub const fn option(key: &'static str, description: &'static str) -> OptionDoc {
-    OptionDoc { key, description, default: None, choices: &[] }
-}
-
-impl OptionDoc {
-    /// The same with a default.
-    #[must_use]
-    pub const fn default(mut self, value: &'static str) -> Self {
-        self.default = Some(value);
-        self
-    }
-
-    /// The same with a closed list of values.
-    #[must_use]
-    pub const fn choices(mut self, choices: &'static [&'static str]) -> Self {
-        self.choices = choices;
-        self
-    }
-}
 
 /// Reads the options of one table and collects everything that is wrong with them.
 pub struct OptionReader<'a> {

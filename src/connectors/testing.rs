@@ -26,7 +26,7 @@ pub fn table(columns: Vec<ColumnDef>, options: &[(&str, &str)]) -> TableDef {
         value_span: span(),
     };
     let options = options.iter().map(entry).collect();
-    TableDef { name: "t".into(), span: span(), statement: span(), columns, options }
+    TableDef { name: "t".into(), span: span(), statement: span(), columns, options, agent_topics: Vec::new() }
 }
 
 /// A column that may be NULL.

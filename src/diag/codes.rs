@@ -49,6 +49,7 @@ codes! {
     METADATA = "T106", "A metadata column is unknown to the connector or has the wrong type.";
     TABLE_DIRECTION = "T107", "A source is written to, or a sink is read from.";
     DEAD_LETTERS = "T108", "A table cannot take the messages that another table cannot read.";
+    AGENT_TWICE = "T109", "Two agents have the same name or topic.";
     // Q: queries
     COLUMN_UNKNOWN = "Q101", "A column does not exist where it is used.";
     FUNCTION_UNKNOWN = "Q102", "A function does not exist.";

@@ -23,6 +23,8 @@ pub struct SourceText {
     pub text: String,
     /// Where each line begins.
     lines: Vec<usize>,
+    /// The statement that it was made from, when no author wrote it. Users are shown that.
+    origin: Option<Span>,
 }
 
 impl SourceText {
@@ -30,7 +32,16 @@ impl SourceText {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         let text: String = text.into();
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Arc::new(Self { name: name.into(), text, lines })
+        Arc::new(Self { name: name.into(), text, lines, origin: None })
+    }
+
+    /// A text that Baton made from a statement.
+    pub fn expanded(name: impl Into<String>, text: impl Into<String>, origin: Span) -> Arc<Self> {
+        let mut source = Self::new(name, text);
+        if let Some(source) = Arc::get_mut(&mut source) {
+            source.origin = Some(origin);
+        }
+        source
     }
 
     /// Reads a UTF-8 file.
@@ -102,6 +113,12 @@ impl Span {
         Self { source: Arc::clone(source), range: start..end }
     }
 
+    /// Itself, or the statement that an author wrote when this lies in a text that was made from one.
+    #[must_use]
+    pub fn written(&self) -> &Self {
+        self.source.origin.as_ref().map_or(self, Self::written)
+    }
+
     /// The text of the stretch.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -111,8 +128,9 @@ impl Span {
     /// `file:line:column`.
     #[must_use]
     pub fn place(&self) -> String {
-        let (line, column) = self.source.line_column(self.range.start);
-        format!("{}:{line}:{column}", self.source.name)
+        let Self { source, range } = self.written();
+        let (line, column) = source.line_column(range.start);
+        format!("{}:{line}:{column}", source.name)
     }
 }
 
@@ -141,10 +159,10 @@ impl Diagnostic {
         Self { code, message: message.into(), span: None, help: None }
     }
 
-    /// The same, at a place.
+    /// The same, at a place that an author wrote.
     #[must_use]
     pub fn at(mut self, span: impl Into<Option<Span>>) -> Self {
-        self.span = span.into();
+        self.span = span.into().map(|span| span.written().clone());
         self
     }
 

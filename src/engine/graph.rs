@@ -22,7 +22,8 @@ use crate::connectors::dead_letters::DeadLetters;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::check::async_call;
 use crate::sql::errors::to_diagnostics;
-use crate::sql::plan::{PipelinePlan, UdfSet};
+use crate::sql::plan::PipelinePlan;
+use crate::sql::udfs::UdfSet;
 
 /// A node by its place in [`Graph::nodes`].
 pub type NodeId = usize;

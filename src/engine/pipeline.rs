@@ -12,11 +12,12 @@ use crate::connectors::registry::{self, connector};
 use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::Direction;
-use crate::sql::catalogue::PipelineText;
 use crate::sql::definition::Definition;
-use crate::sql::plan::{UdfSet, plan};
-use crate::sql::render::{Rendered, render};
+use crate::sql::plan::plan;
+use crate::sql::render::{Rendered, Use, render};
+use crate::sql::resolve::PipelineText;
 use crate::sql::table::{ColumnKind, DEAD_LETTERS, TableDef};
+use crate::sql::udfs::UdfSet;
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 
 /// A pipeline that is ready to run.
@@ -34,6 +35,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Whether it ends by itself, because all that it reads does.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.sources.values().all(|source| source.is_bounded())
+    }
+
     /// How much a source may have in flight: enough to keep every async UDF busy while the next batches arrive, and no
     /// more, since it is also what a stop has to wait for and what a crash makes read again.
     #[must_use]
@@ -122,9 +129,8 @@ pub async fn rendered(
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let set = udf_set(&slots);
     let planned = plan(text.clone(), &set).await?;
-    let spelled_out = |table: &TableDef| {
-        let is_sink = planned.sinks.iter().any(|s| s.table == table.name);
-        let direction = if is_sink { Direction::Sink } else { Direction::Source };
+    let spelled_out = |table: &TableDef, used: Use| {
+        let direction = if used == Use::Sink { Direction::Sink } else { Direction::Source };
         let connector = table.option("connector").and_then(|entry| connector(&entry.value));
         connector.map_or(&[][..], |connector| connector.for_arroyo(direction))
     };
@@ -179,7 +185,8 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        if is_written && let Some(column) = table.columns.iter().find(|c| matches!(c.kind, ColumnKind::Generated(_))) {
+        let generated = table.columns.iter().find(|c| matches!(c.kind, ColumnKind::Generated(_)));
+        if is_written && let Some(column) = generated.filter(|_| !table.is_both_ways()) {
             let message = format!("column `{}` is generated, and `{}` is written here", column.name, table.name);
             errors.push(
                 Diagnostic::new(Code::FORMAT_COLUMNS, message)
@@ -274,16 +281,14 @@ fn direction(table: &TableDef, wanted: &str, errors: &mut Vec<Diagnostic>) -> Op
             return None;
         }
         if says != wanted {
-            let (done, twin) = if wanted == "sink" { ("written", "sink") } else { ("read", "source") };
+            let done = if wanted == "sink" { "written" } else { "read" };
             errors.push(
                 Diagnostic::new(
                     Code::TABLE_DIRECTION,
                     format!("table `{}` is a {says}, but it is {done} here", table.name),
                 )
                 .at(declared.value_span.clone())
-                .help(format!(
-                    "a topic that is both read and written has two tables; use its twin with type = '{twin}'"
-                )),
+                .help("leave `type` out: a table without it can be read and written"),
             );
             return None;
         }

@@ -215,9 +215,11 @@ impl Format {
             let fits = |c: &ColumnDef| c.name == "value" && format!("value {}", type_name(c)) == wanted;
             // A raw sink writes `value` alone; other columns may serve as the message's key or timestamp.
             let raw_sink = direction == Direction::Sink && matches!(self.kind, Kind::RawString | Kind::RawBytes);
-            let right = match columns.as_slice() {
-                [one] => fits(one),
-                several => raw_sink && several.iter().any(|c| fits(c)),
+            let read: Vec<&ColumnDef> = columns.iter().filter(|c| !table.is_only_written(c)).copied().collect();
+            let right = match (columns.as_slice(), read.as_slice()) {
+                ([one], _) => fits(one),
+                (_, [one]) if table.is_both_ways() => fits(one),
+                (several, _) => raw_sink && several.iter().any(|c| fits(c)),
             };
             if !right {
                 let misfit = columns.iter().find(|c| !fits(c)).map_or(&table.span, |c| &c.span);

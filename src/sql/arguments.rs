@@ -80,7 +80,7 @@ impl UdfCall<'_> {
 /// Where a text stands as a literal, when a statement has it once.
 #[must_use]
 pub fn place_of_text(text: &str, statement: &Span) -> Option<Span> {
-    only(statement, |token| match token {
+    only(statement.written(), |token| match token {
         Token::SingleQuotedString(literal) | Token::EscapedStringLiteral(literal) => literal == text,
         Token::DollarQuotedString(literal) => literal.value == text,
         _ => false,

@@ -13,8 +13,8 @@ use datafusion::sql::sqlparser::ast::{self, Query, Spanned, Visit, Visitor};
 
 use super::constants::Constants;
 use super::name_of;
-use super::plan::UdfSet;
 use super::statement::to_span;
+use super::udfs::UdfSet;
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
 /// What the functions of a query are.

@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::statement::{ParsedStatement, to_span};
+use super::agent::{AgentDef, read_agent};
+use super::statement::{Ast, ParsedStatement, parse, to_span};
 use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
 use super::{dialect, name_as_written, name_of, types};
 use crate::diag::{Code, Diagnostic, SourceText, Span};
@@ -108,6 +109,17 @@ pub struct Script {
     pub definitions: Vec<Definition>,
     /// What is to be done.
     pub inserts: Vec<InsertDef>,
+    /// Agents.
+    pub agents: Vec<AgentDef>,
+}
+
+impl Script {
+    /// Adds what another text says.
+    pub fn extend(&mut self, other: Self) {
+        self.definitions.extend(other.definitions);
+        self.inserts.extend(other.inserts);
+        self.agents.extend(other.agents);
+    }
 }
 
 /// Reads statements as definitions.
@@ -118,7 +130,17 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
     let mut script = Script::default();
     let mut errors = Vec::new();
     for ParsedStatement { ast, span } in statements {
-        match ast {
+        let statement = match ast {
+            Ast::Sql(statement) => *statement,
+            Ast::Agent(agent) => {
+                match read_agent(source, &agent, &span) {
+                    Ok(agent) => script.agents.push(agent),
+                    Err(wrong) => errors.extend(wrong),
+                }
+                continue;
+            }
+        };
+        match statement {
             Statement::CreateTable(table) => match read_table(source, &table, &span) {
                 Ok(definition) => script.definitions.push(definition),
                 Err(wrong) => errors.extend(wrong),
@@ -140,11 +162,19 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
             other => errors.push(
                 Diagnostic::new(Code::STATEMENT, format!("pipelines have no {} statement", first_words(&other)))
                     .at(span)
-                    .help("a pipeline is made of CREATE TABLE, CREATE VIEW and INSERT INTO … SELECT"),
+                    .help("a pipeline is made of CREATE AGENT, CREATE TABLE, CREATE VIEW and INSERT INTO … SELECT"),
             ),
         }
     }
     if errors.is_empty() { Ok(script) } else { Err(errors) }
+}
+
+/// Reads a text; what is wrong with it is added to `errors`.
+pub fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
+    parse(source).and_then(|statements| read(source, statements)).unwrap_or_else(|wrong| {
+        errors.extend(wrong);
+        Script::default()
+    })
 }
 
 fn not_understood(what: &str, parts: &str, statement: &Span) -> Diagnostic {
@@ -169,6 +199,7 @@ fn preview(script: &mut Script, query: Box<Query>, span: Span) {
         statement: span.clone(),
         columns: Vec::new(),
         options: vec![option("connector", "stdout"), option("format", "json")],
+        agent_topics: Vec::new(),
     }));
     script.inserts.push(InsertDef {
         table,
@@ -286,7 +317,14 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
     Ok(if memory {
         Definition::Memory(MemoryDef { name, span, statement: statement.clone(), columns })
     } else {
-        Definition::Table(TableDef { name, span, statement: statement.clone(), columns, options: entries })
+        Definition::Table(TableDef {
+            name,
+            span,
+            statement: statement.clone(),
+            columns,
+            options: entries,
+            agent_topics: Vec::new(),
+        })
     })
 }
 
@@ -386,7 +424,11 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
     Ok(result)
 }
 
-fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Result<OptionEntry, Diagnostic> {
+pub(super) fn read_option(
+    source: &Arc<SourceText>,
+    option: &SqlOption,
+    table: &Span,
+) -> Result<OptionEntry, Diagnostic> {
     let form = |span: Span| {
         Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
             .at(span)
@@ -406,7 +448,7 @@ fn read_option(source: &Arc<SourceText>, option: &SqlOption, table: &Span) -> Re
 }
 
 /// The parser does not tell where a key in quotes stands: just before the `=` before its value.
-fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
+pub(super) fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
     let SqlOption::KeyValue { key, value: Expr::Value(value) } = option else { return table.clone() };
     let Some(value) = to_span(source, value.span) else { return table.clone() };
     let quoted = format!("'{}'", key.value);

@@ -66,7 +66,7 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
             let span = known.span.and_then(|s| place(at, s));
             for diagnostic in &mut result {
                 if let Some(span) = &span {
-                    diagnostic.span = Some(span.clone());
+                    diagnostic.span = Some(span.written().clone());
                 }
                 if diagnostic.help.is_none() {
                     diagnostic.help = known.helps.first().or(None).map(|h| in_sql_words(&h.message));

@@ -1,6 +1,7 @@
 //! From SQL text to a checked plan: statements with their places, definitions, and one logical plan for each view and
 //! INSERT. What connectors and UDFs mean is for the layers above.
 
+pub mod agent;
 pub mod arguments;
 pub mod catalogue;
 mod chains;
@@ -9,14 +10,18 @@ pub mod constants;
 pub mod definition;
 pub mod dialect;
 pub mod errors;
+mod expand;
 pub mod functions;
 mod guard;
 pub(crate) mod json;
+pub mod options;
 pub mod plan;
 pub mod render;
+pub mod resolve;
 pub mod statement;
 pub mod table;
 pub mod types;
+pub mod udfs;
 pub mod volatile;
 
 use datafusion::sql::sqlparser::ast::Ident;

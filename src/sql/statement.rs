@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Ident, SqlOption, Statement};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer};
 
@@ -16,9 +17,36 @@ use crate::diag::{Code, Diagnostic, SourceText, Span};
 #[derive(Debug, Clone)]
 pub struct ParsedStatement {
     /// As parsed.
-    pub ast: Statement,
+    pub ast: Ast,
     /// From its first to its last token.
     pub span: Span,
+}
+
+/// A statement of SQL, or one that only Baton has.
+#[derive(Debug, Clone)]
+pub enum Ast {
+    /// What the SQL parser knows.
+    Sql(Box<Statement>),
+    /// `CREATE AGENT`.
+    Agent(CreateAgent),
+}
+
+/// `CREATE AGENT name WITH (key = value, …)`.
+#[derive(Debug, Clone)]
+pub struct CreateAgent {
+    /// Its name.
+    pub name: Ident,
+    /// Its options, in order.
+    pub options: Vec<SqlOption>,
+}
+
+/// A statement that is not SQL.
+#[derive(Debug, Clone)]
+pub struct WrongStatement {
+    /// What is wrong with it.
+    pub error: Diagnostic,
+    /// Whether it begins with `CREATE AGENT`.
+    pub is_agent: bool,
 }
 
 /// How deep expressions and queries may nest.
@@ -29,42 +57,87 @@ const MAX_DEPTH: usize = 128;
 /// # Errors
 /// One diagnostic for each statement that is not SQL.
 pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagnostic>> {
-    let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
-        let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
-        let error = Diagnostic::new(Code::SYNTAX, unclosed(&error.message)).at(Span::new(source, at..at + 1));
-        vec![error.help("close what is opened here")]
-    })?;
     let mut statements = Vec::new();
     let mut errors = Vec::new();
-    for tokens in tokens.split(|t| t.token == Token::SemiColon) {
-        let mut words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
-        let Some(first) = words.next() else { continue };
-        let last = words.next_back().unwrap_or(first);
-        let span = Span::new(source, start(source, first.span)..end(source, last.span));
-        if let Some(at) = chains::too_long(tokens) {
-            let limit = chains::MAX_OPERATORS;
-            errors.push(
-                Diagnostic::new(Code::SYNTAX, format!("more than {limit} operators and brackets follow each other"))
-                    .at(Span::new(source, start(source, at.span)..end(source, at.span)))
-                    .help("split the expression with views; for a list of values there is `IN (…)`"),
-            );
-            continue;
-        }
-        let mut parser =
-            Parser::new(&PipelineDialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
-        match parser.parse_statement() {
-            Ok(ast) => match parser.peek_token() {
-                TokenWithSpan { token: Token::EOF, .. } => statements.push(ParsedStatement { ast, span }),
-                left => errors.push(
-                    Diagnostic::new(Code::SYNTAX, format!("`{}` is not expected here", left.token))
-                        .at(Span::new(source, start(source, left.span)..end(source, left.span)))
-                        .help("end the statement before it with `;`, or remove it"),
-                ),
-            },
-            Err(error) => errors.push(syntax_error(source, &span, &error)),
+    for parsed in parse_each(source).map_err(|error| vec![error])? {
+        match parsed {
+            Ok(statement) => statements.push(statement),
+            Err(wrong) => errors.push(wrong.error),
         }
     }
     if errors.is_empty() { Ok(statements) } else { Err(errors) }
+}
+
+/// Parses a file, statement by statement.
+///
+/// # Errors
+/// When the text cannot be cut into statements, because something is not closed.
+pub fn parse_each(source: &Arc<SourceText>) -> Result<Vec<Result<ParsedStatement, WrongStatement>>, Diagnostic> {
+    let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
+        let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
+        let error = Diagnostic::new(Code::SYNTAX, unclosed(&error.message)).at(Span::new(source, at..at + 1));
+        error.help("close what is opened here")
+    })?;
+    let statements = tokens.split(|t| t.token == Token::SemiColon).filter_map(|tokens| {
+        let mut words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+        let first = words.next()?;
+        let second = words.next();
+        let last = words.next_back().or(second).unwrap_or(first);
+        let span = Span::new(source, start(source, first.span)..end(source, last.span));
+        let is_agent = is_word(first, "create") && second.is_some_and(|second| is_word(second, "agent"));
+        let ast = parse_one(source, tokens, &span, is_agent);
+        Some(match ast {
+            Ok(ast) => Ok(ParsedStatement { ast, span }),
+            Err(error) => Err(WrongStatement { error, is_agent }),
+        })
+    });
+    Ok(statements.collect())
+}
+
+fn parse_one(
+    source: &Arc<SourceText>,
+    tokens: &[TokenWithSpan],
+    span: &Span,
+    is_agent: bool,
+) -> Result<Ast, Diagnostic> {
+    if let Some(at) = chains::too_long(tokens) {
+        let limit = chains::MAX_OPERATORS;
+        return Err(Diagnostic::new(
+            Code::SYNTAX,
+            format!("more than {limit} operators and brackets follow each other"),
+        )
+        .at(Span::new(source, start(source, at.span)..end(source, at.span)))
+        .help("split the expression with views; for a list of values there is `IN (…)`"));
+    }
+    let mut parser =
+        Parser::new(&PipelineDialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
+    let parsed = if is_agent {
+        parse_agent(&mut parser).map(Ast::Agent)
+    } else {
+        parser.parse_statement().map(|statement| Ast::Sql(Box::new(statement)))
+    };
+    let ast = parsed.map_err(|error| syntax_error(source, span, &error))?;
+    match parser.peek_token() {
+        TokenWithSpan { token: Token::EOF, .. } => Ok(ast),
+        left => Err(Diagnostic::new(Code::SYNTAX, format!("`{}` is not expected here", left.token))
+            .at(Span::new(source, start(source, left.span)..end(source, left.span)))
+            .help("end the statement before it with `;`, or remove it")),
+    }
+}
+
+/// `CREATE AGENT name WITH (…)`, from its first word on.
+fn parse_agent(parser: &mut Parser<'_>) -> Result<CreateAgent, ParserError> {
+    parser.next_token();
+    parser.next_token();
+    let name = parser.parse_identifier()?;
+    if !parser.peek_keyword(Keyword::WITH) {
+        return parser.expected("WITH (name = '…', …)", parser.peek_token());
+    }
+    Ok(CreateAgent { name, options: parser.parse_options(Keyword::WITH)? })
+}
+
+fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
 /// The span of tokens or of a piece of AST as a stretch of the text; `None` when the AST does not know it.

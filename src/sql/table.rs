@@ -14,6 +14,9 @@ pub const JSON_FIELD: &str = "baton.json";
 /// The option that names the table for what a source cannot read. The catalogue follows it; `formats` says what it means.
 pub const DEAD_LETTERS: &str = "baton.dead_letters";
 
+/// The option of a sink whose rows go to the topics of the agents. The catalogue puts these in.
+pub const AGENT_TOPICS: &str = "baton.topics";
+
 /// A table over a connector.
 #[derive(Debug, Clone)]
 pub struct TableDef {
@@ -27,6 +30,8 @@ pub struct TableDef {
     pub columns: Vec<ColumnDef>,
     /// Its `WITH` options, in order.
     pub options: Vec<OptionEntry>,
+    /// The topics of all agents, when it is written with `baton.topics`.
+    pub agent_topics: Vec<String>,
 }
 
 /// A column of a table.
@@ -92,6 +97,46 @@ impl TableDef {
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(ColumnDef::field).collect::<Vec<_>>()))
+    }
+
+    /// Whether it is declared neither `source` nor `sink`: then it can be read and written.
+    #[must_use]
+    pub fn is_both_ways(&self) -> bool {
+        self.option("type").is_none()
+    }
+
+    /// Whether a message is one column, `value`, as it is.
+    fn is_raw(&self) -> bool {
+        self.option("format").is_some_and(|format| matches!(format.value.as_str(), "raw_string" | "raw_bytes"))
+    }
+
+    /// Whether a column goes out with a message and is not in it: the key beside a raw `value`.
+    #[must_use]
+    pub fn is_only_written(&self, column: &ColumnDef) -> bool {
+        let options = ["sink.key_field", "sink.timestamp_field"];
+        let is_named = || options.iter().any(|key| self.option(key).is_some_and(|o| o.value == column.name));
+        column.kind == ColumnKind::Data && self.is_raw() && column.name != "value" && is_named()
+    }
+
+    /// The columns that a query reads.
+    pub fn read_columns(&self) -> impl Iterator<Item = &ColumnDef> {
+        self.columns.iter().filter(|column| !self.is_only_written(column))
+    }
+
+    /// The columns that an INSERT gives. Metadata is known of what was read alone, but for the topic of a table that is
+    /// written to many.
+    pub fn write_columns(&self) -> impl Iterator<Item = &ColumnDef> {
+        self.columns.iter().filter(|column| match &column.kind {
+            ColumnKind::Data => true,
+            ColumnKind::Metadata(name) => name == "topic" && self.option(AGENT_TOPICS).is_some(),
+            ColumnKind::Generated(_) => false,
+        })
+    }
+
+    /// The columns that an INSERT gives, as a schema.
+    #[must_use]
+    pub fn write_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.write_columns().map(ColumnDef::field).collect::<Vec<_>>()))
     }
 
     /// The columns that come from the message itself, as a schema.

@@ -1,6 +1,6 @@
 //! Rust functions that SQL can call: read from their source files, compiled as Arroyo compiles them, and run.
 //!
-//! [`discover`] reads a folder, [`scalar_udf`] makes what the planner needs before anything is compiled, [`build()`]
+//! [`discover`] reads a folder, [`standard()`] what comes with Baton, [`scalar_udf`] makes what the planner needs before anything is compiled, [`build()`]
 //! compiles, [`load`] opens the libraries, [`UdfStates`] knows what they say of themselves. Where calls of async UDFs lie in a plan, and what becomes of their answers,
 //! belongs to `engine`.
 
@@ -10,6 +10,7 @@ mod dependencies;
 mod function;
 mod host;
 mod source;
+mod standard;
 mod states;
 mod types;
 
@@ -20,5 +21,6 @@ pub use host::{
     RowErrors, Slot, SyncUdf, load,
 };
 pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};
+pub use standard::standard;
 pub use states::{Rejection, UdfStates};
 pub use types::UdfType;

@@ -1,10 +1,10 @@
-//! `baton demo`: the reference system in one process, on a Kafka broker that lives in memory (librdkafka's mock
-//! cluster) and keeps nothing.
+//! `baton demo`: a project in one process, on a Kafka broker that lives in memory (librdkafka's mock cluster) and keeps
+//! nothing.
 //!
-//! The pipelines are the ones that a real broker runs; only the broker's address is laid over the environment. What is
-//! shown is read back from the topics (`watch`) and followed lead by lead (`story`).
+//! The pipelines are those that `baton run` runs; only the broker's address is laid over the environment. What is shown is
+//! read back from the topics (`watch`) and followed workflow by workflow (`story`).
 
-mod leads;
+mod input;
 mod story;
 mod watch;
 
@@ -25,34 +25,33 @@ use crate::sql::catalogue::{self, Project};
 use crate::udf::UdfStates;
 use story::{Event, Story};
 
-const PIPELINES: [&str; 7] =
-    ["copy_leads", "route_messages", "ingest_leads", "score_leads", "write_outreach", "plan_nurture", "send_emails"];
 /// A workflow that shows nothing new for so long is given up: longer than the slowest call of a model.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs the demo to its end.
 ///
 /// # Errors
-/// Wrong SQL or UDFs, leads that cannot be read, and workflows that did not end.
+/// Wrong SQL or UDFs, input that cannot be read, and workflows that did not end.
 pub async fn run(
     leads: Option<PathBuf>,
     json: bool,
     udf_states: Arc<UdfStates>,
     environment: &Environment,
 ) -> Result<(), Failed> {
-    let names: Vec<String> = PIPELINES.iter().map(ToString::to_string).collect();
     let project = Project::find(&std::env::current_dir()?).ok_or_else(|| {
-        Failed::Other("the demo runs in a clone of Baton: no folder `pipelines/` here or above".into())
+        Failed::Other("the demo runs in a project: no folder `pipelines/` here or above; `baton new` makes one".into())
     })?;
-    let path = leads.unwrap_or_else(|| project.root.join("demo").join("leads.jsonl"));
-    let leads = leads::read(&path)?;
-    let broker = start_broker(&project)?;
+    let inputs = input::read(&leads.map_or_else(|| input::files(&project), |path| vec![path]))?;
+    let Topics { topics, agents } = topics(&project)?;
+    input::check(&inputs, &topics)?;
+    let broker = start_broker(&topics)?;
     let environment = environment.clone().with("KAFKA_BOOTSTRAP_SERVERS", &broker.bootstrap_servers());
-    let compiled = prepare::compile(&names, None, &environment).await?;
+    let compiled = prepare::compile(&[], None, &environment).await?;
     compiled.load_udfs()?;
     note(&format!(
-        "{} leads, 7 pipelines, 5 agents; the broker is in this process and nothing is kept.\n",
-        leads.len()
+        "{} messages, {} pipelines, {agents} agents; the broker is in this process and nothing is kept.\n",
+        inputs.len(),
+        compiled.pipelines.len()
     ));
     let stop = StopFlag::default();
     super::signals::stop_on_signal(stop.clone())?;
@@ -64,9 +63,9 @@ pub async fn run(
     let servers = broker.bootstrap_servers();
     // It ends with the process, after all clients: one that outlives its broker complains.
     std::mem::forget(broker);
-    let published = leads::publish(&servers, leads).await.map_err(Failed::Other)?;
+    let published = input::publish(&servers, inputs).await.map_err(Failed::Other)?;
     let mut story = Story::new(published);
-    let mut events = watch::start(&servers, &stop).map_err(Failed::Other)?;
+    let mut events = watch::start(&servers, &topics, &stop).map_err(Failed::Other)?;
     let mut last_news = Instant::now();
     while !story.is_over() && !running.is_finished() && last_news.elapsed() < PATIENCE && !stop.is_set() {
         let event: Option<Event> = tokio::time::timeout(Duration::from_millis(200), events.recv()).await.ok().flatten();
@@ -107,21 +106,33 @@ pub async fn run(
         } else {
             format!("nothing new for {} s", PATIENCE.as_secs())
         };
-        return Err(Failed::Other(format!("{} of the leads did not reach an end: {why}", story.unfinished())));
+        return Err(Failed::Other(format!("{} workflows did not reach an end: {why}", story.unfinished())));
     }
     Ok(())
 }
 
-/// A broker with every topic that a table of the project names.
-fn start_broker(project: &Project) -> Result<MockCluster<'static, DefaultProducerContext>, Failed> {
+/// What a project's pipelines read and write.
+struct Topics {
+    topics: BTreeSet<String>,
+    /// How many agents there are.
+    agents: usize,
+}
+
+fn topics(project: &Project) -> Result<Topics, Failed> {
+    let mut found = Topics { topics: BTreeSet::new(), agents: 0 };
+    for name in project.pipelines() {
+        let (text, _) = catalogue::load(&name, &project.root)?;
+        found.topics.extend(text.tables().filter_map(|t| Some(t.option("topic")?.value.clone())));
+        found.topics.extend(text.agents.iter().map(|agent| agent.topic.clone()));
+        found.agents = text.agents.len();
+    }
+    Ok(found)
+}
+
+fn start_broker(topics: &BTreeSet<String>) -> Result<MockCluster<'static, DefaultProducerContext>, Failed> {
     let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the broker in memory cannot start: {e}"));
     let cluster = MockCluster::new(1).map_err(failed)?;
-    let mut topics: BTreeSet<String> = BTreeSet::new();
-    for name in PIPELINES {
-        let (text, _) = catalogue::load(name, &project.root)?;
-        topics.extend(text.tables().filter_map(|t| Some(t.option("topic")?.value.clone())));
-    }
-    for topic in &topics {
+    for topic in topics {
         cluster.create_topic(topic, 1, 1).map_err(failed)?;
     }
     Ok(cluster)

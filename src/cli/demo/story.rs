@@ -5,7 +5,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::leads::Published;
+use super::input::Published;
+
+/// How much of what an agent says is shown, in characters.
+const SHOWN: usize = 60;
 
 /// A row of a topic.
 #[derive(Clone)]
@@ -81,12 +84,17 @@ impl Story {
         };
         let workflow = &mut self.workflows[index];
         if workflow.id.is_none() && !id.is_empty() {
-            workflow.id = Some(id);
+            workflow.id = Some(id.clone());
+            self.by_id.insert(id, index);
         }
         if let Some(hop) = row["hop"].as_i64() {
             workflow.hops = workflow.hops.max(hop);
         }
         match event.topic.as_str() {
+            "agent_messages" => {
+                let said: String = text("context").chars().take(SHOWN).collect();
+                vec![format!("{:<34} {} says: {said}…", workflow.label, text("sender"))]
+            }
             "agent_predictions" => {
                 let source = text("source");
                 let model = text("model");
@@ -167,7 +175,7 @@ impl Story {
             counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
         };
         let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
-        let _ = writeln!(out, "\n{} leads: {}.", self.workflows.len(), count(&outcomes));
+        let _ = writeln!(out, "\n{} workflows: {}.", self.workflows.len(), count(&outcomes));
         let _ = writeln!(out, "Decisions by: {}.", count(&deciders));
         let _ = writeln!(
             out,

@@ -1,5 +1,6 @@
 //! Looks over the pipelines' shoulders: reads the topics in which a workflow's moves can be seen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,7 +16,11 @@ const TOPICS: [&str; 6] = ["agent_messages", "agent_predictions", "completed", "
 ///
 /// # Errors
 /// When the broker cannot be reached.
-pub fn start(servers: &str, stop: &StopFlag) -> Result<mpsc::UnboundedReceiver<Event>, String> {
+pub fn start(
+    servers: &str,
+    topics: &BTreeSet<String>,
+    stop: &StopFlag,
+) -> Result<mpsc::UnboundedReceiver<Event>, String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "demo-watch")
@@ -24,7 +29,7 @@ pub fn start(servers: &str, stop: &StopFlag) -> Result<mpsc::UnboundedReceiver<E
         .create()
         .map_err(|e| e.to_string())?;
     let mut partitions = TopicPartitionList::new();
-    for topic in TOPICS {
+    for topic in TOPICS.into_iter().filter(|topic| topics.contains(*topic)) {
         partitions.add_partition_offset(topic, 0, Offset::Beginning).map_err(|e| e.to_string())?;
     }
     consumer.assign(&partitions).map_err(|e| e.to_string())?;

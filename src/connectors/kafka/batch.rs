@@ -62,7 +62,7 @@ impl RowBuilder {
         let mut data = 0;
         let mut columns = Vec::new();
         let mut fields: Vec<Field> = Vec::new();
-        for column in &table.columns {
+        for column in table.read_columns() {
             match &column.kind {
                 ColumnKind::Generated(_) => continue,
                 ColumnKind::Data => {

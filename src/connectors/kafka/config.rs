@@ -13,7 +13,7 @@ use crate::config::Environment;
 use crate::connectors::options::OptionReader;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::{Direction, FORMAT_OPTIONS, Format};
-use crate::sql::table::{ColumnKind, TableDef};
+use crate::sql::table::{AGENT_TOPICS, ColumnKind, TableDef};
 use crate::sql::types::to_sql;
 
 /// Settings of librdkafka that are not for tables to make, each with what to do instead.
@@ -115,6 +115,17 @@ pub struct SinkConfig {
     pub key: Option<usize>,
     /// Which column is the timestamp.
     pub timestamp: Option<usize>,
+    /// Where rows go when each names its topic.
+    pub topics: Option<Topics>,
+}
+
+/// The topics of a sink whose rows each name theirs.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    /// All of them.
+    pub all: Vec<String>,
+    /// Which column names it. It is not in the message.
+    pub column: usize,
 }
 
 fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Direction) -> OptionReader<'a> {
@@ -123,7 +134,8 @@ fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Dire
         Direction::Source => ("sink.", "a source", "sinks"),
         Direction::Sink => ("source.", "a sink", "sources"),
     };
-    for entry in table.options.iter().filter(|o| o.key.starts_with(other) && OPTIONS.iter().any(|d| d.key == o.key)) {
+    let misplaced = |key: &str| key.starts_with(other) && OPTIONS.iter().any(|d| d.key == key);
+    for entry in table.options.iter().filter(|o| !table.is_both_ways() && misplaced(&o.key)) {
         reader.fail(
             Diagnostic::new(
                 Code::OPTION_UNKNOWN,
@@ -149,7 +161,11 @@ fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Dire
 impl Connection {
     fn read(reader: &mut OptionReader<'_>) -> Option<Self> {
         let servers = reader.required("bootstrap_servers");
-        let topic = reader.required("topic");
+        // The topics of the agents are looked at one by one (`agent_topics`).
+        let topic = match reader.table().option(AGENT_TOPICS) {
+            None => reader.required("topic"),
+            Some(_) => Some(String::new()),
+        };
         let create_partitions = reader.parsed("baton.create_partitions", "a whole number, such as `6`");
         let create_replication = reader.parsed("baton.create_replication", "a whole number, such as `3`");
         let create_max_message_bytes =
@@ -167,6 +183,11 @@ impl Connection {
             secrets,
             settings,
         })
+    }
+
+    /// The same to another topic.
+    pub fn with_topic(&self, topic: &str) -> Self {
+        Self { topic: topic.to_string(), ..self.clone() }
     }
 
     /// A setting that the table makes.
@@ -299,6 +320,11 @@ impl SourceConfig {
     /// All that is wrong with its options and metadata columns.
     pub fn read(table: &TableDef, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = reader(table, environment, Direction::Source);
+        if let Some(entry) = table.option(AGENT_TOPICS) {
+            let message = format!("`{}` is written to the topics of all agents, and cannot be read", table.name);
+            let error = Diagnostic::new(Code::TABLE_DIRECTION, message).at(entry.key_span.clone());
+            reader.fail(error.help("read an agent's inbox: the name after its CREATE AGENT"));
+        }
         let connection = Connection::read(&mut reader);
         let offset = reader.optional("source.offset");
         let group_id = reader.optional("source.group_id");
@@ -432,7 +458,8 @@ impl SinkConfig {
                     .help("write `'sink.commit_mode' = 'at_least_once'`, or run the pipeline on Arroyo"),
             );
         }
-        for column in table.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Metadata(_))) {
+        let metadata = table.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Metadata(_)));
+        for column in metadata.filter(|_| !table.is_both_ways()) {
             reader.fail(
                 Diagnostic::new(
                     Code::METADATA,
@@ -446,6 +473,7 @@ impl SinkConfig {
         let timestamp =
             column(&mut reader, "sink.timestamp_field", "TIMESTAMP", |t| matches!(t, DataType::Timestamp(..)));
         let format = Format::read(&mut reader, Direction::Sink);
+        let topics = agent_topics(&mut reader);
         reader.finish()?;
         let (Some(connection), Some(format)) = (connection, format) else {
             return Err(vec![Diagnostic::new(
@@ -453,7 +481,7 @@ impl SinkConfig {
                 format!("the options of table `{}` cannot be read", table.name),
             )]);
         };
-        Ok(Self { connection, schema: table.data_schema(), format, key, timestamp })
+        Ok(Self { connection, schema: table.write_schema(), format, key, timestamp, topics })
     }
 
     /// The producer's settings.
@@ -469,12 +497,36 @@ impl SinkConfig {
     }
 }
 
+/// The topics of a sink with `baton.topics`, and the column that names the one of a row.
+fn agent_topics(reader: &mut OptionReader<'_>) -> Option<Topics> {
+    let table = reader.table();
+    let entry = table.option(AGENT_TOPICS)?;
+    reader.optional(AGENT_TOPICS)?;
+    if let Some(topic) = table.option("topic") {
+        let error = Diagnostic::new(Code::OPTION_VALUE, format!("`topic` and `{AGENT_TOPICS}` both name topics"));
+        reader.fail(error.at(topic.key_span.clone()).help("take `topic` out: each row names its topic"));
+    }
+    if table.agent_topics.is_empty() {
+        let message = format!("`{}` is for the topics of agents, and there are no agents", table.name);
+        let error = Diagnostic::new(Code::OPTION_VALUE, message).at(entry.value_span.clone());
+        reader.fail(error.help("declare one with CREATE AGENT"));
+    }
+    let is_topic = |kind: &ColumnKind| matches!(kind, ColumnKind::Metadata(name) if name == "topic");
+    let column = table.write_columns().position(|column| is_topic(&column.kind));
+    if column.is_none() {
+        let message = format!("`{}` has no column that names the topic of a row", table.name);
+        let error = Diagnostic::new(Code::METADATA, message).at(table.span.clone());
+        reader.fail(error.help("add `topic TEXT METADATA FROM 'topic'`"));
+    }
+    Some(Topics { all: table.agent_topics.clone(), column: column? })
+}
+
 /// The place of a data column that an option names.
 fn column(reader: &mut OptionReader<'_>, key: &str, wanted: &str, fits: impl Fn(&DataType) -> bool) -> Option<usize> {
     let name = reader.optional(key)?;
     let table = reader.table();
     let span = table.option(key).map(|o| o.value_span.clone());
-    let columns: Vec<_> = table.columns.iter().filter(|c| c.kind == ColumnKind::Data).collect();
+    let columns: Vec<_> = table.write_columns().collect();
     match columns.iter().position(|c| c.name == name) {
         Some(index) if fits(&columns[index].data_type) => Some(index),
         Some(index) => {

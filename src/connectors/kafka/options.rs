@@ -3,6 +3,7 @@
 use datafusion::arrow::datatypes::DataType;
 
 use crate::connectors::options::{OptionDoc, option};
+use crate::sql::table::AGENT_TOPICS;
 
 /// The options, those of formats left out.
 pub const OPTIONS: &[OptionDoc] = &[
@@ -31,6 +32,13 @@ pub const OPTIONS: &[OptionDoc] = &[
     )
     .default("read_committed")
     .choices(&["read_committed", "read_uncommitted"]),
+    option(
+        AGENT_TOPICS,
+        "With `agents` a sink writes to the topics of all agents (CREATE AGENT) in place of one `topic`: a row goes to the \
+         one that its column `METADATA FROM 'topic'` names. What an agent's topic is read with is taken from the table \
+         `agent_topics`.",
+    )
+    .choices(&["agents"]),
     option(
         "baton.scan.bounded.mode",
         "With `latest-offset` the source ends when it has read what the topic held at the start, and with it a pipeline \

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use tokio::sync::Notify;
 
@@ -105,16 +105,16 @@ impl ProducerContext for Acknowledgements {
                 self.events.up();
                 batch.acknowledged();
             }
-            Err((error, message)) => batch.refused(error, message.payload_len() + message.key_len(), || {
-                self.events.last().map(|reason| reason.text)
-            }),
+            Err((error, message)) => {
+                let bytes = message.payload_len() + message.key_len();
+                batch.refused(message.topic(), error, bytes, || self.events.last().map(|reason| reason.text));
+            }
         }
     }
 }
 
 /// What a sink has written and has no answer to.
 pub struct Outstanding {
-    topic: String,
     table: String,
     rows: AtomicUsize,
     changed: Notify,
@@ -123,15 +123,8 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    pub fn new(topic: String, table: String, failure: Arc<dyn Fn(ConnectorError) + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self {
-            topic,
-            table,
-            rows: AtomicUsize::new(0),
-            changed: Notify::new(),
-            failed: Mutex::new(None),
-            failure,
-        })
+    pub fn new(table: String, failure: Arc<dyn Fn(ConnectorError) + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self { table, rows: AtomicUsize::new(0), changed: Notify::new(), failed: Mutex::new(None), failure })
     }
 
     /// Opens a batch of so many rows.
@@ -177,8 +170,8 @@ impl Outstanding {
     }
 
     /// Why a row of that many bytes cannot be written.
-    pub fn refusal(&self, error: &KafkaError, bytes: usize, last: Option<String>) -> ConnectorError {
-        let (topic, table) = (&self.topic, &self.table);
+    pub fn refusal(&self, topic: &str, error: &KafkaError, bytes: usize, last: Option<String>) -> ConnectorError {
+        let table = &self.table;
         let code = error.rdkafka_error_code();
         let failed = |why: String| {
             ConnectorError::new(Code::SINK_FAILED, format!("cannot write to topic `{topic}` (table `{table}`): {why}"))
@@ -239,12 +232,12 @@ impl BatchAck {
         self.outstanding.answered();
     }
 
-    fn refused(&self, error: &KafkaError, bytes: usize, last: impl FnOnce() -> Option<String>) {
+    fn refused(&self, topic: &str, error: &KafkaError, bytes: usize, last: impl FnOnce() -> Option<String>) {
         // A purge is the end of the process, or of the pipeline after another failure.
         let purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
         if !purged {
-            self.outstanding.fail(self.outstanding.refusal(error, bytes, last()));
+            self.outstanding.fail(self.outstanding.refusal(topic, error, bytes, last()));
         }
         self.outstanding.answered();
     }

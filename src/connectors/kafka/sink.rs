@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMillisecondType};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::admin;
 use super::client::Events;
-use super::config::SinkConfig;
+use super::config::{SinkConfig, Topics};
 use super::producer::{BatchAck, Outstanding, Producer, shared};
 use crate::connectors::{ConnectorError, OpenContext, Sink, SinkSpec};
 use crate::delivery::Lineage;
@@ -35,7 +35,10 @@ impl KafkaSinkSpec {
 #[async_trait]
 impl SinkSpec for KafkaSinkSpec {
     fn describe(&self) -> String {
-        format!("topic {}", self.0.connection.topic)
+        match &self.0.topics {
+            None => format!("topic {}", self.0.connection.topic),
+            Some(topics) => format!("topics {}", topics.all.join(", ")),
+        }
     }
 
     fn schema(&self) -> SchemaRef {
@@ -54,7 +57,11 @@ impl SinkSpec for KafkaSinkSpec {
 
 struct KafkaSink {
     table: String,
+    /// Empty when each row names its topic.
     topic: String,
+    topics: Option<Topics>,
+    /// The columns that are in the message, when the topic is one that is not.
+    in_message: Option<Vec<usize>>,
     producer: Arc<Producer>,
     encoder: Encoder,
     key: Option<usize>,
@@ -66,22 +73,33 @@ impl KafkaSink {
     fn open(config: &SinkConfig, context: &OpenContext) -> Result<Self, ConnectorError> {
         let connection = &config.connection;
         let probe = admin::probe(connection, &context.pipeline)?;
-        admin::ensure_topic(&probe, connection, &context.pipeline, context.create_topics)?;
+        let one = [connection.topic.clone()];
+        for topic in config.topics.as_ref().map_or(&one[..], |topics| &topics.all) {
+            admin::ensure_topic(&probe, &connection.with_topic(topic), &context.pipeline, context.create_topics)?;
+        }
         let events = || Events::new(context.pipeline.clone(), connection.secrets.clone());
         let producer = shared(&context.pipeline, &config.producer(&context.pipeline), events)
             .map_err(|error| admin::bad_settings(connection, &error))?;
+        let in_message: Option<Vec<usize>> = config
+            .topics
+            .as_ref()
+            .map(|topics| (0..config.schema.fields().len()).filter(|column| *column != topics.column).collect());
+        let in_message_schema = match &in_message {
+            None => config.schema.as_ref().clone(),
+            Some(columns) => config.schema.project(columns).map_err(|error| {
+                ConnectorError::new(Code::SINK_FAILED, format!("table `{}`: {error}", connection.table))
+            })?,
+        };
         Ok(Self {
             table: connection.table.clone(),
             topic: connection.topic.clone(),
             producer,
-            encoder: Encoder::new(&config.format, Arc::clone(&config.schema)),
+            topics: config.topics.clone(),
+            encoder: Encoder::new(&config.format, Arc::new(in_message_schema)),
+            in_message,
             key: config.key,
             timestamp: config.timestamp,
-            outstanding: Outstanding::new(
-                connection.topic.clone(),
-                connection.table.clone(),
-                Arc::clone(&context.failure),
-            ),
+            outstanding: Outstanding::new(connection.table.clone(), Arc::clone(&context.failure)),
         })
     }
 
@@ -95,22 +113,35 @@ impl KafkaSink {
         cast(batch.column(index), as_type).map(Some).map_err(|error| self.error(&error))
     }
 
+    /// The topic of each row, when rows name theirs.
+    fn row_topics(&self, batch: &RecordBatch) -> Result<Option<StringArray>, ConnectorError> {
+        let Some(topics) = &self.topics else { return Ok(None) };
+        let column = cast(batch.column(topics.column), &DataType::Utf8).map_err(|error| self.error(&error))?;
+        let column = column.as_string::<i32>().clone();
+        let stray = column.iter().find(|topic| !topics.all.iter().any(|known| Some(known.as_str()) == *topic));
+        if let Some(stray) = stray {
+            let named = stray.map_or_else(|| "no topic".to_string(), |topic| format!("the topic `{topic}`"));
+            let message = format!("a row of table `{}` names {named}, which no agent has", self.table);
+            let help = "leave such rows out with WHERE, and give them another way";
+            return Err(ConnectorError::new(Code::SINK_FAILED, message).help(help));
+        }
+        Ok(Some(column))
+    }
+
     fn error(&self, error: &dyn std::fmt::Display) -> ConnectorError {
-        ConnectorError::new(
-            Code::SINK_FAILED,
-            format!("a row for topic `{}` (table `{}`) cannot be encoded: {error}", self.topic, self.table),
-        )
+        ConnectorError::new(Code::SINK_FAILED, format!("a row of table `{}` cannot be encoded: {error}", self.table))
     }
 
     /// Hands one row to the producer. A full queue is waited for here, as later rows must not overtake.
     fn send(
         &self,
+        topic: &str,
         payload: &[u8],
         key: Option<&[u8]>,
         timestamp: Option<i64>,
         batch: &Arc<BatchAck>,
     ) -> Result<(), ConnectorError> {
-        let mut record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(batch)).payload(payload);
+        let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(batch)).payload(payload);
         record.key = key;
         record.timestamp = timestamp;
         self.outstanding.sending();
@@ -129,7 +160,7 @@ impl KafkaSink {
                     let bytes = payload.len() + key.map_or(0, <[u8]>::len);
                     return Err(match self.outstanding.failed() {
                         Some(earlier) => earlier,
-                        None => self.outstanding.refusal(&error, bytes, last),
+                        None => self.outstanding.refusal(topic, &error, bytes, last),
                     });
                 }
             }
@@ -151,12 +182,18 @@ impl Sink for KafkaSink {
         let keys = keys.as_ref().map(AsArray::as_binary::<i32>);
         let timestamps = self.column(&batch, self.timestamp, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
         let timestamps = timestamps.as_ref().map(AsArray::as_primitive::<TimestampMillisecondType>);
-        let rows = self.encoder.encode(&batch).map_err(|error| self.error(&error))?;
+        let topics = self.row_topics(&batch)?;
+        let rows = match &self.in_message {
+            None => self.encoder.encode(&batch),
+            Some(columns) => self.encoder.encode(&batch.project(columns).map_err(|error| self.error(&error))?),
+        };
+        let rows = rows.map_err(|error| self.error(&error))?;
         let acknowledgements = self.outstanding.begin(batch.num_rows(), lineage);
         for (row, payload) in rows.iter().enumerate() {
             let key = keys.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));
             let timestamp = timestamps.filter(|t| t.is_valid(row)).map(|t| t.value(row));
-            self.send(payload, key, timestamp, &acknowledgements)?;
+            let topic = topics.as_ref().map_or(self.topic.as_str(), |topics| topics.value(row));
+            self.send(topic, payload, key, timestamp, &acknowledgements)?;
         }
         Ok(())
     }

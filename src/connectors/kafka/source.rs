@@ -50,6 +50,10 @@ impl SourceSpec for KafkaSourceSpec {
         format!("topic {}", self.0.connection.topic)
     }
 
+    fn is_bounded(&self) -> bool {
+        self.0.bounded
+    }
+
     async fn open(&self, context: &OpenContext) -> Result<Box<dyn Source>, ConnectorError> {
         let (config, context) = (Arc::clone(&self.0), context.clone());
         let opened = tokio::task::spawn_blocking(move || KafkaSource::open(&config, context)).await;

@@ -31,6 +31,10 @@ impl SourceSpec for Spec {
         Spec::describe(self)
     }
 
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
     async fn open(&self, context: &OpenContext) -> Result<Box<dyn Source>, ConnectorError> {
         let failed = |error: &io::Error| self.failed(Code::SOURCE_FAILED, "read", error);
         let file = tokio::fs::File::open(&self.path).await.map_err(|e| failed(&e))?;

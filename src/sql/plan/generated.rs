@@ -35,8 +35,7 @@ impl Planner {
         let physical = physical_schema(table);
         self.register(&table.name, &physical);
         let list: Vec<String> = table
-            .columns
-            .iter()
+            .read_columns()
             .map(|c| match &c.kind {
                 ColumnKind::Generated(expr) => format!("({expr}) AS \"{}\"", c.name.replace('"', "\"\"")),
                 ColumnKind::Data | ColumnKind::Metadata(_) => format!("\"{}\"", c.name.replace('"', "\"\"")),
@@ -70,7 +69,7 @@ impl Planner {
         let columns = plan.schema().columns();
         let exprs: Vec<Expr> = columns
             .into_iter()
-            .zip(&table.columns)
+            .zip(table.read_columns())
             .map(|(column, target)| {
                 let expr = Expr::Column(column);
                 let from = expr.get_type(plan.schema()).unwrap_or(DataType::Null);

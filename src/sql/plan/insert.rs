@@ -18,7 +18,10 @@ impl Planner {
     /// the list leaves out is NULL.
     pub(super) async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
         let plan = self.query(&insert.query, &insert.span).await?;
-        let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+        // A sink that is declared with columns of metadata is refused by its connector, which says why.
+        let targets: Vec<&ColumnDef> =
+            if table.is_both_ways() { table.write_columns().collect() } else { table.columns.iter().collect() };
+        let names: Vec<&str> = targets.iter().map(|c| c.name.as_str()).collect();
         let listed: Vec<&str> = match insert.columns.as_slice() {
             [] => names.clone(),
             list => list.iter().map(String::as_str).collect(),
@@ -46,7 +49,7 @@ impl Planner {
         }
         let schema = Arc::clone(plan.schema());
         let mut exprs = Vec::with_capacity(names.len());
-        for target in &table.columns {
+        for target in targets {
             let Some(i) = listed.iter().position(|name| *name == target.name) else {
                 exprs.push(
                     functions::cast(lit(ScalarValue::Null), &DataType::Null, &target.data_type).alias(&target.name),

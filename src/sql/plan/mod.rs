@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, ScalarUDF};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
@@ -19,21 +19,13 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
 use crate::diag::{Code, Diagnostic, Span};
-use crate::sql::catalogue::PipelineText;
 use crate::sql::constants::{self, Constants};
 use crate::sql::definition::{Definition, InsertDef};
 use crate::sql::guard::guarded;
+use crate::sql::resolve::{PipelineText, relations};
 use crate::sql::table::{ColumnKind, TableDef};
-use crate::sql::{catalogue, check, errors, functions, volatile};
-
-/// The functions that a pipeline can call beyond SQL's own.
-#[derive(Debug, Clone, Default)]
-pub struct UdfSet {
-    /// All of them.
-    pub functions: Vec<Arc<ScalarUDF>>,
-    /// The names of those that are async: the engine calls them, not an expression.
-    pub asynchronous: HashSet<String>,
-}
+use crate::sql::udfs::UdfSet;
+use crate::sql::{check, errors, functions, volatile};
 
 /// A pipeline, planned.
 #[derive(Debug)]
@@ -116,6 +108,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
                     statement: memory.statement,
                     columns: memory.columns,
                     options: Vec::new(),
+                    agent_topics: Vec::new(),
                 };
                 planner.register(&as_table.name, &believed(&as_table));
                 memory_columns.insert(as_table.name.clone(), as_table);
@@ -255,7 +248,7 @@ impl Planner {
             self.errors.extend(found.errors);
             return None;
         }
-        let reads_broken = catalogue::relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
+        let reads_broken = relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
         if reads_broken {
             return None;
         }
@@ -331,11 +324,11 @@ impl Planner {
     }
 }
 
-/// A table's columns, NOT NULL only where something sees to it: a connector refuses such messages, but what fills a memory
+/// The columns that a query reads, NOT NULL only where something sees to it: a connector refuses such messages, but what fills a memory
 /// table or a generated column is not looked at.
 fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let connected = !table.options.is_empty();
-    let fields = table.columns.iter().map(|column| {
+    let fields = table.read_columns().map(|column| {
         let checked = connected && !matches!(column.kind, ColumnKind::Generated(_));
         column.field().with_nullable(column.nullable || !checked)
     });
@@ -345,6 +338,6 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
 /// The columns that a connector gives: all but the generated ones.
 #[must_use]
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
-    let given = table.columns.iter().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
+    let given = table.read_columns().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
     datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
 }

@@ -19,7 +19,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::{Owner, refused};
 use crate::diag::{Diagnostic, Span};
 use crate::sql::dialect::PipelineDialect;
-use crate::sql::plan::{PipelinePlan, UdfSet};
+use crate::sql::plan::PipelinePlan;
+use crate::sql::udfs::UdfSet;
 use crate::sql::{as_identifier, name_of};
 
 /// The text of a view or an INSERT, with the views that it needs before it.
@@ -223,7 +224,7 @@ fn free(name: &str, taken: &[String]) -> String {
 }
 
 /// A name for a view that nothing else has; it is remembered in `made`.
-fn unique(name: &str, plan: &PipelinePlan, made: &mut BTreeSet<String>) -> String {
+pub(super) fn unique(name: &str, plan: &PipelinePlan, made: &mut BTreeSet<String>) -> String {
     let mut name = name.to_string();
     while plan.relations.contains_key(&name) || plan.tables.contains_key(&name) || !made.insert(name.clone()) {
         name.push('_');

@@ -13,22 +13,22 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{edited, refused};
 use crate::diag::{Diagnostic, Span};
-use crate::sql::catalogue::relations;
 use crate::sql::constants::evaluate;
 use crate::sql::dialect::PipelineDialect;
+use crate::sql::resolve::relations;
 use crate::sql::statement::tokens;
 use crate::sql::{errors, types};
 
-/// The text of a statement with a literal for each subquery that reads `constants` alone.
+/// The text of a statement with a literal for each subquery that reads `constants` alone, and with other edits.
 ///
 /// # Errors
 /// A value that cannot be written as a literal.
 pub async fn fold(
     statement: &Span,
+    mut edits: Vec<(Range<usize>, String)>,
     constants: &BTreeSet<String>,
     context: &SessionContext,
 ) -> Result<String, Diagnostic> {
-    let mut edits = Vec::new();
     for found in subqueries(statement, constants) {
         let at = Span::new(&statement.source, found.range.clone());
         let select = DfStatement::Statement(Box::new(Statement::Query(found.query)));

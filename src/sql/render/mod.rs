@@ -1,13 +1,14 @@
 //! `baton render`: the whole text of a pipeline as one file in Arroyo's dialect.
 //!
 //! The statements are the authors' own, comments included, in an order in which each stands below what it uses. What
-//! only Baton knows is left out or put into words that Arroyo has: `baton.…` options ([`tables`]), subqueries over
-//! constant tables ([`constants`]), async calls whose arguments are not where Arroyo looks for them after a restart
-//! ([`calls`]). Where the text goes is for the caller.
+//! only Baton knows is left out or put into words that Arroyo has: `baton.…` options, and tables that are read and
+//! written ([`tables`]); a sink with many topics ([`topics`]); subqueries over constant tables ([`constants`]); async calls
+//! whose arguments are not where Arroyo looks for them after a restart ([`calls`]). Where the text goes is for the caller.
 
 mod calls;
 mod constants;
 mod tables;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -17,11 +18,13 @@ use std::sync::Arc;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::catalogue::{self, PipelineText, relations};
+use super::catalogue;
 use super::definition::{Definition, InsertDef, Script};
 use super::dialect::PipelineDialect;
-use super::plan::{PipelinePlan, UdfSet};
+use super::plan::PipelinePlan;
+use super::resolve::{PipelineText, relations};
 use super::table::TableDef;
+use super::udfs::UdfSet;
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 
 /// A pipeline in Arroyo's dialect.
@@ -37,8 +40,17 @@ pub struct Rendered {
     pub left_out: Vec<(String, String)>,
 }
 
-/// What a table's connector wants spelled out for Arroyo: options and values.
-pub type SpelledOut<'a> = &'a dyn Fn(&TableDef) -> &'static [(&'static str, &'static str)];
+/// What a table's connector wants spelled out for Arroyo when it is used in one direction: options and values.
+pub type SpelledOut<'a> = &'a dyn Fn(&TableDef, Use) -> &'static [(&'static str, &'static str)];
+
+/// What is done with a table. Arroyo's tables are for one of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It is read.
+    Source,
+    /// It is written.
+    Sink,
+}
 
 /// Renders a pipeline that has been planned; `remarks` are comments to stand above statements.
 ///
@@ -56,13 +68,14 @@ pub async fn render(
     let mut body = String::new();
     let mut errors = Vec::new();
     let mut made = BTreeSet::new();
+    let uses = tables::Uses::of(text, plan);
     for piece in pieces(text) {
         let (statement, text) = match piece {
-            Piece::Table(table) => (&table.statement, Ok(tables::text(table, spelled_out(table), plan, &mut left_out))),
+            Piece::Table(table) => (&table.statement, Ok(tables::text(table, &uses, spelled_out, plan, &mut left_out))),
             Piece::Memory(statement) => (statement, Ok(statement.text().to_string())),
             Piece::Query(owner) => {
-                let folded = constants::fold(owner.statement, &plan.constants, &context).await;
-                (owner.statement, folded.and_then(|folded| calls::arrange(&owner, folded, plan, udfs, &mut made)))
+                let renderer = Renderer { plan, udfs, uses: &uses, context: &context };
+                (owner.statement, renderer.query(owner, &mut made).await)
             }
         };
         match text {
@@ -90,6 +103,39 @@ pub async fn render(
     Ok(rendered)
 }
 
+/// Renders views and INSERTs.
+struct Renderer<'a> {
+    plan: &'a PipelinePlan,
+    udfs: &'a UdfSet,
+    uses: &'a tables::Uses,
+    context: &'a SessionContext,
+}
+
+impl Renderer<'_> {
+    async fn query(&self, owner: Owner<'_>, made: &mut BTreeSet<String>) -> Result<String, Diagnostic> {
+        let target = owner.insert.and_then(|insert| Some((insert, self.plan.tables.get(&insert.table)?)));
+        let Some((insert, table)) = target.filter(|(_, table)| !table.agent_topics.is_empty()) else {
+            let renamed = target.and_then(|(insert, table)| self.uses.renamed(insert, table));
+            return self.folded(owner, renamed, made).await;
+        };
+        let view = calls::unique(&format!("{}_rows", table.name), self.plan, made);
+        let rows = Owner { name: &view, ..owner };
+        let rows = self.folded(rows, Some(topics::as_view(insert, table, &view)), made).await?;
+        Ok(format!("{rows};\n\n{}", topics::inserts(insert, table, &view)))
+    }
+
+    async fn folded(
+        &self,
+        owner: Owner<'_>,
+        edit: Option<(Range<usize>, String)>,
+        made: &mut BTreeSet<String>,
+    ) -> Result<String, Diagnostic> {
+        let edits = edit.into_iter().collect();
+        let folded = constants::fold(owner.statement, edits, &self.plan.constants, self.context).await?;
+        calls::arrange(&owner, folded, self.plan, self.udfs, made)
+    }
+}
+
 /// A statement of the text, in the order in which it is written.
 enum Piece<'a> {
     Table(&'a TableDef),
@@ -98,6 +144,7 @@ enum Piece<'a> {
 }
 
 /// A view or an INSERT.
+#[derive(Clone, Copy)]
 struct Owner<'a> {
     /// The view's name, or that of the table.
     name: &'a str,
@@ -106,6 +153,8 @@ struct Owner<'a> {
     fills_memory: bool,
     /// Whether it is a view, so that its columns have names that others use.
     is_view: bool,
+    /// The INSERT, when it is one.
+    insert: Option<&'a InsertDef>,
 }
 
 /// All statements that the INSERTs need, each below what it uses.
@@ -138,7 +187,7 @@ impl<'a> Order<'a> {
         let fills_memory = matches!(self.known.get(insert.table.as_str()), Some(Definition::Memory(_)));
         let statement = &insert.span;
         let name = if insert.is_preview { "select" } else { &insert.table };
-        self.pieces.push(Piece::Query(Owner { name, statement, fills_memory, is_view: false }));
+        self.pieces.push(Piece::Query(Owner { name, statement, fills_memory, is_view: false, insert: Some(insert) }));
     }
 
     fn need(&mut self, name: &str) {
@@ -153,7 +202,13 @@ impl<'a> Order<'a> {
                     self.need(&name);
                 }
                 let statement = &view.statement;
-                self.pieces.push(Piece::Query(Owner { name, statement, fills_memory: false, is_view: true }));
+                self.pieces.push(Piece::Query(Owner {
+                    name,
+                    statement,
+                    fills_memory: false,
+                    is_view: true,
+                    insert: None,
+                }));
             }
             Definition::Memory(memory) => {
                 let text = self.text;

@@ -1,15 +1,19 @@
-//! `CREATE TABLE` for Arroyo: without the options that only Baton has, and with those that mean something else there when
-//! they are not given. Which those are, the connectors know.
+//! `CREATE TABLE` for Arroyo: without the options that only Baton has, with those that mean something else there when they
+//! are not given (which those are, the connectors know), and for one direction each.
 
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::edited;
+use super::{SpelledOut, Use, edited, topics};
 use crate::diag::Span;
+use crate::sql::definition::InsertDef;
 use crate::sql::plan::PipelinePlan;
+use crate::sql::resolve::PipelineText;
 use crate::sql::statement::tokens;
-use crate::sql::table::{OptionEntry, TableDef};
+use crate::sql::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
+use crate::sql::{as_identifier, types};
 
 /// Whether Arroyo does not know an option.
 #[must_use]
@@ -17,22 +21,129 @@ pub fn only_baton(key: &str) -> bool {
     key.starts_with("baton.")
 }
 
-/// The statement's text, with those of `spelled_out` that it lacks; what it leaves out is added to `left_out`.
+/// What a pipeline does with each table, and what the table is called for it.
+pub struct Uses {
+    read: HashSet<String>,
+    written: HashSet<String>,
+    /// The names of the sinks of tables that are read, too.
+    twins: BTreeMap<String, String>,
+}
+
+impl Uses {
+    /// Looks at all statements of a pipeline.
+    pub fn of(text: &PipelineText, plan: &PipelinePlan) -> Self {
+        let read = text.tables_read();
+        let written: HashSet<String> = text.inserts.iter().map(|insert| insert.table.clone()).collect();
+        let is_free = |name: &String| !plan.tables.contains_key(name) && !plan.relations.contains_key(name);
+        let twin = |table: &String| {
+            let names = (0..).map(|n| format!("{table}_sink{}", "_".repeat(n)));
+            Some((table.clone(), names.into_iter().find(is_free)?))
+        };
+        let twins =
+            read.intersection(&written).filter(|name| plan.tables.contains_key(*name)).filter_map(twin).collect();
+        Self { read, written, twins }
+    }
+
+    /// The edit that has an INSERT write the sink of a table that is read, too.
+    pub fn renamed(&self, insert: &InsertDef, table: &TableDef) -> Option<(Range<usize>, String)> {
+        let twin = self.twins.get(&table.name)?;
+        Some((insert.table_span.range.clone(), as_identifier(twin)))
+    }
+}
+
+/// The text of a table's statement for Arroyo: two statements when it is read and written, one for each topic of a sink
+/// that has many. What is left out is added to `left_out`.
 pub fn text(
     table: &TableDef,
-    spelled_out: &[(&str, &str)],
+    uses: &Uses,
+    spelled_out: SpelledOut<'_>,
     plan: &PipelinePlan,
     left_out: &mut Vec<(String, String)>,
 ) -> String {
+    if plan.tables.contains_key(&table.name) {
+        let dropped = table.options.iter().filter(|o| only_baton(&o.key));
+        left_out.extend(dropped.map(|o| (table.name.clone(), o.key.clone())));
+    }
+    let mut statements = Vec::new();
+    let written = uses.written.contains(&table.name);
+    if uses.read.contains(&table.name) {
+        statements.push(one_way(table, &table.name, Use::Source, spelled_out(table, Use::Source), &[]));
+    }
+    for topic in table.agent_topics.iter().filter(|_| written) {
+        let name = topics::table_name(table, topic);
+        statements.push(one_way(table, &name, Use::Sink, spelled_out(table, Use::Sink), &[("topic", topic.as_str())]));
+    }
+    if written && table.agent_topics.is_empty() {
+        let name = uses.twins.get(&table.name).unwrap_or(&table.name);
+        statements.push(one_way(table, name, Use::Sink, spelled_out(table, Use::Sink), &[]));
+    }
+    if statements.is_empty() {
+        // It is there to be checked alone.
+        statements.push(edited_text(table, spelled_out(table, Use::Sink)));
+    }
+    statements.join(";\n\n")
+}
+
+/// A table in one direction: the author's text where that says nothing of the other one.
+fn one_way(table: &TableDef, name: &str, used: Use, spelled_out: &[(&str, &str)], more: &[(&str, &str)]) -> String {
+    let columns: Vec<&ColumnDef> = match used {
+        Use::Source => table.read_columns().collect(),
+        Use::Sink => table.columns.iter().filter(|column| column.kind == ColumnKind::Data).collect(),
+    };
+    let other_way = match used {
+        Use::Source => "sink.",
+        Use::Sink => "source.",
+    };
+    let is_kept = |key: &str| !only_baton(key) && !key.starts_with(other_way);
+    let is_plain = name == table.name
+        && more.is_empty()
+        && columns.len() == table.columns.len()
+        && table.options.iter().all(|option| only_baton(&option.key) || is_kept(&option.key));
+    if is_plain || !table.is_both_ways() {
+        return edited_text(table, spelled_out);
+    }
+    let columns: Vec<String> = columns.into_iter().map(column_text).collect();
+    let mut options: Vec<String> = table
+        .options
+        .iter()
+        .filter(|option| is_kept(&option.key))
+        .map(|option| {
+            let value = if option.quoted { quoted(&option.value) } else { option.value.clone() };
+            option_text(&option.key, &value)
+        })
+        .collect();
+    let lacking = spelled_out.iter().filter(|(key, _)| table.option(key).is_none());
+    options.extend(more.iter().chain(lacking).map(|(key, value)| option_text(key, &quoted(value))));
+    let (columns, options) = (columns.join(",\n  "), options.join(",\n  "));
+    format!("CREATE TABLE {} (\n  {columns}\n) WITH (\n  {options}\n)", as_identifier(name))
+}
+
+fn column_text(column: &ColumnDef) -> String {
+    let data_type = if column.json { "JSON".into() } else { types::to_sql(&column.data_type).replace(">>", "> >") };
+    let not_null = if column.nullable { "" } else { " NOT NULL" };
+    let from = match &column.kind {
+        ColumnKind::Data => String::new(),
+        ColumnKind::Metadata(name) => format!(" METADATA FROM {}", quoted(name)),
+        ColumnKind::Generated(expr) => format!(" GENERATED ALWAYS AS ({expr})"),
+    };
+    format!("{} {data_type}{not_null}{from}", as_identifier(&column.name))
+}
+
+fn option_text(key: &str, value: &str) -> String {
+    if key.contains('.') { format!("'{key}' = {value}") } else { format!("{key} = {value}") }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The author's text, with those of `spelled_out` that it lacks, and without what only Baton knows.
+fn edited_text(table: &TableDef, spelled_out: &[(&str, &str)]) -> String {
     let statement = &table.statement;
     // Arroyo's parser takes `>>` for one sign: nested types need a space.
     let mut edits: Vec<(Range<usize>, String)> =
         ends_of_types(statement).into_iter().map(|range| (range, "> >".to_string())).collect();
     let added = spelled_out.iter().filter(|(key, _)| table.option(key).is_none());
-    let dropped = table.options.iter().filter(|o| only_baton(&o.key));
-    if plan.tables.contains_key(&table.name) {
-        left_out.extend(dropped.map(|o| (table.name.clone(), o.key.clone())));
-    }
     let last_kept = table.options.iter().rposition(|o| !only_baton(&o.key));
     // What stands behind an option, its comma and comments, goes with it.
     let with_rest = |(i, o): (usize, &OptionEntry)| {
@@ -42,10 +153,7 @@ pub fn text(
     };
     let mut options = vec![table.options.iter().enumerate().filter_map(with_rest).collect::<String>()];
     let unchanged = !table.options.iter().any(|o| only_baton(&o.key));
-    options.extend(added.map(|(key, value)| match *key {
-        dotted if dotted.contains('.') => format!("'{dotted}' = '{value}'"),
-        key => format!("{key} = '{value}'"),
-    }));
+    options.extend(added.map(|(key, value)| option_text(key, &quoted(value))));
     if let (Some(first), Some(last)) = (table.options.first(), table.options.last())
         && !(unchanged && options.len() == 1)
     {

@@ -1,0 +1,341 @@
+//! `CREATE AGENT`: what an agent is called, what it takes, and who does its work. What a pipeline gets from it is in
+//! [`expand`](super::expand).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Array, Expr, SqlOption, Value};
+use serde_json::Value as Json;
+
+use super::definition::{quoted_key, read_option};
+use super::name_of;
+use super::options::{OptionDoc, option};
+use super::statement::{CreateAgent, to_span};
+use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
+
+/// The options of `CREATE AGENT`.
+pub const OPTIONS: &[OptionDoc] = &[
+    option("name", "Required. What the model answers, and the `sender` of the agent's messages."),
+    option("description", "Required. What the agent does."),
+    option(
+        "input",
+        "Required. What it takes: say what such a message is and how far the work on it has come, in the words that the \
+         message begins with. No two agents should take the same.",
+    ),
+    option("output", "Required. What it publishes when it is done."),
+    option("topic", "Its topic. Without it, the identifier after CREATE AGENT."),
+    option(
+        "examples",
+        "Texts that this agent takes, as a list: `ARRAY['…', '…']`. The model is shown them, and the offline method compares \
+         messages with them.",
+    ),
+    option("prompt", "What a model is told to do with a message. Baton supplies the agent's pipeline."),
+    option(
+        "reply",
+        "With `prompt`, required: how the agent's message begins. The next agent is chosen by it. The model's answer follows.",
+    ),
+    option(
+        "schema",
+        "With `prompt`: a JSON Schema. The answer is then JSON that keeps it, and `answer` of the message.",
+    ),
+    option(
+        "url",
+        "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
+         `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` is taken from the environment.",
+    ),
+    option("options", "With `prompt` the options of `llm_complete`, with `url` those of `http_call`: a JSON object."),
+];
+
+const REQUIRED: [&str; 4] = ["name", "description", "input", "output"];
+
+/// The longest name, in characters: it is the `sender` of messages.
+const LONGEST_NAME: usize = 200;
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub struct AgentDef {
+    /// The identifier: the name of its inbox in SQL, and of the pipeline that Baton supplies.
+    pub ident: String,
+    /// Where the identifier stands.
+    pub span: Span,
+    /// The whole statement.
+    pub statement: Span,
+    /// The option `name`.
+    pub name: String,
+    /// The option `topic`, or the identifier.
+    pub topic: String,
+    /// The option `description`.
+    pub description: String,
+    /// The option `input`.
+    pub input: String,
+    /// The option `output`.
+    pub output: String,
+    /// The option `examples`.
+    pub examples: Vec<String>,
+    /// Who does its work.
+    pub work: Work,
+    /// Where the values of `name` and `topic` stand.
+    pub places: Places,
+}
+
+/// Where two values stand that no other agent may have.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The name.
+    pub name: Span,
+    /// The topic, or the identifier that it follows from.
+    pub topic: Span,
+}
+
+/// Who does an agent's work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// SQL that reads the agent's inbox, or a program that reads its topic.
+    Elsewhere,
+    /// A model.
+    Prompt {
+        /// What it is told.
+        prompt: String,
+        /// How the agent's message begins.
+        reply: String,
+        /// The options of the call, `schema` among them: a JSON object.
+        options: String,
+        /// Whether the answer is JSON.
+        has_schema: bool,
+    },
+    /// An HTTP service.
+    Url {
+        /// Where it is.
+        url: String,
+        /// The options of the call: a JSON object.
+        options: String,
+    },
+}
+
+impl AgentDef {
+    /// Whether Baton supplies its pipeline.
+    #[must_use]
+    pub fn is_supplied(&self) -> bool {
+        self.work != Work::Elsewhere
+    }
+}
+
+/// Reads a statement.
+///
+/// # Errors
+/// Everything that is wrong with its options.
+pub fn read_agent(
+    source: &Arc<SourceText>,
+    agent: &CreateAgent,
+    statement: &Span,
+) -> Result<AgentDef, Vec<Diagnostic>> {
+    let ident = name_of(&agent.name);
+    let span = to_span(source, agent.name.span).unwrap_or_else(|| statement.clone());
+    let mut reader =
+        Reader { ident: &ident, span: &span, texts: BTreeMap::new(), lists: BTreeMap::new(), errors: Vec::new() };
+    for option in &agent.options {
+        reader.take(source, option, statement);
+    }
+    for key in REQUIRED {
+        reader.require(key, "");
+    }
+    let name = reader.line("name");
+    if let Some((name, at)) = &name {
+        reader.check_name(name, at);
+    }
+    let topic = reader.line("topic").unwrap_or_else(|| (ident.clone(), span.clone()));
+    reader.check_topic(&topic);
+    let examples = reader.lists.remove("examples").map_or(Vec::new(), |(examples, _)| examples);
+    let work = reader.work();
+    let mut line = |key| reader.line(key).map(|(text, _)| text).unwrap_or_default();
+    let (description, input, output) = (line("description"), line("input"), line("output"));
+    if !reader.errors.is_empty() {
+        return Err(reader.errors);
+    }
+    let (name, name_place) = name.unwrap_or_else(|| (ident.clone(), span.clone()));
+    let (topic, topic_place) = topic;
+    let places = Places { name: name_place, topic: topic_place };
+    let examples = examples.iter().map(|example| one_line(example)).collect();
+    let statement = statement.clone();
+    Ok(AgentDef { ident, span, statement, name, topic, description, input, output, examples, work, places })
+}
+
+/// What the options of one agent say, and what is wrong with them.
+struct Reader<'a> {
+    ident: &'a str,
+    span: &'a Span,
+    texts: BTreeMap<&'static str, (String, Span)>,
+    lists: BTreeMap<&'static str, (Vec<String>, Span)>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn fail(&mut self, code: Code, message: String, at: &Span, help: impl Into<String>) {
+        self.errors.push(Diagnostic::new(code, message).at(at.clone()).help(help));
+    }
+
+    /// Takes an option, when it is one and has a value of its type.
+    fn take(&mut self, source: &Arc<SourceText>, option: &SqlOption, statement: &Span) {
+        let SqlOption::KeyValue { key, value } = option else {
+            let message = format!("`{option}` is not how an option is written");
+            return self.fail(Code::SYNTAX, message, self.span, "write `key = 'value'`");
+        };
+        let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, statement, option));
+        let Some(doc) = OPTIONS.iter().find(|doc| doc.key == key.value) else {
+            let keys = OPTIONS.iter().map(|doc| doc.key);
+            let help = nearest(&key.value, keys.clone()).map_or_else(
+                || format!("the options are {}", keys.collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let message = format!("CREATE AGENT has no option `{}`", key.value);
+            return self.fail(Code::OPTION_UNKNOWN, message, &key_span, help);
+        };
+        if self.texts.contains_key(doc.key) || self.lists.contains_key(doc.key) {
+            let message = format!("option `{}` is given twice", doc.key);
+            return self.fail(Code::OPTION_VALUE, message, &key_span, "remove one of them");
+        }
+        if doc.key == "examples" {
+            let texts = texts_of(value);
+            let span = key_span;
+            match texts.filter(|texts| texts.iter().all(|text| !text.trim().is_empty())) {
+                Some(texts) => drop(self.lists.insert(doc.key, (texts, span))),
+                None => {
+                    let message = "option `examples` is not a list of texts".to_string();
+                    self.fail(Code::OPTION_VALUE, message, &span, "write `examples = ARRAY['…', '…']`");
+                }
+            }
+            return;
+        }
+        match read_option(source, option, statement) {
+            Ok(entry) if !entry.quoted => {
+                let message = format!("option `{}` cannot be `{}`", entry.key, entry.value);
+                self.fail(Code::OPTION_VALUE, message, &entry.value_span, "it must be a text in quotes");
+            }
+            Ok(entry) if entry.value.trim().is_empty() => {
+                let message = format!("option `{}` of agent `{}` is empty", entry.key, self.ident);
+                self.fail(Code::OPTION_VALUE, message, &entry.value_span, doc.description);
+            }
+            Ok(entry) => drop(self.texts.insert(doc.key, (entry.value, entry.value_span))),
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn require(&mut self, key: &'static str, because: &str) {
+        let failed = self.errors.iter().any(|e| e.message.contains(&format!("option `{key}`")));
+        if !self.texts.contains_key(key) && !failed {
+            let description = OPTIONS.iter().find(|doc| doc.key == key).map_or("", |doc| doc.description);
+            let description =
+                description.trim_start_matches("Required. ").trim_start_matches("With `prompt`, required: ");
+            let message = format!("agent `{}` needs the option `{key}`{because}", self.ident);
+            self.fail(Code::OPTION_MISSING, message, self.span, format!("add `{key} = '…'` ({description})"));
+        }
+    }
+
+    /// The text of an option on one line.
+    fn line(&mut self, key: &str) -> Option<(String, Span)> {
+        self.texts.remove(key).map(|(text, at)| (one_line(&text), at))
+    }
+
+    fn check_name(&mut self, name: &str, at: &Span) {
+        let length = name.chars().count();
+        if length > LONGEST_NAME {
+            let message = format!("the name of agent `{}` has {length} characters", self.ident);
+            self.fail(Code::OPTION_VALUE, message, at, format!("{LONGEST_NAME} is the most"));
+        }
+        if name.eq_ignore_ascii_case("none") {
+            let message = format!("an agent cannot be called {name}");
+            self.fail(Code::OPTION_VALUE, message, at, "NONE stands for no agent; give it another name");
+        }
+    }
+
+    fn check_topic(&mut self, (topic, at): &(String, Span)) {
+        let is_valid = (1..=249).contains(&topic.len())
+            && topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+            && !matches!(topic.as_str(), "." | "..");
+        if !is_valid {
+            let message = format!("`{topic}` is not a valid topic name");
+            let help = "set the option `topic` to letters, digits, `.`, `_` and `-`, at most 249";
+            self.fail(Code::OPTION_VALUE, message, at, help);
+        }
+    }
+
+    fn work(&mut self) -> Work {
+        let mut take = |key| self.texts.remove(key);
+        let (prompt, url, schema, options) = (take("prompt"), take("url"), take("schema"), take("options"));
+        for (key, given) in [("schema", &schema), ("reply", &self.texts.get("reply").cloned())] {
+            if let (Some((_, at)), None) = (given, &prompt) {
+                let message = format!("option `{key}` does nothing without `prompt`");
+                let help = "add `prompt = '…'`, or take it out";
+                self.errors.push(Diagnostic::new(Code::OPTION_VALUE, message).at(at.clone()).help(help));
+            }
+        }
+        if let (Some((_, at)), None, None) = (&options, &prompt, &url) {
+            let message = "option `options` does nothing without `prompt` or `url`".to_string();
+            self.fail(Code::OPTION_VALUE, message, at, "add one of them, or take it out");
+        }
+        if let (Some(_), Some((_, at))) = (&prompt, &url) {
+            let message = format!("agent `{}` has both `prompt` and `url`", self.ident);
+            self.fail(Code::OPTION_VALUE, message, at, "a model or a service does its work: take one of them out");
+        }
+        let merged = self.options_with(options, schema.as_ref());
+        match (prompt, url) {
+            (Some((prompt, _)), _) => {
+                self.require("reply", ", since it has a `prompt`");
+                let reply = self.line("reply").map(|(text, _)| text).unwrap_or_default();
+                Work::Prompt { prompt, reply, options: merged, has_schema: schema.is_some() }
+            }
+            (None, Some((url, _))) => Work::Url { url, options: merged },
+            (None, None) => Work::Elsewhere,
+        }
+    }
+
+    /// The options of the call as a JSON object, with the schema in it. As they are written when there is nothing to add:
+    /// then a mistake that is found in them later can be shown where it stands.
+    fn options_with(&mut self, options: Option<(String, Span)>, schema: Option<&(String, Span)>) -> String {
+        let given = options.as_ref().map_or("{}", |(text, _)| text);
+        let parsed = match serde_json::from_str(given) {
+            Ok(Json::Object(fields)) => fields,
+            _ => {
+                let at = options.as_ref().map_or_else(|| self.span.clone(), |(_, at)| at.clone());
+                let message = "option `options` is not a JSON object".to_string();
+                self.fail(Code::OPTION_VALUE, message, &at, "write `options = '{\"temperature\": 0}'`");
+                return String::new();
+            }
+        };
+        let Some((schema, at)) = schema else { return given.to_string() };
+        if parsed.contains_key("schema") {
+            let message = "a schema is given twice: as `schema` and in `options`".to_string();
+            self.fail(Code::OPTION_VALUE, message, at, "remove one of them");
+        }
+        match serde_json::from_str(schema) {
+            Ok(value @ (Json::Object(_) | Json::Bool(_))) => {
+                let mut merged = parsed;
+                merged.insert("schema".into(), value);
+                Json::Object(merged).to_string()
+            }
+            _ => {
+                let message = "option `schema` is not a JSON Schema".to_string();
+                self.fail(Code::OPTION_VALUE, message, at, "write a JSON object: `'{\"type\": \"object\", …}'`");
+                String::new()
+            }
+        }
+    }
+}
+
+/// The texts of `ARRAY['…', '…']` or `['…', '…']`.
+fn texts_of(value: &Expr) -> Option<Vec<String>> {
+    let Expr::Array(Array { elem, .. }) = value else { return None };
+    let text = |item: &Expr| match item {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    elem.iter().map(text).collect()
+}
+
+/// A text on one line: an author may break it anywhere.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,273 @@
+//! What `CREATE AGENT` is in plain SQL: a row of the table `agents`, an inbox to read, and a pipeline where a model or a
+//! service does the agent's work.
+//!
+//! The result is text that is parsed as if an author had written it: so it is planned, drawn and rendered as all other
+//! text. It knows the statement that it comes from, where mistakes in it are shown.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+
+use super::agent::{AgentDef, Work};
+use super::as_identifier;
+use super::table::{AGENT_TOPICS, ColumnDef, TableDef};
+use crate::diag::SourceText;
+
+/// The table that has a row for each agent.
+pub(super) const AGENTS: &str = "agents";
+/// The table whose options the agents' topics have, and to which the router writes.
+pub(super) const TOPICS: &str = "agent_topics";
+/// The table to which agents answer.
+pub(super) const MESSAGES: &str = "agent_messages";
+/// The table for messages that an agent cannot take, and for failed calls.
+pub(super) const DEAD_LETTERS: &str = "dead_letters";
+
+/// What the offline method says in place of a model.
+const NO_MODEL: &str = "No model was asked.";
+
+/// The table `agents`.
+pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
+    let origin = agents.first()?.statement.clone();
+    let mut text = format!(
+        "CREATE TABLE {AGENTS} (name TEXT, topic TEXT, description TEXT, input TEXT, output TEXT, examples TEXT[]);\n\n\
+         INSERT INTO {AGENTS} VALUES"
+    );
+    for (i, agent) in agents.iter().enumerate() {
+        let examples: Vec<String> = agent.examples.iter().map(|example| quoted(example)).collect();
+        let examples = match examples.as_slice() {
+            [] => "CAST(NULL AS TEXT[])".to_string(),
+            examples => format!("make_array({})", examples.join(", ")),
+        };
+        let texts = [&agent.name, &agent.topic, &agent.description, &agent.input, &agent.output].map(|t| quoted(t));
+        let comma = if i == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}\n  ({}, {examples})", texts.join(", "));
+    }
+    Some(SourceText::expanded("agents", text, origin))
+}
+
+/// An agent's inbox, as a pipeline reads it: its topic, its messages opened, and those of them that it can take.
+pub(super) fn inbox(agent: &AgentDef, pipeline: &str, topics: &TableDef) -> Arc<SourceText> {
+    let options: Vec<String> = topics.options.iter().filter(|o| is_of_a_topic(&o.key)).map(option).collect();
+    let (own, inbox) = (Names::of(agent), as_identifier(&agent.ident));
+    let options = options.join(",\n  ");
+    let name = serde_json::json!({ "agent": agent.name }).to_string();
+    let text = format!(
+        "CREATE TABLE {topic} (
+  value BYTEA,
+  topic TEXT METADATA FROM 'topic',
+  partition INT METADATA FROM 'partition',
+  offset_id BIGINT METADATA FROM 'offset_id',
+  published_ms BIGINT METADATA FROM 'timestamp'
+) WITH (
+  {options},
+  topic = {topic_name},
+  format = 'raw_bytes',
+  'source.group_id' = {group}
+);
+
+CREATE VIEW {opened} AS
+SELECT open_message(value, topic, partition, offset_id, published_ms, {name}) AS opened, *
+FROM {topic};
+
+CREATE VIEW {inbox} AS
+SELECT
+  opened->>'message_id' AS message_id,
+  opened->>'workflow_id' AS workflow_id,
+  opened->>'parent_id' AS parent_id,
+  CAST(opened->>'hop' AS BIGINT) AS hop,
+  opened->>'sender' AS sender,
+  opened->>'created_at' AS created_at,
+  json_get_str(opened, 'message', 'context') AS context,
+  json_get_json(opened, 'message', 'lead_data') AS lead_data,
+  concat(
+    json_get_str(opened, 'message', 'context'),
+    chr(10) || chr(10) || 'Data: ' || nullif(json_get_json(opened, 'message', 'lead_data'), 'null')
+  ) AS input,
+  json_get_json(opened, 'message') AS message,
+  opened->>'received_at' AS received_at,
+  opened, value, topic, partition, offset_id, published_ms
+FROM {opened}
+WHERE opened->>'refusal' IS NULL",
+        topic = own.topic,
+        opened = own.opened,
+        topic_name = quoted(&agent.topic),
+        group = quoted(pipeline),
+        name = quoted(&name),
+    );
+    SourceText::expanded(format!("the inbox of agent {}", agent.ident), text, agent.statement.clone())
+}
+
+/// What becomes of the messages that the agent cannot take, in a pipeline that reads its inbox.
+pub(super) fn refusals(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) -> Arc<SourceText> {
+    let columns = Letter {
+        pipeline,
+        workflow_id: "opened->>'workflow_id'",
+        message_id: "opened->>'message_id'",
+        status: "opened->>'refusal_status'",
+        error: "opened->>'refusal'",
+        created_at: "opened->>'received_at'",
+    };
+    let text = format!(
+        "{}\nFROM {}\nWHERE opened->>'refusal' IS NOT NULL",
+        columns.insert(dead_letters),
+        Names::of(agent).opened
+    );
+    SourceText::expanded(format!("the refusals of agent {}", agent.ident), text, agent.statement.clone())
+}
+
+/// The pipeline of an agent whose work a model or a service does; `None` for others.
+pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) -> Option<Arc<SourceText>> {
+    let Parts { call, context, fields, failed, error } = match &agent.work {
+        Work::Elsewhere => return None,
+        Work::Prompt { prompt, reply, options, has_schema } => {
+            let prompt = quoted(prompt);
+            let said =
+                format!("CASE WHEN answer->>'source' = 'offline' THEN {} ELSE answer->>'text' END", quoted(NO_MODEL));
+            let object =
+                "CASE WHEN answer->>'source' <> 'offline' THEN concat('{\"answer\": ', answer->>'text', '}') END";
+            Parts {
+                call: format!("llm_complete({prompt}, input, {}, {})", quoted(NO_MODEL), quoted(options)),
+                context: format!("concat({}, {said})", quoted(&format!("{reply} "))),
+                fields: if *has_schema { object.into() } else { "NULL".into() },
+                // Offline, what it says keeps no schema, and need not.
+                failed:
+                    "coalesce(answer->>'status', 'failed') <> 'ok' AND coalesce(answer->>'source', '') <> 'offline'"
+                        .into(),
+                error: "coalesce(answer->>'error', 'llm_complete ended without a result')".into(),
+            }
+        }
+        Work::Url { url, options } => {
+            let head = options.trim_end();
+            let head = head.strip_suffix('}').unwrap_or(head).trim_end();
+            let comma = if head.ends_with('{') { "" } else { ", " };
+            let key = quoted(&format!("{head}{comma}\"idempotency_key\": \""));
+            Parts {
+                call: format!(
+                    "http_call({}, message, concat({key}, encode(sha256(message_id), 'hex'), '\"}}'))",
+                    quoted(url)
+                ),
+                context: "json_get_str(answer->>'body', 'context')".into(),
+                fields: "answer->>'body'".into(),
+                failed: "coalesce(answer->>'status', 'failed') <> 'ok' \
+                         OR coalesce(btrim(json_get_str(answer->>'body', 'context')), '') = ''"
+                    .into(),
+                error: "CASE WHEN answer->>'status' = 'ok' THEN 'the service answered without a `context`' \
+                        ELSE coalesce(answer->>'error', 'http_call ended without a result') END"
+                    .into(),
+            }
+        }
+    };
+    let (own, inbox) = (Names::of(agent), as_identifier(&agent.ident));
+    let letters = Letter {
+        pipeline,
+        workflow_id: "workflow_id",
+        message_id: "message_id",
+        status: "CASE WHEN answer->>'status' = 'ok' THEN 'invalid' ELSE coalesce(answer->>'status', 'failed') END",
+        error: &error,
+        created_at: "received_at",
+    };
+    let answer = if matches!(agent.work, Work::Url { .. }) { "NULL" } else { "answer" };
+    let text = format!(
+        "CREATE VIEW {answers} AS
+SELECT
+  {call} AS answer,
+  *
+FROM {inbox};
+
+INSERT INTO {MESSAGES} (workflow_id, value)
+SELECT workflow_id, reply(opened, {context}, {answer}, {fields})
+FROM {answers}
+WHERE NOT ({failed});
+
+{letters}
+FROM {answers}
+WHERE {failed}",
+        answers = own.answers,
+        letters = letters.insert(dead_letters),
+    );
+    Some(SourceText::expanded(format!("agent {}", agent.ident), text, agent.statement.clone()))
+}
+
+struct Parts {
+    call: String,
+    context: String,
+    fields: String,
+    failed: String,
+    error: String,
+}
+
+/// The names of what is made for an agent beside its inbox.
+struct Names {
+    topic: String,
+    opened: String,
+    answers: String,
+}
+
+impl Names {
+    fn of(agent: &AgentDef) -> Self {
+        let name = |what: &str| as_identifier(&format!("{}_{what}", agent.ident));
+        Self { topic: name("topic"), opened: name("opened"), answers: name("answers") }
+    }
+}
+
+/// The values of a dead letter, as SQL over rows that have the columns of a topic.
+struct Letter<'a> {
+    pipeline: &'a str,
+    workflow_id: &'a str,
+    message_id: &'a str,
+    status: &'a str,
+    error: &'a str,
+    created_at: &'a str,
+}
+
+impl Letter<'_> {
+    /// `INSERT INTO dead_letters (…) SELECT …`, with those of the columns that the table has.
+    fn insert(&self, target: &TableDef) -> String {
+        let values =
+            target.columns.iter().filter_map(|column| Some((as_identifier(&column.name), self.value(column)?)));
+        let (columns, values): (Vec<String>, Vec<String>) = values.unzip();
+        format!(
+            "INSERT INTO {} ({})\nSELECT\n  {}",
+            as_identifier(&target.name),
+            columns.join(", "),
+            values.join(",\n  ")
+        )
+    }
+
+    fn value(&self, column: &ColumnDef) -> Option<String> {
+        let is_time = matches!(column.data_type, DataType::Timestamp(..));
+        Some(match column.name.as_str() {
+            "workflow_id" => self.workflow_id.into(),
+            "message_id" => self.message_id.into(),
+            "pipeline" => quoted(self.pipeline),
+            "topic" | "partition" | "offset_id" => column.name.clone(),
+            "timestamp" if is_time => "to_timestamp_millis(published_ms)".into(),
+            "timestamp" => "published_ms".into(),
+            "payload" if column.data_type == DataType::Binary => "value".into(),
+            // `encode` leaves the padding out, which other decoders want.
+            "payload" => "rpad(encode(value, 'base64'), (octet_length(value) + 2) / 3 * 4, '=')".into(),
+            "status" => self.status.into(),
+            "error" => self.error.into(),
+            "created_at" if is_time => format!("CAST({} AS TIMESTAMP)", self.created_at),
+            "created_at" => self.created_at.into(),
+            _ => return None,
+        })
+    }
+}
+
+/// Whether an option of `agent_topics` holds for the topic of each agent when it is read.
+fn is_of_a_topic(key: &str) -> bool {
+    !key.starts_with("sink.") && !matches!(key, AGENT_TOPICS | "topic" | "type" | "format" | "source.group_id")
+}
+
+fn option(entry: &super::table::OptionEntry) -> String {
+    let value = if entry.quoted { quoted(&entry.value) } else { entry.value.clone() };
+    if entry.key.contains('.') { format!("'{}' = {value}", entry.key) } else { format!("{} = {value}", entry.key) }
+}
+
+/// A text as an SQL literal.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

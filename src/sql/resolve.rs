@@ -1,0 +1,429 @@
+//! From a pipeline and the catalogue to just the definitions that it uses, what CREATE AGENT makes among them, in an order
+//! in which each thing comes after what it uses.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
+
+use super::agent::AgentDef;
+use super::definition::{Definition, InsertDef, Script, script};
+use super::statement::to_span;
+use super::table::{AGENT_TOPICS, DEAD_LETTERS, TableDef};
+use super::{expand, name_of};
+use crate::diag::{Code, Diagnostic, Span, nearest};
+
+/// All that a pipeline's text says and refers to, parsed and in an order in which each thing comes after what it uses.
+#[derive(Debug, Clone)]
+pub struct PipelineText {
+    /// Its name: the file's, without `.sql`, or the agent's.
+    pub name: String,
+    /// The tables and views that it uses.
+    pub definitions: Vec<Definition>,
+    /// Constant tables' rows: `INSERT INTO name VALUES …`.
+    pub constants: Vec<InsertDef>,
+    /// What it does.
+    pub inserts: Vec<InsertDef>,
+    /// All agents of the project, whether it uses them or not.
+    pub agents: Vec<AgentDef>,
+}
+
+impl PipelineText {
+    /// Its tables over connectors.
+    pub fn tables(&self) -> impl Iterator<Item = &TableDef> {
+        self.definitions.iter().filter_map(|d| match d {
+            Definition::Table(table) => Some(table),
+            Definition::Memory(_) | Definition::View(_) => None,
+        })
+    }
+
+    /// The names of all tables and views that its views and INSERTs read.
+    #[must_use]
+    pub fn tables_read(&self) -> HashSet<String> {
+        let views = self.definitions.iter().filter_map(|d| match d {
+            Definition::View(view) => Some((&view.query, &view.span)),
+            Definition::Memory(_) | Definition::Table(_) => None,
+        });
+        let queries = views.chain(self.inserts.iter().map(|i| (&i.query, &i.span)));
+        queries.flat_map(|(query, at)| relations(query, at)).map(|(name, _)| name).collect()
+    }
+}
+
+/// What a pipeline itself says.
+pub(super) struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub at: Span,
+    /// Its text.
+    pub own: Script,
+    /// The agents in `sql/` whose work this pipeline does.
+    pub supplied: Vec<AgentDef>,
+}
+
+/// Puts together what a pipeline says and what it uses of a catalogue.
+pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineText, Vec<Diagnostic>> {
+    let Pipeline { name, at, own, supplied } = pipeline;
+    let mut errors = used_too_early(&own);
+    let mut agents: Vec<AgentDef> = catalogue.agents.iter().chain(&own.agents).cloned().collect();
+    // Their order is the same in every pipeline: what a model is shown must not depend on who asks.
+    agents.sort_by(|a, b| {
+        let key = |agent: &AgentDef| (agent.span.source.name.clone(), agent.span.range.start);
+        key(a).cmp(&key(b))
+    });
+    errors.extend(agents_twice(&agents));
+    let mut known = Known { definitions: BTreeMap::new(), errors };
+    for definition in catalogue.definitions {
+        known.add(definition, false);
+    }
+    // Rows of the catalogue belong to the catalogue's table of that name.
+    let catalogue_inserts: Vec<InsertDef> = catalogue
+        .inserts
+        .into_iter()
+        .filter(|insert| !own.definitions.iter().any(|d| d.name() == insert.table))
+        .collect();
+    let own_names: Vec<(String, Span)> =
+        own.definitions.iter().map(|d| (d.name().to_string(), d.span().clone())).collect();
+    // What a pipeline defines itself wins over the catalogue.
+    for definition in own.definitions {
+        known.add(definition, true);
+    }
+    let mut inserts = own.inserts;
+    inserts.extend(catalogue_inserts);
+    let worked: Vec<&AgentDef> = own.agents.iter().chain(&supplied).filter(|agent| agent.is_supplied()).collect();
+    inserts.extend(known.expand(&name, &agents, &worked));
+    let declares_only = inserts.iter().all(InsertDef::is_values) && !own.agents.is_empty() && worked.is_empty();
+    let (constants, mut inserts): (Vec<_>, Vec<_>) = inserts
+        .into_iter()
+        .partition(|i| i.is_values() && matches!(known.definitions.get(&i.table), Some(Definition::Memory(_))));
+    if inserts.is_empty() {
+        let (message, help) = if declares_only {
+            let what = "declares an agent whose work is done elsewhere: there is nothing to run";
+            (
+                format!("pipeline `{name}` {what}"),
+                "give the agent a `prompt` or a `url`, or read its inbox with INSERT INTO … SELECT",
+            )
+        } else {
+            (
+                format!("pipeline `{name}` does nothing: it has no INSERT INTO"),
+                "add `INSERT INTO table SELECT … FROM table`",
+            )
+        };
+        known.errors.push(Diagnostic::new(Code::NO_INSERT, message).at(at).help(help));
+    }
+    let mut order = Order {
+        known: &known.definitions,
+        done: HashSet::new(),
+        open: Vec::new(),
+        sorted: Vec::new(),
+        errors: known.errors,
+    };
+    for insert in &inserts {
+        order.visit(&insert.table, &insert.table_span);
+        order.visit_query(&insert.query, &insert.span);
+    }
+    // What the pipeline defines and nobody reads is checked all the same.
+    for (name, span) in own_names {
+        order.visit(&name, &span);
+    }
+    // Whoever reads an inbox sees to the messages that cannot be taken.
+    for agent in &agents {
+        let letters = order.known.get(expand::DEAD_LETTERS);
+        if let (true, Some(Definition::Table(letters))) = (order.done.contains(&agent.ident), letters) {
+            let refusals = script(&expand::refusals(agent, &name, letters), &mut order.errors).inserts;
+            for insert in &refusals {
+                order.visit(&insert.table, &insert.table_span);
+            }
+            inserts.extend(refusals);
+        }
+    }
+    let sorted = std::mem::take(&mut order.sorted);
+    let errors = order.errors;
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let used: HashSet<&str> = sorted.iter().map(String::as_str).collect();
+    let constants = constants.into_iter().filter(|c| used.contains(c.table.as_str())).collect();
+    let definitions = sorted.iter().filter_map(|n| known.definitions.get(n).cloned()).collect();
+    Ok(PipelineText { name, definitions, constants, inserts, agents })
+}
+
+/// What queries can name.
+struct Known {
+    definitions: BTreeMap<String, Definition>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Known {
+    /// Adds a definition; with `replace` it takes the place of one from another file.
+    fn add(&mut self, definition: Definition, replace: bool) {
+        match self.definitions.get(definition.name()) {
+            Some(first) if !replace || first.span().source == definition.span().source => {
+                let error = Diagnostic::new(Code::TABLE_TWICE, format!("`{}` is defined twice", definition.name()));
+                let help = format!("the first definition is at {}", first.span().place());
+                self.errors.push(error.at(definition.span().clone()).help(help));
+            }
+            _ => drop(self.definitions.insert(definition.name().to_string(), definition)),
+        }
+    }
+
+    /// Adds what the agents are in plain SQL; gives the INSERTs of those whose work is done here.
+    fn expand(&mut self, pipeline: &str, agents: &[AgentDef], worked: &[&AgentDef]) -> Vec<InsertDef> {
+        let Some(table) = expand::agents(agents) else { return Vec::new() };
+        let mut expanded = script(&table, &mut self.errors);
+        let all_topics: Vec<String> = agents.iter().map(|agent| agent.topic.clone()).collect();
+        for definition in self.definitions.values_mut() {
+            if let Definition::Table(table) = definition
+                && table.option(AGENT_TOPICS).is_some()
+            {
+                table.agent_topics.clone_from(&all_topics);
+            }
+        }
+        let needed = |name: &str| match self.definitions.get(name) {
+            Some(Definition::Table(table)) => Ok(table.clone()),
+            _ => Err(missing(name, &agents[0])),
+        };
+        match (needed(expand::TOPICS), needed(expand::MESSAGES), needed(expand::DEAD_LETTERS)) {
+            (Ok(topics), Ok(_), Ok(letters)) => {
+                for agent in agents {
+                    expanded.extend(script(&expand::inbox(agent, pipeline, &topics), &mut self.errors));
+                }
+                for work in worked.iter().filter_map(|agent| expand::work(agent, pipeline, &letters)) {
+                    expanded.extend(script(&work, &mut self.errors));
+                }
+            }
+            (topics, messages, letters) => {
+                self.errors.extend([topics, messages, letters].into_iter().filter_map(Result::err));
+            }
+        }
+        for definition in expanded.definitions {
+            if let Some(first) = self.definitions.get(definition.name()) {
+                let name = definition.name();
+                let error = Diagnostic::new(Code::TABLE_TWICE, format!("`{name}` is defined twice"));
+                let (agent, first) = (definition.span(), first.span());
+                let help = format!(
+                    "CREATE AGENT makes a table of that name: rename this one or the agent ({})",
+                    agent.place()
+                );
+                self.errors.push(error.at(first.clone()).help(help));
+            } else {
+                self.definitions.insert(definition.name().to_string(), definition);
+            }
+        }
+        expanded.inserts
+    }
+}
+
+/// A table that agents need.
+fn missing(name: &str, agent: &AgentDef) -> Diagnostic {
+    let (what, help) = match name {
+        expand::TOPICS => ("whose options the agents' topics have", "`baton new` shows one"),
+        expand::MESSAGES => ("to which agents answer", "`baton new` shows one"),
+        _ => ("for what an agent cannot take", "`baton new` shows one"),
+    };
+    Diagnostic::new(Code::TABLE_UNKNOWN, format!("CREATE AGENT needs a table `{name}`, {what}"))
+        .at(agent.span.clone())
+        .help(format!("add `CREATE TABLE {name} (…) WITH (connector = 'kafka', …)` to sql/; {help}"))
+}
+
+/// Agents that could not be told apart.
+fn agents_twice(agents: &[AgentDef]) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for (i, agent) in agents.iter().enumerate() {
+        let mut twice = |message: String, at: &Span, first: &Span| {
+            let help = format!("the other one is at {}: give each its own", first.place());
+            errors.push(Diagnostic::new(Code::AGENT_TWICE, message).at(at.clone()).help(help));
+        };
+        for first in &agents[..i] {
+            if first.ident == agent.ident {
+                twice(format!("there are two agents `{}`", agent.ident), &agent.span, &first.span);
+            } else if first.topic == agent.topic {
+                let message = format!("two agents have the topic `{}`", agent.topic);
+                twice(message, &agent.places.topic, &first.places.topic);
+            }
+            // Names that differ in case alone could not be told apart in an answer.
+            if first.name.to_lowercase() == agent.name.to_lowercase() {
+                let message = format!("two agents are called `{}`", agent.name);
+                twice(message, &agent.places.name, &first.places.name);
+            }
+        }
+    }
+    errors
+}
+
+/// A file is read from top to bottom, as Arroyo reads it: what a statement uses stands above it, and so does the INSERT
+/// that fills a memory table.
+fn used_too_early(own: &Script) -> Vec<Diagnostic> {
+    let start = |span: &Span| span.range.start;
+    let defined: HashMap<&str, &Definition> = own.definitions.iter().rev().map(|d| (d.name(), d)).collect();
+    let agents: HashMap<&str, &AgentDef> = own.agents.iter().map(|agent| (agent.ident.as_str(), agent)).collect();
+    let filling = own.inserts.iter().rev().filter(|i| !i.is_values());
+    let filled: HashMap<&str, &InsertDef> = filling.map(|i| (i.table.as_str(), i)).collect();
+    let mut errors = Vec::new();
+    let mut check = |name: &str, at: &Span, reader: &Span| {
+        if let Some(agent) = agents.get(name).filter(|agent| start(&agent.statement) > start(reader)) {
+            let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is used before it is defined"));
+            let help = format!("move its CREATE AGENT ({}) above this statement", agent.span.place());
+            return errors.push(error.at(at.clone()).help(help));
+        }
+        let Some(definition) = defined.get(name) else { return };
+        if start(definition.span()) > start(reader) {
+            let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is used before it is defined"));
+            let help = format!("move its definition ({}) above this statement", definition.span().place());
+            errors.push(error.at(at.clone()).help(help));
+        } else if matches!(definition, Definition::Memory(_))
+            && let Some(filled) = filled.get(name)
+            && start(&filled.span) > start(reader)
+        {
+            let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("`{name}` is read before anything fills it"));
+            let help = format!("move the INSERT INTO it ({}) above this statement", filled.span.place());
+            errors.push(error.at(at.clone()).help(help));
+        }
+    };
+    for definition in &own.definitions {
+        let Definition::View(view) = definition else { continue };
+        for (name, at) in relations(&view.query, &view.span) {
+            check(&name, &at, &view.span);
+        }
+    }
+    for insert in &own.inserts {
+        for (name, at) in relations(&insert.query, &insert.span) {
+            check(&name, &at, &insert.span);
+        }
+    }
+    for insert in &own.inserts {
+        let Some(table) = defined.get(insert.table.as_str()) else { continue };
+        if start(table.span()) > start(&insert.span) {
+            let message = format!("`{}` is used before it is defined", insert.table);
+            let help = format!("move its definition ({}) above this statement", table.span().place());
+            errors.push(Diagnostic::new(Code::TABLE_UNKNOWN, message).at(insert.table_span.clone()).help(help));
+        }
+    }
+    errors
+}
+
+/// How many views may stand on each other.
+const MAX_VIEWS: usize = 200;
+
+/// Depth first: a definition goes to the list after all that it uses.
+struct Order<'a> {
+    known: &'a BTreeMap<String, Definition>,
+    done: HashSet<String>,
+    open: Vec<String>,
+    sorted: Vec<String>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Order<'_> {
+    fn visit(&mut self, name: &str, at: &Span) {
+        if self.open.iter().any(|n| n == name) {
+            self.errors.push(
+                Diagnostic::new(
+                    Code::QUERY,
+                    format!("`{name}` is defined by itself: {} → {name}", self.open.join(" → ")),
+                )
+                .at(at.clone())
+                .help("a view can only read what is defined without it"),
+            );
+            return;
+        }
+        if self.open.len() >= MAX_VIEWS {
+            let message = format!("more than {MAX_VIEWS} views stand on each other");
+            if !self.errors.iter().any(|e| e.message == message) {
+                let error = Diagnostic::new(Code::QUERY, message).at(at.clone());
+                self.errors.push(error.help("put some of them together"));
+            }
+            return;
+        }
+        if !self.done.contains(name) {
+            match self.known.get(name) {
+                None => {
+                    let near = nearest(name, self.known.keys().map(String::as_str));
+                    let help = near.map_or_else(
+                        || "define it in this file or in sql/".to_string(),
+                        |near| format!("did you mean `{near}`? it is defined at {}", self.known[near].span().place()),
+                    );
+                    let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table or view `{name}`"))
+                        .at(at.clone())
+                        .help(help);
+                    if !self.errors.contains(&error) {
+                        self.errors.push(error);
+                    }
+                }
+                Some(definition) => {
+                    if let Definition::View(view) = definition {
+                        self.open.push(name.to_string());
+                        self.visit_query(&view.query, &view.span);
+                        self.open.pop();
+                    }
+                    if self.done.insert(name.to_string()) {
+                        self.sorted.push(name.to_string());
+                    }
+                    if let Definition::Table(table) = definition
+                        && let Some(entry) = table.option(DEAD_LETTERS)
+                    {
+                        self.visit(&entry.value, &entry.value_span);
+                    }
+                }
+            }
+        }
+    }
+
+    fn visit_query(&mut self, query: &Query, at: &Span) {
+        for (name, span) in relations(query, at) {
+            self.visit(&name, &span);
+        }
+    }
+}
+
+/// The tables and views that a query reads. A name of its `WITH` hides a table from what comes after it, not from the
+/// `WITH` itself.
+#[must_use]
+pub fn relations(query: &Query, at: &Span) -> Vec<(String, Span)> {
+    struct Relations<'a> {
+        at: &'a Span,
+        /// For each open query, the names that hide tables.
+        hidden: Vec<HashSet<String>>,
+        found: Vec<(String, Span)>,
+    }
+    impl Visitor for Relations<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let mut hidden = HashSet::new();
+            if let Some(with) = &query.with {
+                for cte in &with.cte_tables {
+                    let name = name_of(&cte.alias.name);
+                    if with.recursive {
+                        hidden.insert(name.clone());
+                    }
+                    self.hidden.push(hidden.clone());
+                    // Its body is visited here, where just the names before it hide anything.
+                    let _ = cte.query.visit(self);
+                    self.hidden.pop();
+                    hidden.insert(name);
+                }
+            }
+            self.hidden.push(hidden);
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.hidden.pop();
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            if let Some(ident) = relation.0.last().and_then(|part| part.as_ident()) {
+                let name = name_of(ident);
+                if !self.hidden.iter().any(|names| names.contains(&name)) {
+                    let span = to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone());
+                    if !self.found.iter().any(|(known, place)| *known == name && *place == span) {
+                        self.found.push((name, span));
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut visitor = Relations { at, hidden: Vec::new(), found: Vec::new() };
+    let _ = query.visit(&mut visitor);
+    visitor.found
+}

@@ -1,0 +1,68 @@
+//! The UDFs that come with Baton (`llm_classify`, `open_message`, …): a project that has no source of them gets these.
+//!
+//! Their sources are in the program. They are compiled where they lie: in the checkout that the program was built from, when
+//! that is still there and the same, else in the user's cache.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::source::{UdfSource, discover};
+use crate::diag::{Code, Diagnostic, display_path};
+
+/// Each file by its path below the folder; `build.rs` lists them.
+static SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/standard_udfs.rs"));
+
+/// The UDFs, each with its source in one folder.
+///
+/// # Errors
+/// When there is no folder that they can be written to.
+pub fn standard() -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs");
+    if is_in(&checkout) {
+        return discover(&checkout);
+    }
+    let folder = cache().join(format!("udfs-{}", &digest()[..16]));
+    if !is_in(&folder) {
+        unpack(&folder).map_err(|error| {
+            let message = format!("the functions of Baton cannot be written to `{}`: {error}", display_path(&folder));
+            let help = "make the folder writable, or set XDG_CACHE_HOME to one that is";
+            vec![Diagnostic::new(Code::FILE, message).help(help)]
+        })?;
+    }
+    discover(&folder)
+}
+
+/// Whether a folder has just these sources.
+fn is_in(folder: &Path) -> bool {
+    SOURCES.iter().all(|(name, text)| fs::read_to_string(folder.join(name)).is_ok_and(|found| found == *text))
+}
+
+fn unpack(folder: &Path) -> io::Result<()> {
+    for (name, text) in SOURCES {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn cache() -> PathBuf {
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from).or_else(home);
+    cache.unwrap_or_else(std::env::temp_dir).join("baton")
+}
+
+/// Another version of the sources lies in another folder.
+fn digest() -> String {
+    let mut hash = Sha256::new();
+    for (name, text) in SOURCES {
+        hash.update(name);
+        hash.update(text);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

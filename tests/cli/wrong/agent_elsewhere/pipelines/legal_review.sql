@@ -1,0 +1,1 @@
+INSERT INTO agent_messages SELECT value, 'w' FROM t;
