@@ -15,7 +15,7 @@
 //! Anything else is an error that names the nearest key there is. Whether `schema` has the form of one is told here, and whether it
 //! means something where it is used.
 
-use crate::settings::Provider;
+use crate::provider::Provider;
 use crate::text::{excerpt, nearest, parse_duration};
 use serde_json::{Map, Value};
 use std::time::Duration;
