@@ -3,7 +3,9 @@
 //! An answer is one of the defined names or it is no answer: a model that keeps naming something else makes a row
 //! `invalid`, never a route.
 
-use crate::agents::{Catalogue, NONE};
+use crate::agent::NONE;
+use crate::answer::{unquoted, unwrapped};
+use crate::catalogue::Catalogue;
 use crate::decisions::Answer;
 use crate::llm::{Call, Known, Llm};
 use crate::prompt;
@@ -161,28 +163,6 @@ fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
         .or_else(|| names().find(|name| name.to_lowercase() == given.to_lowercase()))
         .map(str::to_owned)
         .ok_or_else(|| format!("the model named an agent that is not defined: {}", excerpt(&given, 200)))
-}
-
-/// An answer without the thoughts that some servers leave before it, and without a Markdown fence around it.
-pub(crate) fn unwrapped(answer: &str) -> &str {
-    let mut answer = answer.trim();
-    if let Some((_, rest)) = answer.strip_prefix("<think>").and_then(|thoughts| thoughts.split_once("</think>")) {
-        answer = rest.trim();
-    }
-    if let Some(inside) = answer.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) {
-        // What follows the opening fence on its line is the language.
-        answer = inside.split_once('\n').map_or(inside, |(_, body)| body).trim();
-    }
-    answer
-}
-
-fn unquoted(text: &str) -> &str {
-    for quote in ['"', '\'', '`'] {
-        if let Some(inside) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return inside.trim();
-        }
-    }
-    text
 }
 
 #[cfg(test)]

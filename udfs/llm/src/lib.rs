@@ -7,9 +7,11 @@
 //!
 //! It knows nothing of arrow, of SQL or of the engines.
 
-mod agents;
+mod agent;
+mod answer;
 mod breaker;
 mod cache;
+mod catalogue;
 mod classify;
 mod complete;
 mod confidence;

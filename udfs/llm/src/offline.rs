@@ -9,7 +9,7 @@
 //!
 //! The words themselves are the business of `words` and `vocabulary`.
 
-use crate::agents::Agent;
+use crate::agent::Agent;
 use crate::words::{Said, Sentence, Term, sentences};
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 //!
 //! How it is sent is the business of `provider`.
 
-use crate::agents::{Agent, NONE};
+use crate::agent::{Agent, NONE};
 use serde_json::Value;
 
 pub use baton_llm_settings::prompt::CLASSIFY;

@@ -1,8 +1,8 @@
-//! The agents that a message can go to, as the `agents` argument of `llm_classify` lists them.
+//! The agents of a call: the `agents` argument of `llm_classify`, parsed once for each text of the argument.
 //!
-//! What is made of them is prepared once for each text of the argument: the model's part in `prompt`, the text method's
-//! in `offline`.
+//! How a model sees them is written in `prompt`, how texts are compared with them in `offline`.
 
+use crate::agent::{Agent, NONE};
 use crate::confidence::Choice;
 use crate::decisions::digest;
 use crate::offline::TextMethod;
@@ -10,17 +10,6 @@ use crate::prompt;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::OnceLock;
-
-/// The name that stands for no agent.
-pub(crate) const NONE: &str = "NONE";
-
-/// One agent.
-#[derive(Debug, Clone)]
-pub(crate) struct Agent {
-    pub(crate) name: String,
-    pub(crate) description: String,
-    pub(crate) input: String,
-}
 
 /// All agents of one call, at least one, no two of one name.
 #[derive(Debug)]
@@ -35,7 +24,7 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the JSON array `[{"name", "description", "input"}, …]`; other keys are for others.
+    /// Reads the JSON array `[{"name", "description", "input"}, …]`; other keys are ignored.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, String> {
         const SHAPE: &str = r#"write them like [{"name": "…", "description": "…", "input": "…"}]"#;
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
@@ -118,28 +107,6 @@ fn answer_schema(agents: &[Agent]) -> Value {
         "required": ["agent"],
         "additionalProperties": false,
     })
-}
-
-impl Agent {
-    fn read(item: &Value) -> Result<Self, String> {
-        let Value::Object(fields) = item else { return Err("is no object".to_owned()) };
-        let text = |key: &str| match fields.get(key) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.trim().to_owned(),
-            Some(other) => other.to_string(),
-        };
-        let name = text("name");
-        if name.is_empty() {
-            return Err("has no name".to_owned());
-        }
-        if name.chars().any(char::is_control) {
-            return Err("has a line break or another control character in its name".to_owned());
-        }
-        if name.eq_ignore_ascii_case(NONE) {
-            return Err(format!("is called {NONE}, which stands for no agent"));
-        }
-        Ok(Self { name, description: text("description"), input: text("input") })
-    }
 }
 
 #[cfg(test)]
