@@ -265,6 +265,12 @@ mod tests {
                  10ms to 9m, such as \"10s\"",
             ),
             (
+                r#"{"temperature":1e400,"max_tokens":7.0}"#,
+                Function::Classify,
+                "the option `temperature` is 1e+400: set a number from 0 to 2; the option `max_tokens` is 7.0: set a whole \
+                 number from 1 to 1000000",
+            ),
+            (
                 r#"{"provider":"anthropic","temperature":1.5}"#,
                 Function::Complete,
                 "the option `temperature` is 1.5: set a number from 0 to 1, for anthropic",
