@@ -24,7 +24,7 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the JSON array `[{"name", "description", "input"}, …]`; other keys are ignored.
+    /// Reads the JSON array `[{"name", "topic", "description", "input", "examples"}, …]`; other keys are ignored.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, String> {
         const SHAPE: &str = r#"write them like [{"name": "…", "description": "…", "input": "…"}]"#;
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
@@ -66,6 +66,11 @@ impl Catalogue {
     /// The names that an answer can have, in their order; [`NONE`] is not among them.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.agents.iter().map(|agent| agent.name.as_str())
+    }
+
+    /// The topic of the agent called `name`; `None` for [`NONE`] and for agents without one.
+    pub(crate) fn topic(&self, name: &str) -> Option<&str> {
+        self.agents.iter().find(|agent| agent.name == name)?.topic.as_deref()
     }
 
     /// The agents as a prompt lists them.
@@ -116,10 +121,13 @@ mod tests {
     #[test]
     fn reads_names_and_ignores_what_it_does_not_know() {
         let agents = Catalogue::parse(Some(
-            r#"[{"name":" A ","description":"d","input":{"type":"object"},"topic":"a"},{"name":"B"}]"#,
+            r#"[{"name":" A ","description":"d","input":{"type":"object"},"topic":" a ","examples":["x",null," "]},
+                {"name":"B","topic":null,"examples":null,"output":7},{"name":"C","topic":""}]"#,
         ))
         .unwrap();
-        assert_eq!(agents.names().collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(agents.names().collect::<Vec<_>>(), ["A", "B", "C"]);
+        assert_eq!(["A", "B", "C", "NONE", "a"].map(|name| agents.topic(name)), [Some("a"), None, None, None, None]);
+        assert_eq!((agents.agents[0].examples.as_slice(), agents.agents[1].examples.len()), (&["x".to_owned()][..], 0));
         assert_eq!(agents.agents[0].input, r#"{"type":"object"}"#);
     }
 
@@ -136,6 +144,9 @@ mod tests {
             (Some(r#"[{"name":"A"},{"name":"a"}]"#), "two agents are called `a`"),
             (Some(r#"[{"name":"none"}]"#), "agent 1 is called NONE, which stands for no agent"),
             (Some("[{\"name\":\"a\\nb\"}]"), "agent 1 has a line break"),
+            (Some(r#"[{"name":"A","topic":["a"]}]"#), "agent 1 has a topic that is not a text"),
+            (Some(r#"[{"name":"A","examples":"x"}]"#), "agent 1 has examples that are not a list of texts"),
+            (Some(r#"[{"name":"A","examples":[1]}]"#), "agent 1 has examples that are not a list of texts"),
         ] {
             let error = Catalogue::parse(text).unwrap_err();
             assert!(error.starts_with(message), "{error}");

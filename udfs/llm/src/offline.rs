@@ -303,6 +303,7 @@ mod tests {
             name: name.to_owned(),
             description: description.to_owned(),
             input: input.to_owned(),
+            ..Agent::default()
         };
         TextMethod::new(&[
             agent("Scoring Agent", "Gives a lead a score.", "A research report on a lead, not scored yet."),
