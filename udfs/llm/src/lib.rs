@@ -30,8 +30,6 @@ mod provider;
 pub mod result;
 mod transport;
 mod usage;
-mod vocabulary;
-mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};
 pub use contract::contract_error;
