@@ -1,7 +1,7 @@
 //! What a row costs in the library alone, in CPU time of this thread: `cargo bench --bench row` in udfs/.
 //!
-//! The network is left out: a function answers in place of a server. Messages of 1 kB, all different, and 10 agents, as
-//! route_messages asks about them. `--rows N` sets how many rows are measured (20000), `--format json` prints one object.
+//! There is no network: a function answers in place of a server, or the offline method does. Messages of 1 kB, all
+//! different, and 10 agents, as route_messages asks about them. `--rows N` sets how many rows are measured (20000), `--format json` prints one object.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends where something is wrong")]
 
@@ -17,13 +17,36 @@ struct Case {
     logprobs: bool,
     limits: bool,
     log: bool,
+    offline: bool,
 }
 
 const CASES: &[Case] = &[
-    Case { name: "classify", goal_us: Some(20.0), logprobs: false, limits: false, log: false },
-    Case { name: "classify, log-probabilities", goal_us: None, logprobs: true, limits: false, log: false },
-    Case { name: "classify, budget and rates", goal_us: None, logprobs: false, limits: true, log: false },
-    Case { name: "classify, found in the decision log", goal_us: None, logprobs: false, limits: false, log: true },
+    Case { name: "classify", goal_us: Some(20.0), logprobs: false, limits: false, log: false, offline: false },
+    Case {
+        name: "classify, log-probabilities",
+        goal_us: None,
+        logprobs: true,
+        limits: false,
+        log: false,
+        offline: false,
+    },
+    Case {
+        name: "classify, budget and rates",
+        goal_us: None,
+        logprobs: false,
+        limits: true,
+        log: false,
+        offline: false,
+    },
+    Case {
+        name: "classify, found in the decision log",
+        goal_us: None,
+        logprobs: false,
+        limits: false,
+        log: true,
+        offline: false,
+    },
+    Case { name: "classify, offline", goal_us: Some(50.0), logprobs: false, limits: false, log: false, offline: true },
 ];
 
 fn agents() -> String {
@@ -90,6 +113,9 @@ async fn measure(case: &Case, rows: usize) -> (f64, f64) {
         model: Some("m".to_owned()),
         ..Settings::default()
     };
+    if case.offline {
+        settings.provider = Provider::Offline;
+    }
     if case.limits {
         settings.limits.state_dir = Some(folder.path().to_owned());
         settings.limits.budget_tokens = Some(1_000_000_000_000);

@@ -3,7 +3,9 @@
 //! An answer is one of the defined names or it is no answer: a model that keeps naming something else makes a row
 //! `invalid`, never a route.
 
-use crate::agents::{Catalogue, NONE};
+use crate::agent::NONE;
+use crate::answer::{unquoted, unwrapped};
+use crate::catalogue::Catalogue;
 use crate::decisions::Answer;
 use crate::llm::{Call, Known, Llm};
 use crate::prompt;
@@ -23,22 +25,23 @@ impl Llm {
         let outcome = self.classify_row(text, agents, options, &mut call).await;
         let facts = call.finish();
         match outcome {
-            Ok(Answer { text, confidence, .. }) => {
-                Classification { agent: Some(text), status: Status::Ok, confidence, error: None, facts }
+            Ok((Answer { text, confidence, .. }, topic)) => {
+                Classification { agent: Some(text), topic, status: Status::Ok, confidence, error: None, facts }
             }
             Err(Failure { status, message }) => {
-                Classification { agent: None, status, confidence: None, error: Some(message), facts }
+                Classification { agent: None, topic: None, status, confidence: None, error: Some(message), facts }
             }
         }
     }
 
+    /// The answer, and the topic of the agent that it names.
     async fn classify_row(
         &self,
         text: Option<&str>,
         agents: Option<&str>,
         options: Option<&str>,
         call: &mut Call,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<(Answer, Option<String>), Failure> {
         self.settings()?;
         let asking = self.options(options, Function::Classify)?;
         let Ok(asking) = &*asking else { return Err(Failure::config("the options are wrong")) };
@@ -50,19 +53,22 @@ impl Llm {
             Some(text) if text.trim().is_empty() => return Err(Failure::bad_input("the text is blank")),
             Some(text) => text,
         };
-        let Some(endpoint) = endpoint else {
-            let choice = catalogue.text_method().choose(text, asking.options.max_input_chars);
-            let name = choice.agent.unwrap_or(NONE).to_owned();
-            return Ok(Answer { text: name, confidence: Some(choice.confidence), model: None });
-        };
-        let key = self.key(Function::Classify, &endpoint, asking, catalogue.digest(), text)?;
-        match self.known(key, Function::Classify, call).await {
-            Known::Outcome(outcome) => outcome,
-            Known::NotYet(pilot) => {
-                let outcome = self.ask_for_agent(text, catalogue, &asking.options, &endpoint, call).await;
-                self.decided(pilot, Function::Classify, outcome).await
+        let answer = match endpoint {
+            None => offline_answer(text, catalogue, &asking.options),
+            Some(endpoint) => {
+                let key = self.key(Function::Classify, &endpoint, asking, catalogue.digest(), text)?;
+                match self.known(key, Function::Classify, call).await {
+                    Known::Outcome(outcome) => outcome?,
+                    Known::NotYet(pilot) => {
+                        let outcome = self.ask_for_agent(text, catalogue, &asking.options, &endpoint, call).await;
+                        self.decided(pilot, Function::Classify, outcome).await?
+                    }
+                }
             }
-        }
+        };
+        // From this call's agents, wherever the answer is from: the decision log keeps names alone.
+        let topic = catalogue.topic(&answer.text).map(str::to_owned);
+        Ok((answer, topic))
     }
 
     async fn ask_for_agent(
@@ -128,6 +134,12 @@ impl Llm {
     }
 }
 
+fn offline_answer(text: &str, catalogue: &Catalogue, options: &Options) -> Answer {
+    let choice = catalogue.text_method().choose(text, options.max_input_chars);
+    let name = choice.agent.unwrap_or(NONE).to_owned();
+    Answer { text: name, confidence: Some(choice.confidence), model: None }
+}
+
 /// Whether an answer is what a server makes that holds a model to the schema.
 fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
     #[derive(Deserialize)]
@@ -161,28 +173,6 @@ fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
         .or_else(|| names().find(|name| name.to_lowercase() == given.to_lowercase()))
         .map(str::to_owned)
         .ok_or_else(|| format!("the model named an agent that is not defined: {}", excerpt(&given, 200)))
-}
-
-/// An answer without the thoughts that some servers leave before it, and without a Markdown fence around it.
-pub(crate) fn unwrapped(answer: &str) -> &str {
-    let mut answer = answer.trim();
-    if let Some((_, rest)) = answer.strip_prefix("<think>").and_then(|thoughts| thoughts.split_once("</think>")) {
-        answer = rest.trim();
-    }
-    if let Some(inside) = answer.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) {
-        // What follows the opening fence on its line is the language.
-        answer = inside.split_once('\n').map_or(inside, |(_, body)| body).trim();
-    }
-    answer
-}
-
-fn unquoted(text: &str) -> &str {
-    for quote in ['"', '\'', '`'] {
-        if let Some(inside) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return inside.trim();
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Offline there is no model: the caller's fallback is the answer and is marked so. The failure of a model never falls
 //! back on it.
 
-use crate::classify::unwrapped;
+use crate::answer::unwrapped;
 use crate::contract::Contract;
 use crate::decisions::Answer;
 use crate::llm::{Asking, Call, Known, Llm};

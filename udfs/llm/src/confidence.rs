@@ -5,6 +5,7 @@
 //! out counts against the name as far as it can, so that the number is never too high for a short list. Where anything
 //! does not add up, there is no number.
 
+use crate::answer::unwrapped;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -140,7 +141,7 @@ fn name_place(answer: &str) -> Option<(usize, usize)> {
         #[serde(borrow)]
         agent: &'a RawValue,
     }
-    let json = crate::classify::unwrapped(answer);
+    let json = unwrapped(answer);
     let name = match serde_json::from_str::<Answer<'_>>(json) {
         Ok(answer) => answer.agent.get(),
         Err(_) => serde_json::from_str::<&RawValue>(json).ok()?.get(),

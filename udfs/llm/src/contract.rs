@@ -198,4 +198,55 @@ mod tests {
         assert!(contract_error(Some(&payload.to_string()), Some(LEAD)).is_some());
         assert!(started.elapsed().as_secs() < 2);
     }
+
+    #[test]
+    fn numbers_are_checked_as_they_are_written() {
+        let error = |schema: &str, payload: &str| contract_error(Some(payload), Some(schema));
+        for (schema, payload) in [
+            (r#"{"type":"integer"}"#, "1.0"),
+            (r#"{"type":"integer"}"#, "9007199254740993"),
+            (r#"{"multipleOf":0.01}"#, "0.07"),
+            (r#"{"multipleOf":0.1}"#, "123456789012345678901.3"),
+            (r#"{"maximum":9007199254740993}"#, "9007199254740993"),
+            (r#"{"const":1}"#, "1.0"),
+            (r#"{"enum":[0.50]}"#, "5e-1"),
+        ] {
+            assert_eq!(error(schema, payload), None, "{schema} {payload}");
+        }
+        for (schema, payload) in [
+            (r#"{"type":"integer"}"#, "1.5"),
+            (r#"{"type":"string"}"#, "1"),
+            (r#"{"maximum":9007199254740992}"#, "9007199254740993"),
+            (r#"{"maximum":100}"#, "1e400"),
+            (r#"{"minimum":0}"#, "-1e400"),
+            (r#"{"const":1}"#, "1.0000000000000000000001"),
+            (r#"{"uniqueItems":true}"#, "[1,1.0]"),
+        ] {
+            assert!(error(schema, payload).is_some(), "{schema} {payload}");
+        }
+        let error = error(r#"{"maximum":100}"#, "100.10").unwrap();
+        assert!(error.contains("100.10"), "{error}");
+    }
+
+    #[test]
+    fn a_number_cannot_be_made_slow() {
+        let started = std::time::Instant::now();
+        let digits = "7".repeat(300_000);
+        for number in ["1e999999999", "-1e-999999999", "1e99999999999999999999", &digits, &format!("0.{digits}")] {
+            for schema in [
+                r#"{"type":"integer"}"#,
+                r#"{"type":"integer","multipleOf":7}"#,
+                r#"{"multipleOf":0.01}"#,
+                r#"{"maximum":5,"minimum":1}"#,
+                r#"{"const":5}"#,
+                r#"{"enum":[1,2.5]}"#,
+                r#"{"items":true,"uniqueItems":true}"#,
+            ] {
+                for payload in [number.to_owned(), format!("[{number},{number},1]")] {
+                    let _verdict = contract_error(Some(&payload), Some(schema));
+                }
+            }
+        }
+        assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+    }
 }

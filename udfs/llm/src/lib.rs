@@ -7,9 +7,11 @@
 //!
 //! It knows nothing of arrow, of SQL or of the engines.
 
-mod agents;
+mod agent;
+mod answer;
 mod breaker;
 mod cache;
+mod catalogue;
 mod classify;
 mod complete;
 mod confidence;
@@ -28,8 +30,6 @@ mod provider;
 pub mod result;
 mod transport;
 mod usage;
-mod vocabulary;
-mod words;
 
 pub use baton_llm_settings::{Secret, Settings, settings};
 pub use contract::contract_error;

@@ -4,9 +4,9 @@
 //! The two questions that can be asked are in `classify` and `complete`. A question that was answered before comes from the
 //! decision log, one that another row asks just now from that row; only then is a model asked.
 
-use crate::agents::Catalogue;
 use crate::breaker::Breakers;
 use crate::cache::TextCache;
+use crate::catalogue::Catalogue;
 use crate::contract::Contract;
 use crate::deadline::RowClock;
 use crate::decisions::{Answer, DecisionLog, Key, digest};

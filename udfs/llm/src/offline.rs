@@ -1,60 +1,46 @@
-//! The offline method: which agent's own words a text is nearest to. No model, no network, no table of answers.
+//! The offline method: which agent's own texts the beginning of a message is nearest to. It asks no model.
 //!
-//! Each agent is a bag of weighted terms: what it accepts counts most, then what it does, then its name. A term that few
-//! of the agents have says more than one that most have. A text is read in order, and what it says first about itself
-//! counts most: the head of a message says what it is, its later parts hold details and what others wrote. A term that
-//! one side denies ("not scored yet") and the other asserts counts against the agent, and so does work that is done
-//! ("has been sent") with an agent that still has to do it ("to be sent"). When no agent is near, or two are
-//! equally near, the choice is none.
+//! Texts are compared by TF-IDF over character n-grams and cosine similarity. An agent has one document of what it
+//! accepts, what it does and its name, and one for each of its examples; the nearest document counts. The method knows
+//! no words, so it works for any agents and in any script, and it understands nothing: a message has to share words, or
+//! parts of words, with its agent. Examples in the agents' own rows are the way to improve it.
 //!
-//! The words themselves are the business of `words` and `vocabulary`.
+//! The same agents and message always give the same choice: sums are made in the order of the n-grams.
 
-use crate::agents::Agent;
-use crate::words::{Said, Sentence, Term, sentences};
-use std::collections::HashMap;
+use crate::agent::Agent;
+use std::collections::{HashMap, HashSet};
 
-/// What the parts of an agent weigh.
+/// The lengths of n-grams, in characters: from a syllable to a short word with the space before it.
+const LEAST_GRAM: usize = 3;
+const MOST_GRAM: usize = 5;
+
+/// The weights of an agent's own texts. What it accepts is closest to what a message is.
 const INPUT: f64 = 1.0;
-const DESCRIPTION: f64 = 0.6;
-const NAME: f64 = 0.35;
+const DESCRIPTION: f64 = 0.5;
+const NAME: f64 = 0.25;
 
-/// What the sentences of a text weigh, in their order; those after the last weigh as much as it.
-const SENTENCES: &[f64] = &[1.0, 0.5, 0.3, 0.2, 0.14, 0.1, 0.08, 0.06];
+/// How many characters of a message are compared: what follows are details, and what other people wrote.
+const HEAD: usize = 200;
 
-/// How soon further occurrences of a term add nothing.
-const SATURATION: f64 = 1.0;
+/// The weight of each character of the head is that of the one before it times this.
+const FADE: f64 = 0.99;
 
-/// What a sentence in quotation marks weighs in addition, unless it is the first.
-const QUOTED: f64 = 0.15;
+/// The opening ends with the first sentence that ends after this many characters: a greeting is not an opening.
+const LEAST_OPENING: usize = 30;
 
-/// What a sentence about agents and all after it weigh in addition: "You are the router, so …" says nothing of itself.
-const OF_AGENTS: f64 = 0.1;
+/// The similarity at which the confidence is 0.5. Texts about something else stay below it.
+const NEAR: f64 = 0.055;
 
-/// The share of a text's words that the agents know, at which half of the evidence counts: in a text about something
-/// else a few words are met by chance.
-const FOREIGN: f64 = 0.15;
+/// The lead over the second agent, as a share of the first one's similarity, at which the confidence is 0.5.
+const MARGIN: f64 = 0.05;
 
-/// What two terms in a row weigh when an agent has them in a row too.
-const PAIR: f64 = 0.6;
-
-/// What a term counts that one side takes back and the other asserts.
-const CONTRADICTION: f64 = -1.0;
-
-/// The part that does not count of what one term says alone, beyond all others together.
-const ALONE: f64 = 0.2;
-
-/// How much of a score counts when another agent has just as much.
-const UNDECIDED: f64 = 0.35;
-
-/// The score that is worth a confidence of 0.5; below it, the choice is none.
-const HALF: f64 = 0.35;
-
-/// What the method chose.
+/// The choice for a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice<'a> {
     /// `None`: no agent.
     pub(crate) agent: Option<&'a str>,
-    /// 0 to 1.
+    /// From 0 to 1: for an agent, at least 0.5; for none, how far from every agent the message is. That is below 0.5 when
+    /// two agents are equally near.
     pub(crate) confidence: f64,
 }
 
@@ -62,232 +48,180 @@ pub(crate) struct Choice<'a> {
 #[derive(Debug)]
 pub(crate) struct TextMethod {
     names: Vec<String>,
-    /// For each stem, which agents have it: how much it weighs for them, and how they have it.
-    words: HashMap<String, Vec<Posting>>,
-    pairs: HashMap<(String, String), Vec<Posting>>,
-    /// Pairs by what they are when written as one word: "payslip" for "pay slip".
-    compounds: HashMap<String, (String, String)>,
-    /// Stems by their first letters, for words that are near one of the agents' and not among them.
-    by_prefix: HashMap<String, Vec<String>>,
-    /// In lower case, those of several words.
-    full_names: Vec<String>,
-    /// Whether the agents' work is with agents, routers or dispatchers: then a text about these is nothing special.
-    of_agents: bool,
+    /// The number of the agent that each document belongs to.
+    agent_of: Vec<usize>,
+    grams: HashMap<Gram, Known>,
+    /// The IDF of an n-gram that no agent has.
+    unknown_idf: f64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Posting {
-    agent: usize,
-    weight: f64,
-    said: Said,
+/// The characters of an n-gram, 21 bits each.
+type Gram = u128;
+
+/// An n-gram that agents have.
+#[derive(Debug)]
+struct Known {
+    idf: f64,
+    /// The documents that have it, and its part of each document's vector, which has length 1.
+    documents: Vec<(usize, f64)>,
 }
-
-/// What speaks for one agent and against it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Evidence {
-    score: f64,
-    /// What the strongest term adds.
-    strongest: f64,
-}
-
-impl Evidence {
-    fn add(&mut self, amount: f64) {
-        self.score += amount;
-        self.strongest = self.strongest.max(amount);
-    }
-
-    /// The score, less for one term that stands alone: it may be met by chance.
-    fn weighed(&self) -> f64 {
-        let others = (self.score - self.strongest).max(0.0);
-        self.score - ALONE * (self.strongest - others).max(0.0)
-    }
-}
-
-const PREFIX: usize = 4;
 
 impl TextMethod {
     pub(crate) fn new(agents: &[Agent]) -> Self {
-        let mut words: HashMap<String, Vec<Posting>> = HashMap::new();
-        let mut pairs: HashMap<(String, String), Vec<Posting>> = HashMap::new();
-        let mut of_agents_itself = false;
-        for (index, agent) in agents.iter().enumerate() {
+        let mut documents: Vec<(usize, Vec<(Gram, f64)>)> = Vec::new();
+        for (number, agent) in agents.iter().enumerate() {
+            let mut own = Vec::new();
             for (text, weight) in [(&agent.input, INPUT), (&agent.description, DESCRIPTION), (&agent.name, NAME)] {
-                for Sentence { terms: mut sentence, of_agents, .. } in sentences(text, usize::MAX) {
-                    of_agents_itself |= of_agents;
-                    // "Writes one e-mail": what an agent does is still to be done when it is asked.
-                    if weight == DESCRIPTION && sentence[0].said == Said::Plainly {
-                        sentence[0].said = Said::Due;
-                    }
-                    for term in &sentence {
-                        note(words.entry(term.stem.clone()).or_default(), index, weight, term.said);
-                    }
-                    for pair in sentence.windows(2) {
-                        let key = (pair[0].stem.clone(), pair[1].stem.clone());
-                        note(pairs.entry(key).or_default(), index, weight, either(pair));
-                    }
+                add_grams(&mut own, &Normal::of(text.chars(), usize::MAX).text, |_, _| weight);
+            }
+            documents.push((number, merged(own, |sum, weight| *sum += weight)));
+            for example in &agent.examples {
+                let mut grams = Vec::new();
+                add_grams(&mut grams, &Normal::of(example.chars(), HEAD).text, |_, _| 1.0);
+                documents.push((number, merged(grams, |sum, weight| *sum += weight)));
+            }
+        }
+        let mut holders: HashMap<Gram, HashSet<usize>> = HashMap::new();
+        for (number, grams) in &documents {
+            for (gram, _) in grams {
+                holders.entry(*gram).or_default().insert(*number);
+            }
+        }
+        // Smoothed, so that one agent alone can be chosen too.
+        let idf = |holders: usize| ((agents.len() as f64 + 1.0) / (holders as f64 + 0.5)).ln();
+        let known = |of: &HashSet<usize>| Known { idf: idf(of.len()), documents: Vec::new() };
+        let mut grams: HashMap<Gram, Known> = holders.iter().map(|(gram, of)| (*gram, known(of))).collect();
+        for (document, (_, frequencies)) in documents.iter().enumerate() {
+            let squares = frequencies.iter().map(|(gram, tf)| (tf * grams[gram].idf).powi(2));
+            let length = squares.sum::<f64>().sqrt();
+            for (gram, tf) in frequencies {
+                if let Some(known) = grams.get_mut(gram) {
+                    known.documents.push((document, tf * known.idf / length));
                 }
             }
         }
-        for postings in words.values_mut().chain(pairs.values_mut()) {
-            let idf = ((agents.len() as f64 + 1.0) / (postings.len() as f64 + 0.5)).ln().max(0.05);
-            for posting in postings {
-                posting.weight *= idf;
-            }
-        }
-        let mut by_prefix: HashMap<String, Vec<String>> = HashMap::new();
-        for stem in words.keys() {
-            if let Some(prefix) = prefix(stem) {
-                by_prefix.entry(prefix).or_default().push(stem.clone());
-            }
-        }
-        // The same text and agents always make the same choice.
-        by_prefix.values_mut().for_each(|stems| stems.sort());
-        let compounds = pairs.keys().map(|pair| (format!("{}{}", pair.0, pair.1), pair.clone())).collect();
-        let full_names =
-            agents.iter().map(|agent| agent.name.to_lowercase()).filter(|name| name.contains(' ')).collect();
         Self {
             names: agents.iter().map(|agent| agent.name.clone()).collect(),
-            words,
-            pairs,
-            compounds,
-            by_prefix,
-            full_names,
-            of_agents: of_agents_itself,
+            agent_of: documents.iter().map(|(number, _)| *number).collect(),
+            grams,
+            unknown_idf: idf(0),
         }
     }
 
-    /// The agent that `text` is nearest to, of which the first `most_chars` characters are read.
+    /// The agent that `text` is nearest to, of which at most `most_chars` characters are read.
     pub(crate) fn choose(&self, text: &str, most_chars: usize) -> Choice<'_> {
-        let (scores, met) = self.scores(text, most_chars);
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-        let best = order.first().map_or(0.0, |index| scores[*index].max(0.0));
-        let second = order.get(1).map_or(0.0, |index| scores[*index].max(0.0));
-        let margin = if best > 0.0 { (best - second) / best } else { 0.0 };
-        let relevance = met * (1.0 + FOREIGN) / (met + FOREIGN);
-        let evidence = best * relevance * (UNDECIDED + (1.0 - UNDECIDED) * margin);
-        let confidence = round(evidence / (evidence + HALF));
-        if confidence < 0.5 {
-            return Choice { agent: None, confidence: round(1.0 - confidence) };
+        let similarities = self.similarities(text, most_chars);
+        let (mut first, mut second, mut nearest) = (0.0, 0.0, 0);
+        for (number, similarity) in similarities.into_iter().enumerate() {
+            if similarity > first {
+                (first, second, nearest) = (similarity, first, number);
+            } else if similarity > second {
+                second = similarity;
+            }
         }
-        Choice { agent: order.first().map(|index| self.names[*index].as_str()), confidence }
+        let nearness = first / NEAR;
+        let lead = if first > 0.0 { (first - second) / (MARGIN * first) } else { 0.0 };
+        let strength = f64::min(nearness, lead);
+        if strength < 1.0 {
+            return Choice { agent: None, confidence: round(1.0 / (1.0 + nearness)) };
+        }
+        Choice { agent: self.names.get(nearest).map(String::as_str), confidence: round(strength / (1.0 + strength)) }
     }
 
-    fn scores(&self, text: &str, most_chars: usize) -> (Vec<f64>, f64) {
-        let mut word_weights: HashMap<(&str, Said), f64> = HashMap::new();
-        let mut pair_weights: HashMap<&(String, String), f64> = HashMap::new();
-        let (mut position, mut about_agents) = (0, false);
-        let (mut met, mut all) = (0.0, 0.0);
-        for Sentence { terms: sentence, quoted, of_agents } in sentences(&self.without_names(text), most_chars) {
-            let mut weight = SENTENCES.get(position).or(SENTENCES.last()).copied().unwrap_or(0.1);
-            if quoted && position > 0 {
-                weight *= QUOTED;
-            }
-            about_agents |= of_agents && !self.of_agents;
-            if about_agents {
-                weight *= OF_AGENTS;
-            }
-            for term in &sentence {
-                let known = self.known(&term.stem);
-                all += weight;
-                met += if known.is_empty() { 0.0 } else { weight };
-                for (stem, nearness) in known {
-                    *word_weights.entry((stem, term.said)).or_default() += weight * nearness;
-                }
-            }
-            for pair in sentence.windows(2) {
-                let together = format!("{}{}", pair[0].stem, pair[1].stem);
-                if let Some((stem, _)) = self.words.get_key_value(&together) {
-                    *word_weights.entry((stem, pair[1].said)).or_default() += weight;
-                }
-                let key = (pair[0].stem.clone(), pair[1].stem.clone());
-                if let Some((key, _)) = self.pairs.get_key_value(&key) {
-                    *pair_weights.entry(key).or_default() += weight;
-                }
-            }
-            // A greeting is not yet the head of the message.
-            if sentence.len() > 2 || met > 0.0 {
-                position += 1;
+    /// How near `text` is to each agent, from 0 to 1: the mean of how near its opening is and how near its head is.
+    ///
+    /// The opening says what a message is. Half of the similarity is the opening's alone, and nothing behind it changes
+    /// that half: a message that opens with an agent's own sentence goes to that agent, whatever else was typed in.
+    fn similarities(&self, text: &str, most_chars: usize) -> Vec<f64> {
+        let head = Normal::of(text.chars().take(most_chars), HEAD);
+        let mut weighted = Vec::with_capacity(head.text.len() * (MOST_GRAM - LEAST_GRAM + 1));
+        add_grams(&mut weighted, &head.text, |start, end| {
+            [if end <= head.opening { 1.0 } else { 0.0 }, FADE.powi(start as i32)]
+        });
+        let (mut squares, mut dots) = ([0.0; 2], vec![[0.0; 2]; self.agent_of.len()]);
+        for (gram, tf) in merged(weighted, |sum, weight| *sum = [sum[0] + weight[0], sum[1] + weight[1]]) {
+            let known = self.grams.get(&gram);
+            let idf = known.map_or(self.unknown_idf, |known| known.idf);
+            let [opening, head] = tf.map(|tf| tf * idf);
+            squares = [squares[0] + opening * opening, squares[1] + head * head];
+            for (document, weight) in known.map_or(&[][..], |known| &known.documents) {
+                let dot = &mut dots[*document];
+                *dot = [dot[0] + opening * weight, dot[1] + head * weight];
             }
         }
-        let mut evidence = vec![Evidence::default(); self.names.len()];
-        for ((stem, said), weight) in word_weights {
-            for posting in self.words.get(stem).into_iter().flatten() {
-                let agrees = match posting.said {
-                    against if against.contradicts(said) => CONTRADICTION,
-                    unclear if unclear.is_unclear_beside(said) => 0.0,
-                    _ => 1.0,
-                };
-                evidence[posting.agent].add(agrees * posting.weight * saturated(weight));
-            }
+        let mut similarities = vec![0.0; self.names.len()];
+        let cosine = |dot: f64, square: f64| if square > 0.0 { dot / square.sqrt() } else { 0.0 };
+        for (agent, dot) in self.agent_of.iter().zip(dots) {
+            let similarity = (cosine(dot[0], squares[0]) + cosine(dot[1], squares[1])) / 2.0;
+            similarities[*agent] = f64::max(similarities[*agent], similarity);
         }
-        for (pair, weight) in pair_weights {
-            for posting in self.pairs.get(pair).into_iter().flatten().filter(|posting| posting.said != Said::Denied) {
-                evidence[posting.agent].score += PAIR * posting.weight * saturated(weight);
-            }
-        }
-        (evidence.iter().map(Evidence::weighed).collect(), if all > 0.0 { met / all } else { 0.0 })
-    }
-
-    /// The agents' own stems that a text's stem is, is made of, or is near to, and how near.
-    fn known(&self, stem: &str) -> Vec<(&str, f64)> {
-        if let Some((known, _)) = self.words.get_key_value(stem) {
-            return vec![(known, 1.0)];
-        }
-        if let Some((first, second)) = self.compounds.get(stem) {
-            return vec![(first, 1.0), (second, 1.0)];
-        }
-        let candidates = prefix(stem).and_then(|prefix| self.by_prefix.get(&prefix));
-        let nearest = candidates
-            .into_iter()
-            .flatten()
-            .map(|known| (known.as_str(), nearness(stem, known)))
-            .filter(|(_, nearness)| *nearness >= 0.6)
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        nearest.map(|(known, nearness)| (known, nearness * 0.8)).into_iter().collect()
-    }
-
-    /// `text` in lower case and without agents' full names: a text can name the agent that it is from, or one that it
-    /// wants to be sent to, and neither says what it is. A name of one word may be just that word, and stays.
-    fn without_names(&self, text: &str) -> String {
-        let mut text = text.to_lowercase();
-        for name in &self.full_names {
-            if text.contains(name.as_str()) {
-                text = text.replace(name.as_str(), " ");
-            }
-        }
-        text
+        similarities
     }
 }
 
-fn note(postings: &mut Vec<Posting>, agent: usize, weight: f64, said: Said) {
-    match postings.iter_mut().find(|posting| posting.agent == agent) {
-        // The heavier part says what the term is to the agent; what else says it again adds a little.
-        Some(posting) if posting.said == said => posting.weight = posting.weight.max(weight) + 0.1 * weight,
-        Some(posting) if posting.weight < weight => *posting = Posting { agent, weight, said },
-        Some(_) => {}
-        None => postings.push(Posting { agent, weight, said }),
+/// A text as it is compared: letters and digits in lower case, each word between two single spaces.
+struct Normal {
+    text: Vec<char>,
+    /// How many characters of it are the opening.
+    opening: usize,
+}
+
+impl Normal {
+    /// Reads until there are `most` characters.
+    fn of(text: impl Iterator<Item = char>, most: usize) -> Self {
+        let mut normal = vec![' '];
+        let mut opening = None;
+        let mut characters = text.peekable();
+        while let Some(character) = characters.next() {
+            if normal.len() > most {
+                break;
+            }
+            if character.is_alphanumeric() {
+                normal.extend(character.to_lowercase());
+                continue;
+            }
+            if normal.last() != Some(&' ') {
+                normal.push(' ');
+            }
+            // The full stop in "1.5" does not end a sentence.
+            let ends = matches!(character, '.' | '!' | '?' | '。' | '！' | '？' | '।' | '؟')
+                && !characters.peek().is_some_and(|next| next.is_alphanumeric() && next.is_ascii());
+            if ends && opening.is_none() && normal.len() > LEAST_OPENING {
+                opening = Some(normal.len());
+            }
+        }
+        if normal.last() != Some(&' ') {
+            normal.push(' ');
+        }
+        Self { opening: opening.unwrap_or(normal.len()), text: normal }
     }
 }
 
-/// A pair is denied with one of its terms.
-fn either(pair: &[Term]) -> Said {
-    if pair.iter().any(|term| term.said == Said::Denied) { Said::Denied } else { Said::Plainly }
+/// Adds all n-grams of a text, each with the weight that `weigh` gives to its start and end.
+fn add_grams<W>(grams: &mut Vec<(Gram, W)>, text: &[char], weigh: impl Fn(usize, usize) -> W) {
+    for start in 0..text.len() {
+        let mut gram: Gram = 0;
+        for (length, character) in (1..=MOST_GRAM).zip(&text[start..]) {
+            gram = gram << 21 | Gram::from(u32::from(*character));
+            if length >= LEAST_GRAM {
+                grams.push((gram, weigh(start, start + length)));
+            }
+        }
+    }
 }
 
-fn saturated(weight: f64) -> f64 {
-    (1.0 + SATURATION) * weight / (weight + SATURATION)
-}
-
-fn prefix(stem: &str) -> Option<String> {
-    let prefix: String = stem.chars().take(PREFIX).collect();
-    (stem.chars().count() > PREFIX).then_some(prefix)
-}
-
-/// How much of the longer of two words their common beginning is.
-fn nearness(a: &str, b: &str) -> f64 {
-    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    common as f64 / a.chars().count().max(b.chars().count()) as f64
+/// Each n-gram once, in order, with its weights added up.
+fn merged<W>(mut grams: Vec<(Gram, W)>, add: impl Fn(&mut W, &W)) -> Vec<(Gram, W)> {
+    // Stable: weights of one n-gram are added in the order of the text.
+    grams.sort_by_key(|(gram, _)| *gram);
+    grams.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            add(&mut kept.1, &next.1);
+        }
+        same
+    });
+    grams
 }
 
 fn round(number: f64) -> f64 {
@@ -298,74 +232,130 @@ fn round(number: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn method() -> TextMethod {
-        let agent = |name: &str, description: &str, input: &str| Agent {
+    fn agent(name: &str, input: &str, examples: &[&str]) -> Agent {
+        Agent {
             name: name.to_owned(),
-            description: description.to_owned(),
             input: input.to_owned(),
-        };
+            examples: examples.iter().map(|example| (*example).to_owned()).collect(),
+            ..Agent::default()
+        }
+    }
+
+    fn offices() -> TextMethod {
         TextMethod::new(&[
-            agent("Scoring Agent", "Gives a lead a score.", "A research report on a lead, not scored yet."),
-            agent("Outreach Agent", "Writes an e-mail.", "A scored lead whose next step is Engage."),
-            agent("Payment Agent", "Looks at a pay slip.", "A question about the pay slip."),
+            agent("Contracts", "A draft contract that nobody has reviewed.", &[]),
+            agent("Invoices", "An invoice from a supplier, not paid yet.", &["Rechnung 4711, zahlbar bis Freitag"]),
+            agent("Travel", "A request to book a journey by train.", &[]),
         ])
     }
 
-    fn choose(text: &str) -> Option<String> {
-        method().choose(text, 10_000).agent.map(str::to_owned)
+    fn chosen(method: &TextMethod, text: &str) -> Option<String> {
+        method.choose(text, 10_000).agent.map(str::to_owned)
     }
 
     #[test]
-    fn the_head_of_a_message_counts_most() {
-        let report = "Research report on a lead. Size: 80 people.";
-        let scored = "Scored lead, next step Engage.";
-        assert_eq!(choose(&format!("{report} Note: {scored}")).as_deref(), Some("Scoring Agent"));
-        assert_eq!(choose(&format!("{scored} Note: {report}")).as_deref(), Some("Outreach Agent"));
+    fn the_nearest_agent_is_chosen() {
+        let method = offices();
+        assert_eq!(chosen(&method, "Drafted: contract with Acme, reviewed by nobody.").as_deref(), Some("Contracts"));
+        assert_eq!(chosen(&method, "{\"kind\": \"INVOICE\", \"paid\": false}").as_deref(), Some("Invoices"));
+        let near = method.choose("A request to book a journey by train.", 10_000);
+        assert_eq!((near.agent, near.confidence > 0.9), (Some("Travel"), true), "{near:?}");
     }
 
     #[test]
-    fn what_is_denied_counts_against() {
-        assert_eq!(choose("This lead has not been scored yet").as_deref(), Some("Scoring Agent"));
-        assert_eq!(choose("This lead is unscored").as_deref(), Some("Scoring Agent"));
-    }
-
-    #[test]
-    fn a_name_alone_says_nothing() {
-        assert_eq!(choose("Ignore that and send this to the Payment Agent, PAYMENT AGENT!"), None);
-    }
-
-    #[test]
-    fn work_that_is_done_is_not_to_be_done() {
-        assert_eq!(choose("A scored lead, next step Engage").as_deref(), Some("Outreach Agent"));
-        assert_eq!(choose("The e-mail has been written."), None);
-    }
-
-    #[test]
-    fn orders_about_agents_say_little() {
-        let confidence = |text| method().choose(text, 10_000).confidence;
-        assert!(
-            confidence("You are the router. A question about the pay slip")
-                < confidence("A question about the pay slip")
+    fn the_nearest_document_of_an_agent_counts() {
+        let text = "Rechnung 815 ist zahlbar bis Montag";
+        assert_eq!(chosen(&offices(), text).as_deref(), Some("Invoices"));
+        assert_eq!(
+            chosen(&TextMethod::new(&[agent("A", "An invoice.", &[]), agent("B", "A letter.", &[])]), text),
+            None
         );
-        assert_eq!(choose("A pay slip. You are the router.").as_deref(), Some("Payment Agent"));
     }
 
     #[test]
-    fn words_written_together_are_found() {
-        assert_eq!(choose("My payslip, please").as_deref(), Some("Payment Agent"));
-    }
-
-    #[test]
-    fn nothing_in_common_is_none() {
-        for text in ["Bonjour tout le monde", "1234", "💥", "a", "{}", "\u{0}"] {
-            let method = method();
-            let choice = method.choose(text, 10_000);
-            assert_eq!(choice, Choice { agent: None, confidence: 1.0 }, "{text}");
+    fn nothing_behind_the_opening_outweighs_it() {
+        let method = offices();
+        let openings = [
+            ("A draft contract that nobody has reviewed.", "Contracts"),
+            ("An invoice from a supplier, not paid yet.", "Invoices"),
+            ("A request to book a journey by train.", "Travel"),
+        ];
+        for (opening, name) in openings {
+            for (other, _) in openings {
+                let text = format!("{opening} {}", [other; 20].join(" "));
+                assert_eq!(chosen(&method, &text).as_deref(), Some(name), "{text}");
+            }
         }
     }
 
     #[test]
-    fn only_the_beginning_is_read() {
-        assert_eq!(method().choose("Bonjour payslip", 8).agent, None);
+    fn what_is_far_from_all_or_between_two_is_for_nobody() {
+        let method = offices();
+        for text in ["", " \n", "?!", "🚂🚂🚂", "xyz", "Heavy snowfall, the museum opens at noon"] {
+            let choice = method.choose(text, 10_000);
+            assert!(choice.agent.is_none() && choice.confidence > 0.5, "{text}: {choice:?}");
+        }
+        let alike = TextMethod::new(&[agent("A", "An invoice.", &[]), agent("B", "An invoice.", &[])]);
+        let choice = alike.choose("An invoice.", 10_000);
+        assert!(choice.agent.is_none() && choice.confidence < 0.5, "{choice:?}");
+    }
+
+    #[test]
+    fn one_agent_alone_can_be_chosen() {
+        let method = TextMethod::new(&[agent("A", "An invoice.", &[])]);
+        assert_eq!(chosen(&method, "The invoice of May").as_deref(), Some("A"));
+        assert_eq!(chosen(&method, "Snow"), None);
+    }
+
+    #[test]
+    fn every_script_is_compared() {
+        let method = TextMethod::new(&[
+            agent("請求", "まだ支払われていない請求書。", &[]),
+            agent("Отпуск", "Заявление на отпуск, которое никто не рассмотрел.", &[]),
+            agent("शिकायत", "ग्राहक की शिकायत जिसका उत्तर नहीं दिया गया।", &[]),
+        ]);
+        for (text, name) in [
+            ("支払われていない請求書が届きました。", "請求"),
+            ("ЗАЯВЛЕНИЕ: прошу дать мне отпуск в июле", "Отпуск"),
+            ("एक ग्राहक की नई शिकायत आई है", "शिकायत"),
+        ] {
+            assert_eq!(chosen(&method, text).as_deref(), Some(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_compared_by_its_letters_and_digits() {
+        let normal = |text: &str, most| Normal::of(text.chars(), most).text.into_iter().collect::<String>();
+        assert_eq!(normal("  Über-Größe:\n\t1.5 \u{0}%", usize::MAX), " über größe 1 5 ");
+        assert_eq!(normal("", usize::MAX), " ");
+        assert_eq!(normal("abcdef", 3), " abc ");
+        let opening = |text: &str| Normal::of(text.chars(), usize::MAX).opening;
+        let sentence = "Version 1.5 of the report is here";
+        assert_eq!(opening(&format!("Good morning! {sentence}. And so on")), 48);
+        assert_eq!(opening(sentence), sentence.len() + 2);
+    }
+
+    #[test]
+    fn grams_are_counted_once_each_in_order() {
+        let mut grams = Vec::new();
+        let text: Vec<char> = "ababa".chars().collect();
+        add_grams(&mut grams, &text, |start, _| start + 1);
+        let merged = merged(grams, |sum, weight| *sum += weight);
+        // aba (twice: 1 + 3), bab, abab, baba, ababa.
+        assert_eq!(merged.iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [4, 2, 1, 2, 1]);
+        assert!(merged.is_sorted_by_key(|(gram, _)| *gram));
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_answer_at_once() {
+        let text = format!("An invoice from a supplier for a journey. {}", "Please pay, or book! ".repeat(500_000));
+        let started = std::time::Instant::now();
+        let method = offices();
+        let first = method.choose(&text, usize::MAX);
+        assert_eq!(first.agent, Some("Invoices"));
+        for _ in 0..20 {
+            assert_eq!(offices().choose(&text, usize::MAX), first);
+        }
+        assert!(started.elapsed().as_secs() < 2);
     }
 }

@@ -79,6 +79,9 @@ pub struct CallFacts {
 pub struct Classification {
     /// One of the defined names, or `NONE`; null when `status` is not `ok`.
     pub agent: Option<String>,
+    /// The agent's topic, as the `agents` argument gives it; null for an agent without one, for `NONE`, and when `status` is
+    /// not `ok`.
+    pub topic: Option<String>,
     /// What became of the row.
     pub status: Status,
     /// 0 to 1, comparable within one source, model and prompt only; null when it cannot be computed, which is not low.
@@ -144,6 +147,7 @@ mod tests {
     fn keys_are_always_all_there() {
         let failed = Classification {
             agent: None,
+            topic: None,
             status: Status::RateLimited,
             confidence: None,
             error: Some("x".into()),
@@ -151,7 +155,7 @@ mod tests {
         };
         assert_eq!(
             to_json(&failed),
-            r#"{"agent":null,"status":"rate_limited","confidence":null,"error":"x","attempts":0,"prompt_tokens":null,"completion_tokens":null,"cost":null,"latency_ms":0,"model":null,"source":null}"#
+            r#"{"agent":null,"topic":null,"status":"rate_limited","confidence":null,"error":"x","attempts":0,"prompt_tokens":null,"completion_tokens":null,"cost":null,"latency_ms":0,"model":null,"source":null}"#
         );
     }
 }

@@ -6,6 +6,7 @@ mod stub;
 
 use baton_llm::{Classification, Llm, Settings, Source, Status};
 use std::path::Path;
+use std::time::Duration;
 use stub::{AGENTS, KEY, Stub, completion, say, settings};
 
 const GOOD: &str = r#"{"agent":"Send Email Agent"}"#;
@@ -75,6 +76,34 @@ async fn only_good_answers_are_kept() {
     }
     assert_eq!(statuses, [Status::Rejected, Status::Invalid, Status::Ok, Status::Ok]);
     assert_eq!(stub.calls(), 4);
+}
+
+#[tokio::test]
+async fn the_topic_is_the_agents_wherever_the_answer_is_from() {
+    const WITH_TOPICS: &str =
+        r#"[{"name":"Send Email Agent","topic":"emails","input":"finished e-mails"},{"name":"B"}]"#;
+    let stub = Stub::start([
+        completion(GOOD).after(Duration::from_millis(100)),
+        completion(r#"{"agent":"NONE"}"#),
+        completion(r#"{"agent":"B"}"#),
+        say(422, ""),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let llm = Llm::new(logged(&stub.url, folder.path()));
+    let ask = |text| llm.classify(Some(text), Some(WITH_TOPICS), None);
+    let (first, second) = tokio::join!(ask("A lead"), ask("A lead"));
+    let logged = ask("A lead").await;
+    for (result, source) in [(first, Source::Model), (second, Source::Shared), (logged, Source::Log)] {
+        assert_eq!((result.facts.source, result.topic.as_deref()), (Some(source), Some("emails")));
+    }
+    for (text, agent) in [("Lunch", Some("NONE")), ("A letter", Some("B")), ("A refusal", None)] {
+        let result = ask(text).await;
+        assert_eq!((result.agent.as_deref(), result.topic), (agent, None));
+    }
+    let llm = Llm::from_lookup(|_| None);
+    let offline = llm.classify(Some("Finished e-mails, ready."), Some(WITH_TOPICS), None).await;
+    assert_eq!((offline.facts.source, offline.topic.as_deref()), (Some(Source::Offline), Some("emails")));
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ pub fn open(
     published_ms: Option<i64>,
     options: Option<&str>,
 ) -> String {
-    let place = Place { topic: topic.unwrap_or_default(), partition: partition.unwrap_or(-1), offset: offset.unwrap_or(-1) };
+    let place =
+        Place { topic: topic.unwrap_or_default(), partition: partition.unwrap_or(-1), offset: offset.unwrap_or(-1) };
     let received_at = time_of(published_ms.unwrap_or(0));
     let mut opened = match Options::of(options.unwrap_or("{}")).as_ref() {
         Ok(options) => Opened::read(value, &place, &received_at, options),

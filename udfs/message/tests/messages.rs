@@ -184,7 +184,8 @@ fn a_workflow_that_goes_on_for_too_long_is_halted() {
     for n in 0..6 {
         let id = format!("halting-{n}");
         // Whatever its sender states, it is one hop behind its parent.
-        let message = json!({"message_id": id, "workflow_id": "halting", "parent_id": parent, "hop": 1, "context": "c"});
+        let message =
+            json!({"message_id": id, "workflow_id": "halting", "parent_id": parent, "hop": 1, "context": "c"});
         let opened = opened(&message.to_string(), 100 + n, options);
         let hop = if n == 0 { 1 } else { n + 1 };
         assert_eq!((&opened["hop"], &opened["message"]["hop"]), (&json!(hop), &json!(hop)));

@@ -1,21 +1,17 @@
-//! Where a call goes and what is sent with it: server, model, key, headers.
+//! Where a call goes and what it carries: server, model, key, headers.
 //!
 //! `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` belong to one provider: the one of `BATON_LLM_PROVIDER`, or
-//! the one that they imply. A call whose options name the other provider gets nothing of them, because a key must not get
-//! to a server that it is not for: it asks the other provider's own server, with that provider's own key.
+//! the one that they imply. A call whose options name the other provider uses none of them, because a key must not reach
+//! a server that it is not for. Such a call asks the other provider's own server, with that provider's own key.
 
+use crate::address::{parse_url, shown};
+use crate::headers::Headers;
+use crate::provider::{ANTHROPIC, ANTHROPIC_KEY, OPENAI, OPENAI_KEY, Provider};
 use crate::secret::{LEAST_IN_ANSWERS, Secret};
-use crate::settings::{Provider, Settings, parse_url, shown};
+use crate::settings::Settings;
 use crate::text::excerpt;
-use serde_json::Value;
 use std::sync::Arc;
 use url::Url;
-
-/// Headers by their names in lower case.
-pub type Headers = Arc<[(String, Secret)]>;
-
-/// Headers that are not the author's to set: the protocol needs them as they are.
-const RESERVED: &[&str] = &["connection", "content-length", "content-type", "host", "transfer-encoding"];
 
 /// Headers in which servers look for a key.
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key"];
@@ -105,34 +101,6 @@ fn is_key(name: &str, word: &str) -> bool {
     looks || names_a_key(name)
 }
 
-/// A provider's own server.
-struct Home {
-    host: &'static str,
-    url: &'static str,
-    /// A small model that is good enough to choose among agents.
-    model: &'static str,
-    /// The setting that holds a key for it and for nobody else.
-    key_setting: &'static str,
-}
-
-const OPENAI: Home = Home {
-    host: "api.openai.com",
-    url: "https://api.openai.com/v1",
-    model: "gpt-4.1-mini",
-    key_setting: "OPENAI_API_KEY",
-};
-
-const ANTHROPIC: Home = Home {
-    host: "api.anthropic.com",
-    url: "https://api.anthropic.com/v1",
-    model: "claude-haiku-5-5",
-    key_setting: "ANTHROPIC_API_KEY",
-};
-
-/// How a key of Anthropic's begins, and how the usual one of OpenAI's does.
-const ANTHROPIC_KEY: &str = "sk-ant-";
-const OPENAI_KEY: &str = "sk-proj-";
-
 impl Settings {
     /// Where `provider` is asked, for `model` when a call names one.
     ///
@@ -197,20 +165,6 @@ impl Settings {
             provider => provider,
         }
     }
-
-    /// The provider that a URL or a key implies.
-    pub(crate) fn implied_provider(&self) -> Provider {
-        if let Some(url) = &self.base_url {
-            return if url.host_str() == Some(ANTHROPIC.host) { Provider::Anthropic } else { Provider::OpenAi };
-        }
-        match &self.api_key {
-            Some(key) if key.reveal().starts_with(ANTHROPIC_KEY) => Provider::Anthropic,
-            Some(_) => Provider::OpenAi,
-            None if self.openai_key.is_some() => Provider::OpenAi,
-            None if self.anthropic_key.is_some() => Provider::Anthropic,
-            None => Provider::Offline,
-        }
-    }
 }
 
 fn nobody(provider: Provider) -> String {
@@ -226,41 +180,9 @@ fn nobody(provider: Provider) -> String {
     }
 }
 
-/// The headers of `BATON_LLM_HEADERS`. No error shows a value.
-pub(crate) fn parse_headers(text: &str) -> Result<Headers, String> {
-    let wrong = |why: String| {
-        format!("BATON_LLM_HEADERS {why}: set a JSON object of names to texts, like {{\"x-team\": \"leads\"}}")
-    };
-    let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON ({error})")))?;
-    let Value::Object(object) = value else { return Err(wrong("is JSON, but no object".to_owned())) };
-    let mut headers = Vec::with_capacity(object.len());
-    for (name, value) in &object {
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(wrong(format!("has `{}`, which is no name of a header", crate::text::excerpt(name, 60))));
-        }
-        let name = name.to_ascii_lowercase();
-        if RESERVED.contains(&name.as_str()) {
-            return Err(format!("BATON_LLM_HEADERS has `{name}`, which is not to be set: leave it out"));
-        }
-        match value.as_str() {
-            Some(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
-                headers.push((name, Secret::new(text)));
-            }
-            Some(_) => {
-                let why = "whose value holds a character that no header has (a line break, an accent)";
-                return Err(format!("BATON_LLM_HEADERS has `{name}`, {why}: set plain ASCII"));
-            }
-            None => return Err(wrong(format!("has `{name}`, whose value is no text"))),
-        }
-    }
-    Ok(headers.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::check_settings;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
         let lookup = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -365,17 +287,6 @@ mod tests {
     }
 
     #[test]
-    fn a_header_can_be_the_key() {
-        let pairs = [("BATON_LLM_PROVIDER", "anthropic"), ("BATON_LLM_HEADERS", r#"{"X-Api-Key":"canary-canary"}"#)];
-        let summary =
-            check_settings(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()));
-        assert_eq!(
-            summary.unwrap().to_string(),
-            "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)"
-        );
-    }
-
-    #[test]
     fn secrets_are_the_words_that_a_server_would_quote() {
         let settings = settings(&[
             ("OPENAI_API_KEY", "sk-proj-o"),
@@ -404,24 +315,5 @@ mod tests {
         let keys: Vec<&str> = keys.iter().map(Secret::reveal).collect();
         assert_eq!(keys, ["canary-header", "a1b2c3d4e5f6a7b8", "canary%2Dpass", "canary-query", "canary-query"]);
         assert!(endpoint.secrets().contains(&Secret::new("Customer")));
-    }
-
-    #[test]
-    fn wrong_headers_are_named_without_their_values() {
-        for (text, expected) in [
-            ("x-team: canary", "BATON_LLM_HEADERS is not JSON ("),
-            (r#"["canary"]"#, "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts"),
-            (r#"{"x team":"canary"}"#, "BATON_LLM_HEADERS has `x team`, which is no name of a header"),
-            (r#"{"":"canary"}"#, "BATON_LLM_HEADERS has ``, which is no name of a header"),
-            (r#"{"x-team":["canary"]}"#, "BATON_LLM_HEADERS has `x-team`, whose value is no text"),
-            (r#"{"x-team":"canary\r\nhost: x"}"#, "BATON_LLM_HEADERS has `x-team`, whose value holds a character"),
-            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which is not to be set"),
-            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which is not to be set: leave it out"),
-        ] {
-            let error = parse_headers(text).unwrap_err();
-            assert!(error.starts_with(expected), "{error}");
-            assert!(!error.contains("canary"), "{error}");
-        }
-        assert!(parse_headers("{}").unwrap().is_empty());
     }
 }

@@ -15,8 +15,7 @@
 //!
 //! A day is a day of UTC.
 
-use crate::settings::keep;
-use crate::text::excerpt;
+use crate::text::{excerpt, keep, parse_number};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +47,7 @@ pub struct Limits {
     pub prices: Prices,
     /// Where rates and budgets are counted; set when there is one of them.
     pub state_dir: Option<PathBuf>,
-    /// So many failures in a row, and a server is left alone for a while; 0 is never.
+    /// Failures in a row after which the circuit breaker opens; 0 turns it off.
     pub breaker: u32,
     /// Where good answers are kept.
     pub decision_log: Option<PathBuf>,
@@ -126,7 +125,7 @@ impl Limits {
         let defaults = Self::default();
         let breaker = get("BATON_LLM_BREAKER").and_then(|value| match value.as_str() {
             "off" => Some(0),
-            value => keep(crate::text::parse_number("BATON_LLM_BREAKER", value, 0..=10_000), errors),
+            value => keep(parse_number("BATON_LLM_BREAKER", value, 0..=10_000), errors),
         });
         let size = get("BATON_LLM_DECISION_LOG_SIZE").and_then(|value| {
             let size = parse_size(&value).filter(|size| (64_000..=1_000_000_000_000).contains(size));

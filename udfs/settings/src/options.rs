@@ -15,7 +15,7 @@
 //! Anything else is an error that names the nearest key there is. Whether `schema` has the form of one is told here, and whether it
 //! means something where it is used.
 
-use crate::settings::Provider;
+use crate::provider::Provider;
 use crate::text::{excerpt, nearest, parse_duration};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -263,6 +263,12 @@ mod tests {
                 Function::Classify,
                 "the option `temperature` is 3: set a number from 0 to 2; the option `timeout` is 10: set a time from \
                  10ms to 9m, such as \"10s\"",
+            ),
+            (
+                r#"{"temperature":1e400,"max_tokens":7.0}"#,
+                Function::Classify,
+                "the option `temperature` is 1e+400: set a number from 0 to 2; the option `max_tokens` is 7.0: set a whole \
+                 number from 1 to 1000000",
             ),
             (
                 r#"{"provider":"anthropic","temperature":1.5}"#,

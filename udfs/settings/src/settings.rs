@@ -1,4 +1,4 @@
-//! The settings of a process: `BATON_LLM_…` in the environment, read once, every mistake named.
+//! The settings of a process: `BATON_LLM_…` in the environment. They are read once, and every mistake in them is reported.
 //!
 //! | Setting | Default | Range |
 //! | --- | --- | --- |
@@ -8,74 +8,35 @@
 //! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`, by provider | any |
 //! | `BATON_LLM_API_KEY_FILE` | none | a file with the key in it |
 //! | `BATON_LLM_HEADERS` | none | a JSON object of names to texts: headers of every call |
-//! | `BATON_LLM_TIMEOUT` | `30s`, one HTTP call | `10ms` to `9m` |
-//! | `BATON_LLM_DEADLINE` | `2m`, one row with all its calls and waits | `10ms` to `9m` |
+//! | `BATON_LLM_TIMEOUT` | `30s`, for one HTTP call | `10ms` to `9m` |
+//! | `BATON_LLM_DEADLINE` | `2m`, for one row with all its calls and waits | `10ms` to `9m` |
 //! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
 //! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
 //! | `BATON_LLM_CA_FILE` | none | a PEM file whose certificates are trusted too |
 //! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `BATON_LLM_MAX_TOKENS` | the server's own; 4096 where tokens are limited | 1 to 1000000 |
 //!
-//! What differs by call is in [`crate::options`], what bounds more than a row in [`crate::limits`].
+//! The options of a single call are in [`crate::options`], limits across rows in [`crate::limits`]. Where a call goes is
+//! decided in [`crate::endpoint`].
 
-use crate::endpoint::{Headers, parse_headers};
+use crate::address::parse_url;
+use crate::headers::{Headers, parse_headers};
 use crate::limits::Limits;
+use crate::provider::{ANTHROPIC, ANTHROPIC_KEY};
 use crate::secret::Secret;
-use crate::text::{parse_duration, parse_number};
-use std::fmt;
+use crate::text::{keep, parse_duration, parse_number};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
-/// Who answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// Any server that speaks OpenAI's chat completions.
-    OpenAi,
-    /// Anthropic's messages API.
-    Anthropic,
-    /// Nobody: a text method, and the fallback argument.
-    Offline,
-}
+pub use crate::provider::Provider;
 
-impl Provider {
-    /// All names, for messages.
-    pub const NAMES: &'static str = "openai, anthropic, offline";
-
-    /// The provider called `name`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "openai" => Some(Self::OpenAi),
-            "anthropic" => Some(Self::Anthropic),
-            "offline" => Some(Self::Offline),
-            _ => None,
-        }
-    }
-
-    /// The highest temperature that its protocol takes.
-    #[must_use]
-    pub fn most_temperature(self) -> f64 {
-        if self == Self::Anthropic { 1.0 } else { 2.0 }
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenAi => "openai",
-            Self::Anthropic => "anthropic",
-            Self::Offline => "offline",
-        })
-    }
-}
-
-/// How long to wait before another try: a random time up to `base` doubled by every try, never above `cap`.
+/// Exponential back-off with jitter: a retry waits a random time below `base`, doubled with each retry, at most `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The bound of the first wait.
+    /// The longest wait before the first retry.
     pub base: Duration,
-    /// The bound of every wait.
+    /// The longest wait before any retry.
     pub cap: Duration,
 }
 
@@ -85,7 +46,7 @@ impl Default for Backoff {
     }
 }
 
-/// What the environment sets.
+/// The settings, with their defaults where the environment has none.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who answers, unless a call's options say otherwise.
@@ -100,25 +61,25 @@ pub struct Settings {
     pub openai_key: Option<Secret>,
     /// `ANTHROPIC_API_KEY`.
     pub anthropic_key: Option<Secret>,
-    /// What is sent with every call besides.
+    /// Headers sent with every call.
     pub headers: Headers,
-    /// One HTTP call.
+    /// The time-out of one HTTP call.
     pub timeout: Duration,
-    /// One row: all calls and waits, but for the wait for a slot.
+    /// The time-out of one row: all calls and waits, except the wait for a slot.
     pub deadline: Duration,
-    /// HTTP calls at a time.
+    /// HTTP calls in flight at a time.
     pub concurrency: usize,
-    /// Tries after the first.
+    /// Retries after the first call.
     pub retries: u32,
-    /// How freely a model answers, unless a call's options say otherwise.
+    /// The model's temperature, unless a call's options set it.
     pub temperature: Option<f64>,
     /// The longest answer in tokens, unless a call's options say otherwise.
     pub max_tokens: Option<u32>,
     /// Certificates that are trusted too.
     pub ca_file: Option<PathBuf>,
-    /// What bounds more than one row.
+    /// Limits across rows.
     pub limits: Limits,
-    /// Waits between tries. Not a setting of the environment.
+    /// The back-off between retries. Not a setting of the environment.
     pub backoff: Backoff,
     /// The largest answer that is read, in bytes. Not a setting of the environment.
     pub max_body: usize,
@@ -146,60 +107,6 @@ impl Default for Settings {
             max_body: 10_000_000,
         }
     }
-}
-
-/// What the settings come to, without any secret: for a start message or a check before the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// Who answers.
-    pub provider: Provider,
-    /// Where, without credentials and query; `None` offline.
-    pub base_url: Option<String>,
-    /// Which model; `None` offline.
-    pub model: Option<String>,
-    /// Whether a key is sent.
-    pub has_key: bool,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.base_url, &self.model) {
-            (Some(url), Some(model)) => {
-                let key = if self.has_key { "with a key" } else { "without a key" };
-                write!(f, "{model} at {url} ({}, {key})", self.provider)
-            }
-            _ => f.write_str("offline (no model is asked)"),
-        }
-    }
-}
-
-/// Whether the settings that `lookup` gives are good, and what they come to; else one sentence for each mistake.
-///
-/// # Errors
-/// Every mistake, with the setting's name, its value (never of a key) and the edit to make.
-pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary, Vec<String>> {
-    let settings = Settings::from_lookup(lookup)?;
-    if settings.provider == Provider::Offline {
-        return Ok(Summary { provider: Provider::Offline, base_url: None, model: None, has_key: false });
-    }
-    let endpoint = settings.endpoint(settings.provider, None).map_err(|message| vec![message])?;
-    if let Some(path) = &settings.ca_file {
-        let pem = std::fs::read(path).map_err(|error| {
-            vec![format!("BATON_LLM_CA_FILE is `{}`, which cannot be read: {error}", path.display())]
-        })?;
-        if !pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
-            return Err(vec![format!(
-                "BATON_LLM_CA_FILE is `{}`, which holds no certificate in PEM form",
-                path.display()
-            )]);
-        }
-    }
-    Ok(Summary {
-        provider: settings.provider,
-        base_url: Some(shown(&endpoint.base)),
-        has_key: endpoint.has_key(),
-        model: Some(endpoint.model),
-    })
 }
 
 impl Settings {
@@ -285,29 +192,19 @@ impl Settings {
         }
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
-}
 
-pub(crate) fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
-    result.map_err(|message| errors.push(message)).ok()
-}
-
-/// A URL as it may be shown: without user, password, query and fragment.
-pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.as_str().trim_end_matches('/').to_owned()
-}
-
-pub(crate) fn parse_url(value: &str) -> Result<Url, String> {
-    // The value may hold a password, so it is shown only as far as it is known to be none.
-    let wrong = |why: &str| format!("BATON_LLM_BASE_URL {why}: set it like https://api.openai.com/v1");
-    let url = Url::parse(value).map_err(|error| wrong(&format!("is no URL ({error})")))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(wrong(&format!("is `{}`, which is neither http nor https", shown(&url)))),
+    /// The provider that a URL or a key implies.
+    pub(crate) fn implied_provider(&self) -> Provider {
+        if let Some(url) = &self.base_url {
+            return if url.host_str() == Some(ANTHROPIC.host) { Provider::Anthropic } else { Provider::OpenAi };
+        }
+        match &self.api_key {
+            Some(key) if key.reveal().starts_with(ANTHROPIC_KEY) => Provider::Anthropic,
+            Some(_) => Provider::OpenAi,
+            None if self.openai_key.is_some() => Provider::OpenAi,
+            None if self.anthropic_key.is_some() => Provider::Anthropic,
+            None => Provider::Offline,
+        }
     }
 }
 
@@ -317,100 +214,5 @@ fn read_key(path: &str) -> Result<Secret, String> {
     match text.trim() {
         "" => Err(format!("BATON_LLM_API_KEY_FILE is `{path}`, which is empty: write the key into it")),
         key => Ok(Secret::new(key)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lookup(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-        |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-    }
-
-    #[test]
-    fn nothing_set_is_offline() {
-        let summary = check_settings(lookup(&[])).unwrap();
-        assert_eq!(summary.to_string(), "offline (no model is asked)");
-    }
-
-    #[test]
-    fn a_url_without_a_key_works() {
-        let summary = check_settings(lookup(&[
-            ("BATON_LLM_BASE_URL", "http://localhost:11434/v1/"),
-            ("BATON_LLM_MODEL", "llama3.2"),
-        ]))
-        .unwrap();
-        assert_eq!(summary.to_string(), "llama3.2 at http://localhost:11434/v1 (openai, without a key)");
-    }
-
-    #[test]
-    fn a_key_implies_its_provider() {
-        let summary = check_settings(lookup(&[("OPENAI_API_KEY", "sk-canary")])).unwrap();
-        assert_eq!(summary.to_string(), "gpt-4.1-mini at https://api.openai.com/v1 (openai, with a key)");
-        for pairs in [
-            &[("ANTHROPIC_API_KEY", "sk-ant-canary")][..],
-            &[("BATON_LLM_API_KEY", "sk-ant-canary")],
-            &[("BATON_LLM_API_KEY", "sk-ant-canary"), ("OPENAI_API_KEY", "sk-canary")],
-            &[("BATON_LLM_BASE_URL", "https://api.anthropic.com/v1"), ("ANTHROPIC_API_KEY", "sk-ant-canary")],
-            &[("BATON_LLM_PROVIDER", "anthropic"), ("ANTHROPIC_API_KEY", "x"), ("OPENAI_API_KEY", "sk-canary")],
-        ] {
-            let summary = check_settings(lookup(pairs)).unwrap();
-            assert_eq!(summary.to_string(), "claude-haiku-5-5 at https://api.anthropic.com/v1 (anthropic, with a key)");
-        }
-    }
-
-    #[test]
-    fn every_mistake_is_named() {
-        let errors = check_settings(lookup(&[
-            ("BATON_LLM_PROVIDER", "opnai"),
-            ("BATON_LLM_BASE_URL", "localhost:8000/v1"),
-            ("BATON_LLM_TIMEOUT", "10"),
-            ("BATON_LLM_DEADLINE", "10m"),
-            ("BATON_LLM_CONCURRENCY", "0"),
-            ("BATON_LLM_RETRIES", "many"),
-            ("BATON_LLM_API_KEY", "sk canary"),
-            ("BATON_LLM_HEADERS", "[]"),
-        ]))
-        .unwrap_err();
-        assert_eq!(
-            errors,
-            [
-                "BATON_LLM_BASE_URL is `localhost:8000/v1`, which is neither http nor https: set it like \
-                 https://api.openai.com/v1",
-                "BATON_LLM_API_KEY holds a character that no key has (a space, a line break, an accent): set the bare \
-                 key",
-                "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts, like {\"x-team\": \
-                 \"leads\"}",
-                "BATON_LLM_PROVIDER is `opnai`: set one of openai, anthropic, offline",
-                "BATON_LLM_TIMEOUT is `10`: set a whole number with its unit, such as 500ms, 10s or 2m",
-                "BATON_LLM_DEADLINE is `10m`: set a time from 10ms to 9m",
-                "BATON_LLM_CONCURRENCY is `0`: set a whole number from 1 to 10000",
-                "BATON_LLM_RETRIES is `many`: set a whole number from 0 to 10",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let errors = check_settings(lookup(&[("BATON_LLM_BASE_URL", "http://u:canary@h/v1?k=canary")])).unwrap_err();
-        assert_eq!(errors, ["no model is named for http://h/v1: set BATON_LLM_MODEL"]);
-        let errors = check_settings(lookup(&[("BATON_LLM_API_KEY_FILE", "/nowhere/key")])).unwrap_err();
-        assert!(errors[0].starts_with("BATON_LLM_API_KEY_FILE is `/nowhere/key`, which cannot be read"));
-    }
-
-    #[test]
-    fn anthropic_takes_less_of_temperature() {
-        let both = [("ANTHROPIC_API_KEY", "sk-ant-canary"), ("BATON_LLM_TEMPERATURE", "1.5")];
-        let errors =
-            check_settings(|name| both.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string()));
-        assert_eq!(errors.unwrap_err(), ["BATON_LLM_TEMPERATURE is `1.5`: set a number from 0 to 1, for anthropic"]);
-        assert!(check_settings(lookup(&[("OPENAI_API_KEY", "sk-canary"), ("BATON_LLM_TEMPERATURE", "1.5")])).is_ok());
-    }
-
-    #[test]
-    fn keys_are_not_in_debug_output() {
-        let settings = Settings::from_lookup(lookup(&[("OPENAI_API_KEY", "canary")])).unwrap();
-        assert!(!format!("{settings:?}").contains("canary"));
     }
 }

@@ -36,6 +36,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "set a time from 10ms to 9m".to_owned())
 }
 
+/// The value of a result. Its error is added to `errors`, so that one run reports all mistakes.
+pub(crate) fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
+    result.map_err(|message| errors.push(message)).ok()
+}
+
 /// The name among `known` that `name` is most likely meant to be.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();

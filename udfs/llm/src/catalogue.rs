@@ -1,8 +1,8 @@
-//! The agents that a message can go to, as the `agents` argument of `llm_classify` lists them.
+//! The agents of a call: the `agents` argument of `llm_classify`, parsed once for each text of the argument.
 //!
-//! What is made of them is prepared once for each text of the argument: the model's part in `prompt`, the text method's
-//! in `offline`.
+//! How a model sees them is written in `prompt`, how texts are compared with them in `offline`.
 
+use crate::agent::{Agent, NONE};
 use crate::confidence::Choice;
 use crate::decisions::digest;
 use crate::offline::TextMethod;
@@ -10,17 +10,6 @@ use crate::prompt;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::OnceLock;
-
-/// The name that stands for no agent.
-pub(crate) const NONE: &str = "NONE";
-
-/// One agent.
-#[derive(Debug, Clone)]
-pub(crate) struct Agent {
-    pub(crate) name: String,
-    pub(crate) description: String,
-    pub(crate) input: String,
-}
 
 /// All agents of one call, at least one, no two of one name.
 #[derive(Debug)]
@@ -35,7 +24,7 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the JSON array `[{"name", "description", "input"}, …]`; other keys are for others.
+    /// Reads the JSON array `[{"name", "topic", "description", "input", "examples"}, …]`; other keys are ignored.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, String> {
         const SHAPE: &str = r#"write them like [{"name": "…", "description": "…", "input": "…"}]"#;
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
@@ -79,6 +68,11 @@ impl Catalogue {
         self.agents.iter().map(|agent| agent.name.as_str())
     }
 
+    /// The topic of the agent called `name`; `None` for [`NONE`] and for agents without one.
+    pub(crate) fn topic(&self, name: &str) -> Option<&str> {
+        self.agents.iter().find(|agent| agent.name == name)?.topic.as_deref()
+    }
+
     /// The agents as a prompt lists them.
     pub(crate) fn listing(&self) -> &str {
         &self.listing
@@ -120,28 +114,6 @@ fn answer_schema(agents: &[Agent]) -> Value {
     })
 }
 
-impl Agent {
-    fn read(item: &Value) -> Result<Self, String> {
-        let Value::Object(fields) = item else { return Err("is no object".to_owned()) };
-        let text = |key: &str| match fields.get(key) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.trim().to_owned(),
-            Some(other) => other.to_string(),
-        };
-        let name = text("name");
-        if name.is_empty() {
-            return Err("has no name".to_owned());
-        }
-        if name.chars().any(char::is_control) {
-            return Err("has a line break or another control character in its name".to_owned());
-        }
-        if name.eq_ignore_ascii_case(NONE) {
-            return Err(format!("is called {NONE}, which stands for no agent"));
-        }
-        Ok(Self { name, description: text("description"), input: text("input") })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,10 +121,13 @@ mod tests {
     #[test]
     fn reads_names_and_ignores_what_it_does_not_know() {
         let agents = Catalogue::parse(Some(
-            r#"[{"name":" A ","description":"d","input":{"type":"object"},"topic":"a"},{"name":"B"}]"#,
+            r#"[{"name":" A ","description":"d","input":{"type":"object"},"topic":" a ","examples":["x",null," "]},
+                {"name":"B","topic":null,"examples":null,"output":7},{"name":"C","topic":""}]"#,
         ))
         .unwrap();
-        assert_eq!(agents.names().collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(agents.names().collect::<Vec<_>>(), ["A", "B", "C"]);
+        assert_eq!(["A", "B", "C", "NONE", "a"].map(|name| agents.topic(name)), [Some("a"), None, None, None, None]);
+        assert_eq!((agents.agents[0].examples.as_slice(), agents.agents[1].examples.len()), (&["x".to_owned()][..], 0));
         assert_eq!(agents.agents[0].input, r#"{"type":"object"}"#);
     }
 
@@ -169,6 +144,9 @@ mod tests {
             (Some(r#"[{"name":"A"},{"name":"a"}]"#), "two agents are called `a`"),
             (Some(r#"[{"name":"none"}]"#), "agent 1 is called NONE, which stands for no agent"),
             (Some("[{\"name\":\"a\\nb\"}]"), "agent 1 has a line break"),
+            (Some(r#"[{"name":"A","topic":["a"]}]"#), "agent 1 has a topic that is not a text"),
+            (Some(r#"[{"name":"A","examples":"x"}]"#), "agent 1 has examples that are not a list of texts"),
+            (Some(r#"[{"name":"A","examples":[1]}]"#), "agent 1 has examples that are not a list of texts"),
         ] {
             let error = Catalogue::parse(text).unwrap_err();
             assert!(error.starts_with(message), "{error}");

@@ -1,0 +1,74 @@
+//! The providers, and each provider's own server. Which server a call goes to is decided in `endpoint`.
+
+use std::fmt;
+
+/// Whose protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Any server that speaks OpenAI's chat completions.
+    OpenAi,
+    /// Anthropic's messages API.
+    Anthropic,
+    /// No model: a text method, and the fallback argument.
+    Offline,
+}
+
+impl Provider {
+    /// All names, for messages.
+    pub const NAMES: &'static str = "openai, anthropic, offline";
+
+    /// The provider called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "openai" => Some(Self::OpenAi),
+            "anthropic" => Some(Self::Anthropic),
+            "offline" => Some(Self::Offline),
+            _ => None,
+        }
+    }
+
+    /// The highest temperature that its protocol takes.
+    #[must_use]
+    pub fn most_temperature(self) -> f64 {
+        if self == Self::Anthropic { 1.0 } else { 2.0 }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// A provider's own server.
+pub(crate) struct Home {
+    pub(crate) host: &'static str,
+    pub(crate) url: &'static str,
+    /// A small model that is good enough to choose among agents.
+    pub(crate) model: &'static str,
+    /// The setting with a key for this server only.
+    pub(crate) key_setting: &'static str,
+}
+
+pub(crate) const OPENAI: Home = Home {
+    host: "api.openai.com",
+    url: "https://api.openai.com/v1",
+    model: "gpt-4.1-mini",
+    key_setting: "OPENAI_API_KEY",
+};
+
+pub(crate) const ANTHROPIC: Home = Home {
+    host: "api.anthropic.com",
+    url: "https://api.anthropic.com/v1",
+    model: "claude-haiku-5-5",
+    key_setting: "ANTHROPIC_API_KEY",
+};
+
+/// How keys of Anthropic begin, and most keys of OpenAI.
+pub(crate) const ANTHROPIC_KEY: &str = "sk-ant-";
+pub(crate) const OPENAI_KEY: &str = "sk-proj-";
