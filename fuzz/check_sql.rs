@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use baton::config::Environment;
 use baton::diag::{Code, Diagnostic, SourceText, Style, to_json, to_text};
 use baton::engine::{self, Pipeline, draw};
-use baton::sql::catalogue::{PipelineText, Project, assemble, definitions};
+use baton::sql::catalogue::{Project, assemble, definitions};
 use baton::sql::definition::Script;
 use baton::sql::errors::INTERNAL;
+use baton::sql::resolve::PipelineText;
 use baton::udf::{UdfSource, discover};
 
 /// The catalogue and the UDFs that a pipeline of this project has.
@@ -39,10 +40,7 @@ pub fn check(text: &str) {
 fn outcome(text: &str) -> String {
     let known = &*KNOWN;
     let source = SourceText::new("fuzz.sql", text);
-    let read = match assemble("fuzz", &source, known.catalogue.clone()) {
-        Ok(read) => read,
-        Err(wrong) => return told(&wrong, text),
-    };
+    let read = assemble("fuzz", &source, known.catalogue.clone());
     match known.runtime.block_on(engine::compile(read.clone(), &known.udfs, &known.environment)) {
         Ok(pipeline) => format!("{}{}", drawn(&pipeline), rendered(read, text)),
         Err(wrong) => told(&wrong, text),

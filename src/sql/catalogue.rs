@@ -48,10 +48,11 @@ impl Project {
     }
 }
 
-/// Finds a pipeline by its name, or by the path of a `.sql` file, and reads it.
+/// Finds a pipeline by its name, or by the path of a `.sql` file, and reads it. What is wrong with it, and with the
+/// catalogue, is in [`PipelineText::errors`].
 ///
 /// # Errors
-/// All that is wrong with the text, the catalogue's included.
+/// When there is no such pipeline, or it cannot be read.
 pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Project>), Vec<Diagnostic>> {
     let is_path = Path::new(name_or_path).extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"));
     let (path, project) = if is_path {
@@ -95,25 +96,18 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     if let Some(project) = &project {
         catalogue.agents.extend(agents_of_others(project, &path, &mut errors));
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
     let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-    resolve(Pipeline { name, at, own, supplied: supplied.into_iter().collect() }, catalogue).map(|text| (text, project))
+    let pipeline = Pipeline { name, at, own, supplied: supplied.into_iter().collect(), errors };
+    Ok((resolve(pipeline, catalogue), project))
 }
 
 /// Reads a pipeline from a text, with a catalogue that was read before.
-///
-/// # Errors
-/// All that is wrong with the text.
-pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> Result<PipelineText, Vec<Diagnostic>> {
+#[must_use]
+pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> PipelineText {
     let mut errors = Vec::new();
     let own = script(source, &mut errors);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
     let at = Span::new(source, 0..0);
-    resolve(Pipeline { name: name.to_string(), at, own, supplied: Vec::new() }, catalogue)
+    resolve(Pipeline { name: name.to_string(), at, own, supplied: Vec::new(), errors }, catalogue)
 }
 
 /// Reads what a project's `sql/` defines, and the agents of its pipelines.

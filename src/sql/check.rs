@@ -21,7 +21,9 @@ use crate::diag::{Code, Diagnostic, Span, nearest};
 pub struct Names {
     /// UDFs that it calls.
     pub udfs: BTreeSet<String>,
-    /// Functions that do not exist.
+    /// Functions that do not exist, by name.
+    pub unknown: BTreeSet<String>,
+    /// What is wrong with functions and other parts of it.
     pub errors: Vec<Diagnostic>,
 }
 
@@ -80,12 +82,14 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             if self.udfs.functions.iter().any(|f| f.name() == name) {
                 self.found.udfs.insert(name);
             } else if WINDOWS.contains(&name.as_str()) {
+                self.found.unknown.insert(name.clone());
                 self.found.errors.push(
                     Diagnostic::new(Code::UNSUPPORTED, format!("the embedded engine has no windows (`{name}`)"))
                         .at(to_span(&self.at.source, ident.span).unwrap_or_else(|| self.at.clone()))
                         .help(ARROYO),
                 );
             } else if !exists(self.state, &name) {
+                self.found.unknown.insert(name.clone());
                 let mut known: Vec<String> = self.state.udfs().into_iter().collect();
                 known.sort_unstable();
                 let meant = ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, arroyo)| *arroyo);
@@ -102,7 +106,7 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             ControlFlow::Continue(())
         }
     }
-    let mut visitor = Functions { at, state, udfs, found: Names { udfs: BTreeSet::new(), errors: Vec::new() } };
+    let mut visitor = Functions { at, state, udfs, found: Names { udfs: BTreeSet::new(), unknown: BTreeSet::new(), errors: Vec::new() } };
     let _ = query.visit(&mut visitor);
     visitor.found
 }

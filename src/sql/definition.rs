@@ -1,5 +1,6 @@
 //! Statements to definitions: tables over connectors, memory tables, views and INSERTs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -11,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::agent::{AgentDef, read_agent};
-use super::statement::{Ast, ParsedStatement, parse, to_span};
+use super::statement::{Ast, ParsedStatement, parse_each, to_span};
 use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
 use super::{dialect, name_as_written, name_of, types};
 use crate::diag::{Code, Diagnostic, SourceText, Span};
@@ -111,6 +112,10 @@ pub struct Script {
     pub inserts: Vec<InsertDef>,
     /// Agents.
     pub agents: Vec<AgentDef>,
+    /// The names of tables, views and agents whose definition is wrong: who uses them is not blamed for it.
+    pub broken: BTreeSet<String>,
+    /// Whether a text cannot even be cut into statements, so that nobody knows what it defines.
+    pub unreadable: bool,
 }
 
 impl Script {
@@ -119,6 +124,8 @@ impl Script {
         self.definitions.extend(other.definitions);
         self.inserts.extend(other.inserts);
         self.agents.extend(other.agents);
+        self.broken.extend(other.broken);
+        self.unreadable |= other.unreadable;
     }
 }
 
@@ -127,15 +134,52 @@ impl Script {
 /// # Errors
 /// One diagnostic for each thing that pipelines cannot say.
 pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Result<Script, Vec<Diagnostic>> {
-    let mut script = Script::default();
     let mut errors = Vec::new();
+    let script = read_statements(source, statements, &mut errors);
+    if errors.is_empty() { Ok(script) } else { Err(errors) }
+}
+
+/// Reads a text; what is wrong with it is added to `errors`.
+pub fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
+    let parsed = match parse_each(source) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            errors.push(error);
+            return Script { unreadable: true, ..Script::default() };
+        }
+    };
+    let mut broken = BTreeSet::new();
+    let mut statements = Vec::new();
+    for statement in parsed {
+        match statement {
+            Ok(statement) => statements.push(statement),
+            Err(wrong) => {
+                broken.extend(wrong.defines);
+                errors.push(wrong.error);
+            }
+        }
+    }
+    let mut script = read_statements(source, statements, errors);
+    script.broken.extend(broken);
+    script
+}
+
+fn read_statements(
+    source: &Arc<SourceText>,
+    statements: Vec<ParsedStatement>,
+    errors: &mut Vec<Diagnostic>,
+) -> Script {
+    let mut script = Script::default();
     for ParsedStatement { ast, span } in statements {
         let statement = match ast {
             Ast::Sql(statement) => *statement,
             Ast::Agent(agent) => {
                 match read_agent(source, &agent, &span) {
                     Ok(agent) => script.agents.push(agent),
-                    Err(wrong) => errors.extend(wrong),
+                    Err(wrong) => {
+                        script.broken.insert(name_of(&agent.name));
+                        errors.extend(wrong);
+                    }
                 }
                 continue;
             }
@@ -143,12 +187,21 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
         match statement {
             Statement::CreateTable(table) => match read_table(source, &table, &span) {
                 Ok(definition) => script.definitions.push(definition),
-                Err(wrong) => errors.extend(wrong),
+                Err(wrong) => {
+                    script.broken.extend(object_name(source, &table.name, &span).map(|(name, _)| name));
+                    errors.extend(wrong);
+                }
             },
-            Statement::CreateView(view) => match read_view(source, view, &span) {
-                Ok(definition) => script.definitions.push(Definition::View(definition)),
-                Err(wrong) => errors.push(wrong),
-            },
+            Statement::CreateView(view) => {
+                let name = object_name(source, &view.name, &span).map(|(name, _)| name);
+                match read_view(source, view, &span) {
+                    Ok(definition) => script.definitions.push(Definition::View(definition)),
+                    Err(wrong) => {
+                        script.broken.extend(name);
+                        errors.push(wrong);
+                    }
+                }
+            }
             Statement::Insert(insert) => match read_insert(source, insert, &span) {
                 Ok(insert) => script.inserts.push(insert),
                 Err(wrong) => errors.push(wrong),
@@ -166,15 +219,7 @@ pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Resul
             ),
         }
     }
-    if errors.is_empty() { Ok(script) } else { Err(errors) }
-}
-
-/// Reads a text; what is wrong with it is added to `errors`.
-pub fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
-    parse(source).and_then(|statements| read(source, statements)).unwrap_or_else(|wrong| {
-        errors.extend(wrong);
-        Script::default()
-    })
+    script
 }
 
 fn not_understood(what: &str, parts: &str, statement: &Span) -> Diagnostic {

@@ -1,7 +1,7 @@
 //! From a pipeline and the catalogue to just the definitions that it uses, what CREATE AGENT makes among them, in an order
 //! in which each thing comes after what it uses.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
@@ -26,6 +26,10 @@ pub struct PipelineText {
     pub inserts: Vec<InsertDef>,
     /// All agents of the project, whether it uses them or not.
     pub agents: Vec<AgentDef>,
+    /// The names of tables and views whose definition is missing or wrong: who uses them is not blamed for it.
+    pub broken: BTreeSet<String>,
+    /// What is wrong with it so far.
+    pub errors: Vec<Diagnostic>,
 }
 
 impl PipelineText {
@@ -59,12 +63,20 @@ pub(super) struct Pipeline {
     pub own: Script,
     /// The agents in `sql/` whose work this pipeline does.
     pub supplied: Vec<AgentDef>,
+    /// What is wrong with its text and the catalogue's.
+    pub errors: Vec<Diagnostic>,
 }
 
 /// Puts together what a pipeline says and what it uses of a catalogue.
-pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineText, Vec<Diagnostic>> {
-    let Pipeline { name, at, own, supplied } = pipeline;
-    let mut errors = used_too_early(&own);
+pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
+    let Pipeline { name, at, own, supplied, mut errors } = pipeline;
+    let mut broken = catalogue.broken;
+    broken.extend(own.broken.iter().cloned());
+    if own.unreadable || catalogue.unreadable {
+        // Nobody knows what is defined: all else that looks wrong may be right.
+        return PipelineText { name, definitions: Vec::new(), constants: Vec::new(), inserts: Vec::new(), agents: Vec::new(), broken, errors };
+    }
+    errors.extend(used_too_early(&own));
     let mut agents: Vec<AgentDef> = catalogue.agents.iter().chain(&own.agents).cloned().collect();
     // Their order is the same in every pipeline: what a model is shown must not depend on who asks.
     agents.sort_by(|a, b| {
@@ -72,7 +84,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineT
         key(a).cmp(&key(b))
     });
     errors.extend(agents_twice(&agents));
-    let mut known = Known { definitions: BTreeMap::new(), errors };
+    let mut known = Known { definitions: BTreeMap::new(), broken, errors };
     for definition in catalogue.definitions {
         known.add(definition, false);
     }
@@ -96,7 +108,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineT
     let (constants, mut inserts): (Vec<_>, Vec<_>) = inserts
         .into_iter()
         .partition(|i| i.is_values() && matches!(known.definitions.get(&i.table), Some(Definition::Memory(_))));
-    if inserts.is_empty() {
+    if inserts.is_empty() && known.broken.is_empty() {
         let (message, help) = if declares_only {
             let what = "declares an agent whose work is done elsewhere: there is nothing to run";
             (
@@ -116,6 +128,8 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineT
         done: HashSet::new(),
         open: Vec::new(),
         sorted: Vec::new(),
+        broken: &known.broken,
+        missing: BTreeSet::new(),
         errors: known.errors,
     };
     for insert in &inserts {
@@ -137,20 +151,18 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> Result<PipelineT
             inserts.extend(refusals);
         }
     }
-    let sorted = std::mem::take(&mut order.sorted);
-    let errors = order.errors;
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    let Order { sorted, missing, errors, .. } = order;
     let used: HashSet<&str> = sorted.iter().map(String::as_str).collect();
     let constants = constants.into_iter().filter(|c| used.contains(c.table.as_str())).collect();
     let definitions = sorted.iter().filter_map(|n| known.definitions.get(n).cloned()).collect();
-    Ok(PipelineText { name, definitions, constants, inserts, agents })
+    let broken = known.broken.union(&missing).cloned().collect();
+    PipelineText { name, definitions, constants, inserts, agents, broken, errors }
 }
 
 /// What queries can name.
 struct Known {
     definitions: BTreeMap<String, Definition>,
+    broken: BTreeSet<String>,
     errors: Vec<Diagnostic>,
 }
 
@@ -193,7 +205,10 @@ impl Known {
                 }
             }
             (topics, messages, letters) => {
-                self.errors.extend([topics, messages, letters].into_iter().filter_map(Result::err));
+                self.broken.extend(agents.iter().map(|agent| agent.ident.clone()));
+                let tables = [(expand::TOPICS, topics), (expand::MESSAGES, messages), (expand::DEAD_LETTERS, letters)];
+                let missing = tables.into_iter().filter(|(name, _)| !self.broken.contains(*name));
+                self.errors.extend(missing.filter_map(|(_, table)| table.err()));
             }
         }
         for definition in expanded.definitions {
@@ -311,6 +326,8 @@ struct Order<'a> {
     done: HashSet<String>,
     open: Vec<String>,
     sorted: Vec<String>,
+    broken: &'a BTreeSet<String>,
+    missing: BTreeSet<String>,
     errors: Vec<Diagnostic>,
 }
 
@@ -337,7 +354,9 @@ impl Order<'_> {
         }
         if !self.done.contains(name) {
             match self.known.get(name) {
+                None if self.broken.contains(name) => {}
                 None => {
+                    self.missing.insert(name.to_string());
                     let near = nearest(name, self.known.keys().map(String::as_str));
                     let help = near.map_or_else(
                         || "define it in this file or in sql/".to_string(),

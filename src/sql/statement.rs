@@ -47,6 +47,8 @@ pub struct WrongStatement {
     pub error: Diagnostic,
     /// Whether it begins with `CREATE AGENT`.
     pub is_agent: bool,
+    /// The table, view or agent that it would define.
+    pub defines: Option<String>,
 }
 
 /// How deep expressions and queries may nest.
@@ -88,10 +90,21 @@ pub fn parse_each(source: &Arc<SourceText>) -> Result<Vec<Result<ParsedStatement
         let ast = parse_one(source, tokens, &span, is_agent);
         Some(match ast {
             Ok(ast) => Ok(ParsedStatement { ast, span }),
-            Err(error) => Err(WrongStatement { error, is_agent }),
+            Err(error) => Err(WrongStatement { error, is_agent, defines: defined(tokens) }),
         })
     });
     Ok(statements.collect())
+}
+
+/// The name behind `CREATE TABLE`, `CREATE VIEW` or `CREATE AGENT`.
+fn defined(tokens: &[TokenWithSpan]) -> Option<String> {
+    let mut words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let (create, what, name) = (words.next()?, words.next()?, words.next()?);
+    let is_definition = is_word(create, "create") && ["table", "view", "agent"].iter().any(|word| is_word(what, word));
+    match &name.token {
+        Token::Word(word) if is_definition => Some(super::name_of(&word.to_ident(name.span))),
+        _ => None,
+    }
 }
 
 fn parse_one(

@@ -3,6 +3,7 @@
 
 mod generated;
 mod insert;
+mod recover;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -82,8 +83,8 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         context,
         udfs: udfs.clone(),
         constants: Constants::default(),
-        broken: HashSet::new(),
-        errors: Vec::new(),
+        broken: text.broken.iter().cloned().collect(),
+        errors: text.errors.clone(),
         result_udfs: BTreeSet::new(),
     };
     planner.constants(&text).await;
@@ -143,6 +144,11 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
                 planner.other_columns(insert, table);
                 continue;
             }
+        }
+        if planner.broken.contains(&insert.table) {
+            // Its own mistakes are found all the same.
+            planner.query(&insert.query, &insert.span).await;
+            continue;
         }
         let memory = memory_columns.get(&insert.table);
         let Some(table) = memory.or_else(|| tables.get(&insert.table)) else {
@@ -210,6 +216,9 @@ fn session(udfs: &UdfSet) -> SessionContext {
     context
 }
 
+/// How many columns of one query are found to be wrong, at most.
+const MOST_COLUMNS: usize = 50;
+
 struct Planner {
     context: SessionContext,
     udfs: UdfSet,
@@ -244,25 +253,34 @@ impl Planner {
     async fn query(&mut self, query: &Query, at: &Span) -> Option<LogicalPlan> {
         let found = check::names(query, at, &self.context.state(), &self.udfs);
         self.result_udfs.extend(found.udfs);
-        if !found.errors.is_empty() {
-            self.errors.extend(found.errors);
-            return None;
-        }
+        let before = self.errors.len();
+        self.errors.extend(found.errors);
         let reads_broken = relations(query, at).iter().any(|(name, _)| self.broken.contains(name));
         if reads_broken {
             return None;
         }
-        match guarded(self.plan_query(query, at)).await {
-            Some(Ok(plan)) => Some(plan),
-            Some(Err(errors)) => {
-                self.errors.extend(errors);
-                None
-            }
-            None => {
-                self.errors.push(errors::planner_died(at));
-                None
+        let mut query = query.clone();
+        recover::without_functions(&mut query, &found.unknown);
+        // The planner stops at the first column that does not exist. Without that one it finds the next.
+        for attempt in 0..MOST_COLUMNS {
+            let errors = match guarded(self.plan_query(&query, at)).await {
+                Some(Ok(plan)) => return (self.errors.len() == before).then_some(plan),
+                Some(Err(errors)) => errors,
+                None => vec![errors::planner_died(at)],
+            };
+            let columns: Vec<Span> = errors
+                .iter()
+                .filter(|error| error.code == Code::COLUMN_UNKNOWN && !self.errors.contains(error))
+                .filter_map(|error| error.span.clone())
+                .collect();
+            // What is wrong beside a column that was taken out may be wrong because of that.
+            let is_certain = attempt == 0 && self.errors.len() == before;
+            self.errors.extend(errors.into_iter().filter(|error| is_certain || columns.contains(error.span.as_ref().unwrap_or(at))));
+            if columns.is_empty() || !recover::without_columns(&mut query, at, &columns) {
+                break;
             }
         }
+        None
     }
 
     async fn plan_query(&self, query: &Query, at: &Span) -> Result<LogicalPlan, Vec<Diagnostic>> {

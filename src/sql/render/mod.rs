@@ -279,10 +279,7 @@ fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
 /// The rendered text must be a pipeline by itself.
 async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
     let source = SourceText::new(format!("rendered {}", text.name), rendered.sql.clone());
-    let alone = match catalogue::assemble(&text.name, &source, Script::default()) {
-        Ok(alone) => super::plan::plan(alone, udfs).await.map(drop),
-        Err(wrong) => Err(wrong),
-    };
+    let alone = super::plan::plan(catalogue::assemble(&text.name, &source, Script::default()), udfs).await.map(drop);
     // Places in a text that the author has never seen say nothing; what it is about does.
     alone.map_err(|wrong| {
         let told = |d: Diagnostic| {
