@@ -18,8 +18,8 @@ SELECT
   coalesce(lead_data->>'project_description', '') AS project
 FROM lead_ingestion;
 
--- Without a model the report is the third argument: what the form itself shows. The text of the project stays out of it,
--- because it may give orders; the next agent reads it in lead_data.
+-- Without a model the report is the third argument: what the form itself shows. The text of the project stays out of
+-- it, because it may give orders; the next agent reads it in lead_data.
 CREATE VIEW reports AS
 SELECT
   llm_complete(
@@ -44,7 +44,7 @@ FROM leads;
 -- The first sentence says what the message is now: the next agent is chosen by it.
 INSERT INTO agent_messages (workflow_id, value)
 SELECT workflow_id, reply(opened, concat('Research report on a lead, with findings on the person and the company. ',
-  'The lead has no score yet. ', left(answer->>'text', 8000)), answer, CAST(NULL AS TEXT))
+  'The lead has no score yet. ', left(answer->>'text', 8000)), answer, NULL)
 FROM reports WHERE answer->>'status' = 'ok';
 
 INSERT INTO dead_letters

@@ -1,5 +1,6 @@
--- The Nurture Campaign Agent: takes a scored lead whose next step is Nurture and plans three e-mails, by the lead's source
--- and interest. They travel in `emails`; the router sees only that they are finished. Edit here: the prompt in `letters`.
+-- The Nurture Campaign Agent: takes a scored lead whose next step is Nurture and plans three e-mails, by the lead's
+-- source and interest. They travel in `emails`; the router sees only that they are finished. Edit here: the prompt in
+-- `letters`.
 
 CREATE AGENT nurture_campaign WITH (
   name = 'Nurture Campaign Agent',
@@ -18,17 +19,17 @@ SELECT
   llm_complete(
     'You write for StratusDB, which sells a cloud data warehouse (StratusAI Warehouse) to data and analytics leaders at
     mid-size and large companies. This lead needs more time. Plan three short e-mails, to be sent today, in three days
-    and in a week, in the language in which the lead describes the project: the first thanks and refers to where the lead
-    came from, the second teaches something useful about what the lead is interested in, the third asks one question that
-    is easy to answer. At most 100 words each, plain text, no pressure. Sign as "The StratusDB team". Leave no
-    placeholders. Answer with emails: three times subject and body.',
+    and in a week, in the language in which the lead describes the project: the first thanks and refers to where the
+    lead came from, the second teaches something useful about what the lead is interested in, the third asks one
+    question that is easy to answer. At most 100 words each, plain text, no pressure. Sign as "The StratusDB team".
+    Leave no placeholders. Answer with emails: three times subject and body.',
     input,
     -- Without a model.
-    concat('{"emails": [{"subject": "Thank you for your interest in StratusDB", "body": "Hello,\n\nthank you for writing ',
-      'to us', CASE WHEN lead_data->>'lead_source' ILIKE '%webinar%' THEN ' after our webinar' ELSE '' END,
-      '.\n\nThe StratusDB team"}, {"subject": "What a data warehouse is good for", "body": "Hello,\n\na data warehouse ',
-      'pays off when several teams ask questions about the same data.\n\nThe StratusDB team"}, {"subject": "One question", ',
-      '"body": "Hello,\n\nwhat would have to change for your project to become a plan?\n\nThe StratusDB team"}]}'),
+    concat('{"emails": [{"subject": "Thank you for your interest in StratusDB", "body": "Hello,\n\nthank you for ',
+      'writing to us', CASE WHEN lead_data->>'lead_source' ILIKE '%webinar%' THEN ' after our webinar' ELSE '' END,
+      '.\n\nThe StratusDB team"}, {"subject": "What a data warehouse is good for", "body": "Hello,\n\na data ',
+      'warehouse pays off when several teams ask about the same data.\n\nThe StratusDB team"}, {"subject": "One ',
+      'question", "body": "Hello,\n\nwhat would make a plan of your project?\n\nThe StratusDB team"}]}'),
     '{"temperature": 0.4, "max_tokens": 6000, "schema": {"type": "object", "additionalProperties": false,
       "required": ["emails"], "properties": {"emails": {"type": "array", "minItems": 3, "maxItems": 3, "items": {
         "type": "object", "additionalProperties": false, "required": ["subject", "body"], "properties": {
@@ -39,15 +40,15 @@ SELECT
 FROM leads WHERE recipient IS NOT NULL;
 
 INSERT INTO agent_messages (workflow_id, value)
-SELECT workflow_id, reply(opened, concat('Three finished e-mails, ready to be sent. To: ', left(recipient, 320), '.'), answer,
-  concat('{"emails": [',
+SELECT workflow_id, reply(opened,
+  concat('Three finished e-mails, ready to be sent. To: ', left(recipient, 320), '.'), answer, concat('{"emails": [',
     '{"to": "', recipient, '", "send_at": "', received_at, '", ',
-    substr(json_get_json(answer->>'text', 'emails', 0), 2), ', ',
+    substr(json_get_json(said, 'emails', 0), 2), ', ',
     '{"to": "', recipient, '", "send_at": "', to_char(day + INTERVAL '3 days', '%Y-%m-%dT%H:%M:%S%.3fZ'), '", ',
-    substr(json_get_json(answer->>'text', 'emails', 1), 2), ', ',
+    substr(json_get_json(said, 'emails', 1), 2), ', ',
     '{"to": "', recipient, '", "send_at": "', to_char(day + INTERVAL '7 days', '%Y-%m-%dT%H:%M:%S%.3fZ'), '", ',
-    substr(json_get_json(answer->>'text', 'emails', 2), 2), ']}'))
-FROM letters WHERE answer->>'status' = 'ok';
+    substr(json_get_json(said, 'emails', 2), 2), ']}'))
+FROM (SELECT *, json_get_str(answer, 'text') AS said FROM letters WHERE answer->>'status' = 'ok') AS answered;
 
 INSERT INTO dead_letters
 SELECT workflow_id, message_id, 'plan_nurture', topic, partition, offset_id, published_ms, value,

@@ -1,7 +1,7 @@
 -- Puts dead letters back where they came from, byte by byte: `baton run redrive`.
 --
--- It takes what is in dead_letters when it starts and no earlier redrive has taken (its consumer group keeps the place),
--- then ends. What fails again becomes a new dead letter. The dead letters themselves stay on their topic.
+-- It takes what is in dead_letters when it starts and no earlier redrive has taken (its consumer group keeps the
+-- place), then ends. What fails again becomes a new dead letter. The dead letters themselves stay on their topic.
 --
 -- Edit here: which ones are worth another try, in `chosen`. A topic of your own gets an INSERT at the end.
 

@@ -1,5 +1,5 @@
--- Gives every message on agent_messages to the agent that takes it next. Each ends in exactly one place: an agent's topic,
--- unrouted, halted or dead_letters. Every decision goes to agent_predictions as well.
+-- Gives every message on agent_messages to the agent that takes it next. Each ends in exactly one place: an agent's
+-- topic, unrouted, halted or dead_letters. Every decision goes to agent_predictions as well.
 --
 -- A new agent needs no change here: its CREATE AGENT is enough. The limits are in sql/agent_messages.sql.
 
@@ -31,7 +31,7 @@ SELECT message_id, workflow_id, parent_id, hop, sender, topic, partition, offset
 FROM routed;
 
 INSERT INTO agent_topics (topic, workflow_id, value)
-SELECT destination, workflow_id, forward(opened, decision, CAST(NULL AS TEXT))
+SELECT destination, workflow_id, forward(opened, decision, NULL)
 FROM routed WHERE destination NOT IN ('unrouted', 'dead_letters');
 
 INSERT INTO unrouted (workflow_id, value)
@@ -40,7 +40,7 @@ SELECT workflow_id, forward(opened, decision, CASE WHEN agent = 'NONE' THEN 'no 
 FROM routed WHERE destination = 'unrouted';
 
 INSERT INTO halted (workflow_id, value)
-SELECT workflow_id, forward(opened, CAST(NULL AS TEXT), halted) FROM messages WHERE halted IS NOT NULL;
+SELECT workflow_id, forward(opened, NULL, halted) FROM messages WHERE halted IS NOT NULL;
 
 INSERT INTO dead_letters
 SELECT workflow_id, message_id, 'route_messages', topic, partition, offset_id, published_ms, value,

@@ -1,6 +1,6 @@
 -- The Send Email Agent: takes finished e-mails, writes a row for each to outbox, and ends the workflow with a row in
--- completed. No model is asked. A message whose e-mails cannot all be sent becomes a dead letter whole: half a campaign is
--- worse than none.
+-- completed. No model is asked. A message whose e-mails cannot all be sent becomes a dead letter whole: half a
+-- campaign is worse than none.
 
 CREATE AGENT send_email WITH (
   name = 'Send Email Agent',

@@ -1,5 +1,6 @@
--- The Active Outreach Agent: takes a scored lead whose next step is Actively Engage and writes one personal e-mail to book
--- a meeting. The e-mail travels in `emails`; the router sees only that it is finished. Edit here: the prompt in `letters`.
+-- The Active Outreach Agent: takes a scored lead whose next step is Actively Engage and writes one personal e-mail to
+-- book a meeting. The e-mail travels in `emails`; the router sees only that it is finished. Edit here: the prompt in
+-- `letters`.
 
 CREATE AGENT active_outreach WITH (
   name = 'Active Outreach Agent',
@@ -24,7 +25,7 @@ SELECT
     -- Without a model. The name is cut out of JSON, where it can stand in JSON again.
     concat('{"subject": "Your data project", "body": "Hello ',
       regexp_replace(coalesce(json_get_json(lead_data, 'name'), ''), '^"|"$', '', 'g'),
-      ',\n\nthank you for telling us about your project. We would like to understand what you want to do with your data.',
+      ',\n\nthank you for telling us about your project. We would like to understand what it is to be good for.',
       '\n\nWould you have 30 minutes this week or next? Any two times that suit you are enough for an answer.',
       '\n\nKind regards\nThe StratusDB team"}'),
     '{"temperature": 0.4, "max_tokens": 4000, "schema": {"type": "object", "additionalProperties": false,
@@ -37,10 +38,11 @@ FROM leads WHERE recipient IS NOT NULL;
 
 -- The first sentence says what the message is now: the next agent is chosen by it.
 INSERT INTO agent_messages (workflow_id, value)
-SELECT workflow_id, reply(opened, concat('One finished e-mail, ready to be sent. To: ', left(recipient, 320), '.'), answer,
-  concat('{"emails": [{"to": "', recipient, '", "subject": ', json_get_json(answer->>'text', 'subject'), ', "body": ',
-    json_get_json(answer->>'text', 'body'), ', "send_at": "', received_at, '"}]}'))
-FROM letters WHERE answer->>'status' = 'ok';
+SELECT workflow_id, reply(opened,
+  concat('One finished e-mail, ready to be sent. To: ', left(recipient, 320), '.'), answer,
+  concat('{"emails": [{"to": "', recipient, '", "subject": ', json_get_json(said, 'subject'), ', "body": ',
+    json_get_json(said, 'body'), ', "send_at": "', received_at, '"}]}'))
+FROM (SELECT *, json_get_str(answer, 'text') AS said FROM letters WHERE answer->>'status' = 'ok') AS answered;
 
 INSERT INTO dead_letters
 SELECT workflow_id, message_id, 'write_outreach', topic, partition, offset_id, published_ms, value,

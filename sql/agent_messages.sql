@@ -1,9 +1,10 @@
--- Topic agent_messages: what agents say to each other, and the only place where they say it. Anyone may publish here; only
--- `context` is required (docs/agents/message.schema.json has all fields). route_messages decides who takes each message.
+-- Topic agent_messages: what agents say to each other, and the only place where they say it. Anyone may publish here;
+-- only `context` is required (docs/agents/message.schema.json has all fields). route_messages decides who takes each
+-- message.
 --
--- The topics of this folder are read as bytes and opened in SQL: a message that cannot be read becomes a dead letter, and
--- the pipeline goes on. A group that has committed nothing begins at the start of its topic. For a broker with TLS and a
--- password, set `auth.type` and its kin in each table (docs/connectors.md); values may be `${VARIABLES}`.
+-- The topics of this folder are read as bytes and opened in SQL: a message that cannot be read becomes a dead letter,
+-- and the pipeline goes on. A group that has committed nothing begins at the start of its topic. For a broker with
+-- TLS and a password, set `auth.type` and its kin in each table (docs/connectors.md); values may be `${VARIABLES}`.
 
 CREATE TABLE agent_messages (
   value BYTEA,

@@ -1,5 +1,5 @@
--- The topics of the agents, one for each CREATE AGENT. route_messages writes here: a row goes to the topic that it names.
--- An agent's inbox is read with the options of this table.
+-- The topics of the agents, one for each CREATE AGENT. route_messages writes here: a row goes to the topic that it
+-- names. An agent's inbox is read with the options of this table.
 
 CREATE TABLE agent_topics (
   topic TEXT METADATA FROM 'topic',

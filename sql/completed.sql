@@ -1,7 +1,8 @@
 -- Topic completed: one row for each workflow that has come to its end. Written by send_emails.
 
 CREATE TABLE completed (
-  workflow_id TEXT, outcome TEXT, message_id TEXT, parent_id TEXT, hop BIGINT, email TEXT, emails BIGINT, created_at TEXT
+  workflow_id TEXT, outcome TEXT, message_id TEXT, parent_id TEXT, hop BIGINT, email TEXT, emails BIGINT,
+  created_at TEXT
 ) WITH (
   connector = 'kafka',
   bootstrap_servers = '${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}',

@@ -1,12 +1,12 @@
--- Topic dead_letters: messages that could not be read or broke their contract, and those whose call failed. All pipelines
--- write here; `baton run redrive` puts the messages back where they came from.
+-- Topic dead_letters: messages that could not be read or broke their contract, and those whose call failed. All
+-- pipelines write here; `baton run redrive` puts the messages back where they came from.
 --
 --   workflow_id, message_id      as far as they are known; an unknown workflow_id is topic/partition/offset
 --   pipeline                     the pipeline that gave up
 --   topic, partition, offset_id  where the message was read
 --   timestamp                    when it was published, in milliseconds since 1970
 --   payload                      its bytes, in base64
---   status, error                why: `unreadable`, `contract`, or the status of the call (udfs/README.md), and a sentence
+--   status, error                why: `unreadable`, `contract` or the status of the call, and a sentence
 
 CREATE TABLE dead_letters (
   workflow_id TEXT, message_id TEXT, pipeline TEXT, topic TEXT, partition INT, offset_id BIGINT, timestamp BIGINT,

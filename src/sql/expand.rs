@@ -148,10 +148,10 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
                     "http_call({}, message, concat({key}, encode(sha256(message_id), 'hex'), '\"}}'))",
                     quoted(url)
                 ),
-                context: "json_get_str(answer->>'body', 'context')".into(),
-                fields: "answer->>'body'".into(),
+                context: "json_get_str(json_get_str(answer, 'body'), 'context')".into(),
+                fields: "json_get_str(answer, 'body')".into(),
                 failed: "coalesce(answer->>'status', 'failed') <> 'ok' \
-                         OR coalesce(btrim(json_get_str(answer->>'body', 'context')), '') = ''"
+                         OR coalesce(btrim(json_get_str(json_get_str(answer, 'body'), 'context')), '') = ''"
                     .into(),
                 error: "CASE WHEN answer->>'status' = 'ok' THEN 'the service answered without a `context`' \
                         ELSE coalesce(answer->>'error', 'http_call ended without a result') END"
