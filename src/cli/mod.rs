@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how answers, errors and exit codes reach a person or a script.
 
+mod check;
 mod demo;
 mod docs;
 mod eval;
@@ -20,7 +21,8 @@ use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
 use crate::sql::render::{self, Rendered};
-use crate::udf::{HostChannel, UdfStates};
+use crate::udf::{HOST_VARIABLE, HostChannel, UdfStates};
+use check::{CheckFormat, CheckOptions};
 use eval::EvalOptions;
 use output::Failed;
 use ready::ReadyFile;
@@ -52,6 +54,22 @@ enum Command {
         /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
         #[arg(long, value_name = "PATH", env = "BATON_READY_FILE")]
         ready_file: Option<PathBuf>,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Find what is wrong with pipelines, without opening anything.
+    ///
+    /// It reports everything that `baton run` would refuse, in all pipelines at once, and warns of what may be a mistake.
+    Check {
+        /// Names of pipelines or paths of .sql files, or the folder of a project [default: the project here].
+        paths: Vec<String>,
+        /// For people, for scripts, or as annotations of GitHub Actions.
+        #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+        format: CheckFormat,
+        /// Fail (exit code 1) when there are warnings: `--deny warnings`.
+        #[arg(long, value_name = "warnings", value_parser = ["warnings"])]
+        deny: Option<String>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -191,6 +209,10 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             let options = RunOptions { create_topics, drain_timeout, udf_states };
             run(&pipelines, udfs, ready_file, &options, &environment).await
         }
+        Command::Check { paths, format, deny, udfs } => {
+            let options = CheckOptions { paths, format, deny_warnings: deny.is_some(), udfs };
+            check::run(options, &environment).await
+        }
         Command::Plan { pipeline, format, udfs } => {
             let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
             for pipeline in &compiled.pipelines {
@@ -254,6 +276,17 @@ async fn run(
         );
     }
     Ok(())
+}
+
+/// The variables of the environment that the command line reads.
+fn own_variables() -> Vec<String> {
+    fn of(command: &clap::Command, found: &mut Vec<String>) {
+        found.extend(command.get_arguments().filter_map(|a| Some(a.get_env()?.to_string_lossy().into_owned())));
+        command.get_subcommands().for_each(|sub| of(sub, found));
+    }
+    let mut found = vec!["BATON_LOG".to_string(), HOST_VARIABLE.to_string()];
+    of(&<Arguments as clap::CommandFactory>::command(), &mut found);
+    found
 }
 
 fn rendered_json(rendered: &Rendered) -> serde_json::Value {

@@ -1,12 +1,13 @@
 //! The files of a project: pipelines, what `sql/` defines, and the agents of all of them. What a pipeline uses of it is in
 //! [`resolve`](super::resolve).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::agent::AgentDef;
 use super::definition::{Script, read, script};
-use super::resolve::{Pipeline, PipelineText, resolve};
+use super::resolve::{self, Pipeline, PipelineText, resolve};
 use super::statement::{Ast, parse, parse_each};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
@@ -119,6 +120,14 @@ pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
     let mut all = read_catalogue(&project.root.join("sql"), &mut errors);
     all.agents.extend(agents_of_others(project, Path::new(""), &mut errors));
     if errors.is_empty() { Ok(all) } else { Err(errors) }
+}
+
+/// What `sql/` defines beside what is used, with all that it uses itself.
+#[must_use]
+pub fn unused(project: &Project, used: &BTreeSet<&str>) -> PipelineText {
+    let mut errors = Vec::new();
+    let catalogue = read_catalogue(&project.root.join("sql"), &mut errors);
+    resolve::unused(catalogue, used, errors)
 }
 
 /// The agents that pipelines other than the one at `own` declare. What else is wrong there is no matter here.

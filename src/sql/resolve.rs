@@ -123,15 +123,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
         };
         known.errors.push(Diagnostic::new(Code::NO_INSERT, message).at(at).help(help));
     }
-    let mut order = Order {
-        known: &known.definitions,
-        done: HashSet::new(),
-        open: Vec::new(),
-        sorted: Vec::new(),
-        broken: &known.broken,
-        missing: BTreeSet::new(),
-        errors: known.errors,
-    };
+    let mut order = Order::new(&known);
     for insert in &inserts {
         order.visit(&insert.table, &insert.table_span);
         order.visit_query(&insert.query, &insert.span);
@@ -157,6 +149,32 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     let definitions = sorted.iter().filter_map(|n| known.definitions.get(n).cloned()).collect();
     let broken = known.broken.union(&missing).cloned().collect();
     PipelineText { name, definitions, constants, inserts, agents, broken, errors }
+}
+
+/// The definitions of a catalogue beside those that are used, with all that they use themselves.
+pub(super) fn unused(catalogue: Script, used: &BTreeSet<&str>, errors: Vec<Diagnostic>) -> PipelineText {
+    let mut known = Known { definitions: BTreeMap::new(), broken: catalogue.broken, errors };
+    let agents = catalogue.agents;
+    let wanted: Vec<(String, Span)> = catalogue
+        .definitions
+        .iter()
+        .filter(|definition| !used.contains(definition.name()))
+        .map(|definition| (definition.name().to_string(), definition.span().clone()))
+        .collect();
+    for definition in catalogue.definitions {
+        known.add(definition, false);
+    }
+    let mut constants: Vec<InsertDef> = catalogue.inserts;
+    constants.extend(known.expand("sql", &agents, &[]));
+    let mut order = Order::new(&known);
+    for (name, span) in wanted {
+        order.visit(&name, &span);
+    }
+    let Order { sorted, missing, errors, .. } = order;
+    constants.retain(|insert| sorted.contains(&insert.table));
+    let definitions = sorted.iter().filter_map(|n| known.definitions.get(n).cloned()).collect();
+    let broken = known.broken.union(&missing).cloned().collect();
+    PipelineText { name: "sql".into(), definitions, constants, inserts: Vec::new(), agents, broken, errors }
 }
 
 /// What queries can name.
@@ -331,7 +349,20 @@ struct Order<'a> {
     errors: Vec<Diagnostic>,
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
+    /// Begins with the errors that are known.
+    fn new(known: &'a Known) -> Self {
+        Self {
+            known: &known.definitions,
+            done: HashSet::new(),
+            open: Vec::new(),
+            sorted: Vec::new(),
+            broken: &known.broken,
+            missing: BTreeSet::new(),
+            errors: known.errors.clone(),
+        }
+    }
+
     fn visit(&mut self, name: &str, at: &Span) {
         if self.open.iter().any(|n| n == name) {
             self.errors.push(
