@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::output::{Failed, ProgressLine, data, note};
+use super::variables;
 use crate::config::Environment;
 use crate::diag::{Code, Diagnostic, display_path, nearest};
 use crate::engine::{self, Pipeline};
@@ -34,6 +35,9 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
 
 async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
     let Texts { pipelines: texts, known } = read(names, udfs)?;
+    for Diagnostic { message, help, .. } in variables::unknown(&texts) {
+        tracing::warn!("{message}; {}", help.unwrap_or_default());
+    }
     let mut errors = Vec::new();
     let mut pipelines = Vec::new();
     for text in texts {
