@@ -18,6 +18,7 @@ mod list_sets;
 mod lists;
 mod numbers;
 mod own;
+mod patterns;
 mod struct_names;
 #[cfg(test)]
 mod tests;
@@ -114,6 +115,7 @@ fn overriding(all: &HashMap<String, Arc<ScalarUDF>>) -> HashMap<String, Arc<Scal
     ours.push(type_names::function());
     let adjusted = |(name, from): (&String, &Arc<ScalarUDF>)| {
         texts::adjusted(name, from)
+            .or_else(|| patterns::adjusted(name, from))
             .or_else(|| conditionals::adjusted(name, from))
             .or_else(|| lists::adjusted(name, from))
             .or_else(|| dates::adjusted(name, from))

@@ -34,7 +34,6 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
         "lpad" | "rpad" => Adjusted::function(from, pad),
-        "regexp_count" => Adjusted::function(from, regexp_count),
         "string_to_array" => Adjusted::function(from, string_to_array),
         _ => return None,
     })
@@ -124,24 +123,6 @@ fn pad(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> 
         *lengths = Arc::new(unary::<_, _, Int64Type>(lengths.as_primitive::<Int64Type>(), |length| length.max(0)));
     }
     from.invoke_with_args(args)
-}
-
-/// NULL has no matches, nor has an empty text or pattern: 0.
-#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
-fn regexp_count(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let arguments = args.args.iter().take(2).cloned();
-    let counted = from.invoke_with_args(args.clone())?;
-    over_columns(&arguments.chain([counted]).collect::<Vec<_>>(), |columns| {
-        let [texts, patterns, counts] = columns else { return exec_err!("regexp_count takes a text and a pattern") };
-        let (texts, patterns) = (cast(texts, &TEXT)?, cast(patterns, &TEXT)?);
-        let empty = |texts: &StringArray, row| texts.is_null(row) || texts.value(row).is_empty();
-        let counts = counts.as_primitive::<Int64Type>();
-        let one = |row: usize| {
-            let none = empty(texts.as_string(), row) || empty(patterns.as_string(), row) || counts.is_null(row);
-            if none { 0 } else { counts.value(row) }
-        };
-        Ok(Arc::new(Int64Array::from_iter_values((0..counts.len()).map(one))))
-    })
 }
 
 /// An empty text is one empty part, not none.
