@@ -10,6 +10,7 @@ mod conditionals;
 mod dates;
 mod encodings;
 mod expressions;
+mod graphemes;
 mod json_find;
 mod json_functions;
 mod json_operators;
