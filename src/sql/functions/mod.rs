@@ -24,6 +24,7 @@ mod struct_names;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod to_char;
 mod type_names;
 
 use std::collections::HashMap;
