@@ -16,6 +16,7 @@ mod json_functions;
 mod json_operators;
 mod json_path;
 mod list_sets;
+mod list_texts;
 mod lists;
 mod numbers;
 mod own;
@@ -114,6 +115,7 @@ fn overriding(all: &HashMap<String, Arc<ScalarUDF>>) -> HashMap<String, Arc<Scal
     let mut ours = numbers::functions();
     ours.extend(texts::functions());
     ours.extend(list_sets::functions());
+    ours.push(list_texts::function());
     ours.push(type_names::function());
     let adjusted = |(name, from): (&String, &Arc<ScalarUDF>)| {
         texts::adjusted(name, from)
