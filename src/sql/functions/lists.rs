@@ -133,12 +133,16 @@ fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
     let starts = columns.get(2).and_then(|starts| starts.as_primitive_opt::<Int64Type>());
     if let Some(lists) = columns.first().and_then(|lists| lists.as_list_opt::<i32>()) {
         for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
-            let start = starts.map_or(1, |starts| starts.value(row));
-            if start < 1 || start > i64::from(lists.value_length(row)) {
+            let (start, length) = (starts.map_or(1, |starts| starts.value(row)), lists.value_length(row));
+            if length == 0 && starts.is_none() {
                 return exec_err!(
-                    "array_position starts inside of the list, not at {start} of {}: write CASE WHEN empty(list) THEN \
-                     NULL ELSE … END where lists may be empty",
-                    lists.value_length(row)
+                    "array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
+                );
+            }
+            if start < 1 || start > i64::from(length) {
+                return exec_err!(
+                    "array_position starts at a place of the list, not at {start} of {length}: write CASE WHEN start \
+                     BETWEEN 1 AND cardinality(list) THEN … END"
                 );
             }
         }
