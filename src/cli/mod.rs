@@ -1,12 +1,15 @@
 //! The command line: what can be asked, and how answers, errors and exit codes reach a person or a script.
 
+mod check;
 mod demo;
 mod docs;
 mod eval;
+mod new;
 mod output;
 mod prepare;
 mod ready;
 mod signals;
+mod variables;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +24,7 @@ use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions, draw};
 use crate::sql::render::{self, Rendered};
 use crate::udf::{HostChannel, UdfStates};
+use check::{CheckFormat, CheckOptions};
 use eval::EvalOptions;
 use output::Failed;
 use ready::ReadyFile;
@@ -52,6 +56,22 @@ enum Command {
         /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
         #[arg(long, value_name = "PATH", env = "BATON_READY_FILE")]
         ready_file: Option<PathBuf>,
+        /// The folder of the UDFs' sources [default: udfs/ of the project].
+        #[arg(long)]
+        udfs: Option<PathBuf>,
+    },
+    /// Find what is wrong with pipelines, without opening anything.
+    ///
+    /// It reports everything that `baton run` would refuse, in all pipelines at once, and warns of what may be a mistake.
+    Check {
+        /// Names of pipelines or paths of .sql files, or the folder of a project [default: the project here].
+        paths: Vec<String>,
+        /// For people, for scripts, or as annotations of GitHub Actions.
+        #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+        format: CheckFormat,
+        /// Fail (exit code 1) when there are warnings: `--deny warnings`.
+        #[arg(long, value_name = "warnings", value_parser = ["warnings"])]
+        deny: Option<String>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -120,12 +140,30 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
         format: DemoFormat,
     },
+    /// Make a project, or an agent for the project here.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    New {
+        /// The folder of the new project.
+        #[arg(required = true, value_name = "PROJECT")]
+        folder: Option<PathBuf>,
+        #[command(subcommand)]
+        what: Option<NewWhat>,
+    },
     /// Write the pages of docs/ that are made from the program.
     #[command(hide = true)]
     Docs {
         /// Only say which are not current.
         #[arg(long)]
         check: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum NewWhat {
+    /// Write the file of a new agent, with a prompt to fill in.
+    Agent {
+        /// What the agent is called: "Legal Review Agent".
+        name: String,
     },
 }
 
@@ -191,6 +229,10 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             let options = RunOptions { create_topics, drain_timeout, udf_states };
             run(&pipelines, udfs, ready_file, &options, &environment).await
         }
+        Command::Check { paths, format, deny, udfs } => {
+            let options = CheckOptions { paths, format, deny_warnings: deny.is_some(), udfs };
+            check::run(options, &environment).await
+        }
         Command::Plan { pipeline, format, udfs } => {
             let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
             for pipeline in &compiled.pipelines {
@@ -219,6 +261,8 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             Box::pin(eval::run(options, &udf_states, &environment)).await
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
+        Command::New { what: Some(NewWhat::Agent { name }), .. } => new::agent(&name),
+        Command::New { folder, .. } => new::project(&std::env::current_dir()?.join(folder.unwrap_or_default())),
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
         }

@@ -19,6 +19,8 @@ pub enum Failed {
     Run(Vec<PipelineFailure>),
     /// Something else, in a sentence.
     Other(String),
+    /// What has been told already; the exit code.
+    Told(u8),
 }
 
 impl From<Vec<Diagnostic>> for Failed {
@@ -37,11 +39,7 @@ impl Failed {
     /// Tells it on stderr and gives the exit code.
     #[must_use]
     pub fn report(self) -> ExitCode {
-        let style = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-            Style::Coloured
-        } else {
-            Style::Plain
-        };
+        let style = style();
         match self {
             Self::Wrong(mut diagnostics) => {
                 sort(&mut diagnostics);
@@ -61,8 +59,15 @@ impl Failed {
                 note(&format!("error: {message}"));
                 ExitCode::from(1)
             }
+            Self::Told(code) => ExitCode::from(code),
         }
     }
+}
+
+/// Whether messages on stderr have colours.
+pub fn style() -> Style {
+    let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if coloured { Style::Coloured } else { Style::Plain }
 }
 
 /// A line for people, on stderr.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::output::{Failed, ProgressLine, data, note};
+use super::variables;
 use crate::config::Environment;
-use crate::diag::{Code, Diagnostic, nearest};
+use crate::diag::{Code, Diagnostic, display_path, nearest};
 use crate::engine::{self, Pipeline};
 use crate::sql::catalogue::{self, Project};
 use crate::sql::render::Rendered;
@@ -34,6 +35,9 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
 
 async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
     let Texts { pipelines: texts, known } = read(names, udfs)?;
+    for Diagnostic { message, help, .. } in variables::unknown(&texts) {
+        tracing::warn!("{message}; {}", help.unwrap_or_default());
+    }
     let mut errors = Vec::new();
     let mut pipelines = Vec::new();
     for text in texts {
@@ -49,12 +53,13 @@ async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &En
 fn all_pipelines() -> Result<Vec<String>, Failed> {
     let cwd = std::env::current_dir()?;
     let names = Project::find(&cwd).map(|project| project.pipelines()).unwrap_or_default();
-    if names.is_empty() {
-        let error =
-            Diagnostic::new(Code::NO_PROJECT, "there are no pipelines here: no folder `pipelines/` with .sql files");
-        return Err(vec![error.help("run inside a project; `baton new` makes one")].into());
-    }
-    Ok(names)
+    if names.is_empty() { Err(vec![no_project(&cwd)].into()) } else { Ok(names) }
+}
+
+/// What a command says that needs a project.
+pub fn no_project(folder: &Path) -> Diagnostic {
+    let message = format!("there are no pipelines in `{}`: no folder `pipelines/` with .sql files", display_path(folder));
+    Diagnostic::new(Code::NO_PROJECT, message).help("run inside a project; `baton new` makes one")
 }
 
 /// `baton render`.
@@ -68,40 +73,49 @@ pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment
 }
 
 /// Pipelines' texts, and the UDFs that they can call.
-struct Texts {
-    pipelines: Vec<PipelineText>,
-    known: Vec<UdfSource>,
+pub struct Texts {
+    /// The texts.
+    pub pipelines: Vec<PipelineText>,
+    /// The UDFs.
+    pub known: Vec<UdfSource>,
 }
 
 fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
-    let cwd = std::env::current_dir()?;
     let mut errors = Vec::new();
+    let texts = texts(names, &std::env::current_dir()?, udfs, &mut errors)?;
+    if errors.is_empty() { Ok(texts) } else { Err(errors.into()) }
+}
+
+/// Reads pipelines as they are seen from a folder; those that cannot be read, and wrong UDFs, are added to `errors`.
+///
+/// # Errors
+/// When the current directory is gone.
+pub fn texts(
+    names: &[String],
+    folder: &Path,
+    udfs: Option<PathBuf>,
+    errors: &mut Vec<Diagnostic>,
+) -> Result<Texts, Failed> {
     let mut texts: Vec<(PipelineText, Option<Project>)> = Vec::new();
     for name in names {
-        match catalogue::load(name, &cwd) {
+        match catalogue::load(name, folder) {
             Ok(text) => texts.push(text),
-            Err(wrong) => extend(&mut errors, wrong),
+            Err(wrong) => extend(errors, wrong),
         }
     }
-    let folder = udfs.unwrap_or_else(|| {
-        let project = texts.iter().find_map(|(_, p)| p.clone()).or_else(|| Project::find(&cwd));
-        project.map_or_else(|| cwd.join("udfs"), |p| p.udfs())
+    let udfs = udfs.unwrap_or_else(|| {
+        let project = texts.iter().find_map(|(_, p)| p.clone()).or_else(|| Project::find(folder));
+        project.map_or_else(|| folder.join("udfs"), |p| p.udfs())
     });
-    let known = match known_udfs(&folder) {
-        Ok(known) => known,
-        Err(wrong) => {
-            extend(&mut errors, wrong);
-            Vec::new()
-        }
-    };
-    if !errors.is_empty() {
-        return Err(errors.into());
-    }
+    let known = known_udfs(&udfs).unwrap_or_else(|wrong| {
+        extend(errors, wrong);
+        Vec::new()
+    });
     Ok(Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), known })
 }
 
 /// What two pipelines share is wrong once.
-fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
+pub fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
     for error in more {
         if !errors.contains(&error) {
             errors.push(error);
@@ -199,7 +213,7 @@ pub fn build(names: &[String], udfs: Option<PathBuf>) -> Result<(), Failed> {
     let wanted: Vec<UdfSource> = known.into_iter().filter(|u| names.is_empty() || names.contains(&u.name)).collect();
     let built = build_udfs(&wanted)?;
     for udf in &built {
-        data(&format!("{}\t{}\n", udf.source.name, crate::diag::display_path(&udf.library)))?;
+        data(&format!("{}\t{}\n", udf.source.name, display_path(&udf.library)))?;
     }
     note(&format!("{} UDFs are compiled", built.len()));
     Ok(())

@@ -69,6 +69,13 @@ codes! {
     UDF_LOAD = "U004", "A compiled UDF cannot be loaded.";
     UDF_TOOLCHAIN = "U005", "UDFs cannot be compiled because a tool is missing.";
     UDF_OPTIONS = "U006", "The options of `llm_classify` or `llm_complete` are wrong.";
+    // W: what may be a mistake
+    AGENTS_OVERLAP = "W101", "Two agents take nearly the same input.";
+    AGENT_NOT_EXPECTED = "W102", "No labelled message expects an agent.";
+    TABLE_UNUSED = "W103", "No pipeline reads or writes a table of `sql/`.";
+    SECRET_IN_SQL = "W104", "A secret stands in SQL.";
+    VARIABLE_UNKNOWN = "W105", "A variable of the environment looks like a setting of Baton, and is none.";
+    READ_TWICE = "W106", "Two pipelines read the same messages.";
     // R: while running
     SOURCE_FAILED = "R001", "A source stopped with an error.";
     SINK_FAILED = "R002", "A sink could not deliver.";

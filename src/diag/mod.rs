@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use codes::{Code, CodeDoc, all as all_codes};
-pub use render::{Style, to_json, to_text};
+pub use render::{Style, to_github, to_json, to_text};
 
 /// A text that was read, and the name under which a user knows it (a path, as a rule relative to the project).
 #[derive(Debug, PartialEq, Eq)]
@@ -140,9 +140,20 @@ impl fmt::Debug for Span {
     }
 }
 
+/// How sure a mistake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It is wrong: nothing runs.
+    Error,
+    /// It may be meant so.
+    Warning,
+}
+
 /// One mistake, as it is shown to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// How sure it is.
+    pub severity: Severity,
     /// Which kind of mistake.
     pub code: Code,
     /// What is wrong, in the user's words: tables, columns, options.
@@ -151,18 +162,32 @@ pub struct Diagnostic {
     pub span: Option<Span>,
     /// The edit to make.
     pub help: Option<String>,
+    /// Whether the line itself must not be shown, because it holds a secret.
+    pub is_secret: bool,
 }
 
 impl Diagnostic {
     /// A mistake without a place.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), span: None, help: None }
+        Self { severity: Severity::Error, code, message: message.into(), span: None, help: None, is_secret: false }
+    }
+
+    /// What may be a mistake.
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::new(code, message) }
     }
 
     /// The same, at a place that an author wrote.
     #[must_use]
     pub fn at(mut self, span: impl Into<Option<Span>>) -> Self {
         self.span = span.into().map(|span| span.written().clone());
+        self
+    }
+
+    /// The same, for a line that holds a secret: only its place is shown.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 

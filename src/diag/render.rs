@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::{Diagnostic, Span};
+use super::{Diagnostic, Severity, Span};
 
 /// Whether text may hold terminal colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,18 @@ pub fn to_text(diagnostics: &[Diagnostic], style: Style) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let mut error = Level::ERROR
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut error = level
         .primary_title(&diagnostic.message)
         .id(diagnostic.code.0)
         .elements(Vec::<annotate_snippets::Element<'_>>::new());
-    if let Some(span) = &diagnostic.span {
+    if let Some(span) = diagnostic.span.as_ref().filter(|_| diagnostic.is_secret) {
+        let (line, column) = span.source.line_column(span.range.start);
+        error = error.element(Origin::path(&span.source.name).line(line).char_column(column));
+    } else if let Some(span) = &diagnostic.span {
         error = error.element(
             Snippet::source(&span.source.text)
                 .path(&span.source.name)
@@ -57,12 +64,12 @@ fn first_line(span: &Span) -> Range<usize> {
     }
 }
 
-/// All diagnostics as one JSON object: `{"errors":[{"code","message","file","line","column","help"}]}`.
+/// All diagnostics as one JSON object: `{"errors":[{"code","message","file","line","column","help"}],"warnings":[…]}`.
 #[must_use]
 pub fn to_json(diagnostics: &[Diagnostic]) -> Value {
-    let errors: Vec<Value> = diagnostics
-        .iter()
-        .map(|d| {
+    let of = |severity: Severity| -> Vec<Value> {
+        let some = diagnostics.iter().filter(|d| d.severity == severity);
+        some.map(|d| {
             let place = d.span.as_ref().map(|s| (s.source.name.clone(), s.source.line_column(s.range.start)));
             json!({
                 "code": d.code.0,
@@ -73,8 +80,30 @@ pub fn to_json(diagnostics: &[Diagnostic]) -> Value {
                 "help": d.help,
             })
         })
-        .collect();
-    json!({ "errors": errors })
+        .collect()
+    };
+    json!({ "errors": of(Severity::Error), "warnings": of(Severity::Warning) })
+}
+
+/// A line for each diagnostic that GitHub shows beside the line of the file
+/// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>).
+#[must_use]
+pub fn to_github(diagnostics: &[Diagnostic]) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let one = |d: &Diagnostic| {
+        let kind = match d.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let place = d.span.as_ref().map_or_else(String::new, |span| {
+            let (line, column) = span.source.line_column(span.range.start);
+            let file = escaped(&span.source.name).replace(':', "%3A").replace(',', "%2C");
+            format!("file={file},line={line},col={column},")
+        });
+        let help = d.help.as_ref().map_or_else(String::new, |help| format!("\nhelp: {help}"));
+        format!("::{kind} {place}title={}::{}\n", d.code.0, escaped(&format!("{}{help}", d.message)))
+    };
+    diagnostics.iter().map(one).collect()
 }
 
 #[cfg(test)]

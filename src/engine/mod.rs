@@ -15,5 +15,5 @@ pub mod pipeline;
 pub mod run;
 pub mod step;
 
-pub use pipeline::{Pipeline, compile, rendered};
+pub use pipeline::{Pipeline, check_unused, compile, rendered};
 pub use run::{RunOptions, run};

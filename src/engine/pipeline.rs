@@ -115,6 +115,24 @@ pub async fn compile(
     Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs })
 }
 
+/// Checks definitions that no pipeline uses: what is wrong with a table whichever way it is used, and with views.
+pub async fn check_unused(text: PipelineText, udfs: &[UdfSource], environment: &Environment) -> Vec<Diagnostic> {
+    let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
+    let mut errors = Vec::new();
+    for table in text.tables() {
+        let is_read = table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Metadata(_))) && table.agent_topics.is_empty();
+        let way = table.option("type").map_or(if is_read { "source" } else { "sink" }, |entry| &entry.value);
+        let Some(connector) = direction(table, way, &mut errors) else { continue };
+        let wrong = match way {
+            "source" => connector.source(table, environment).err(),
+            _ => connector.sink(table, environment).err(),
+        };
+        errors.extend(wrong.into_iter().flatten());
+    }
+    errors.extend(plan(text, &udf_set(&slots)).await.err().into_iter().flatten());
+    errors
+}
+
 /// Checks a pipeline as [`compile`] does and puts its whole text into Arroyo's dialect.
 ///
 /// # Errors

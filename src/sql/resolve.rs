@@ -123,15 +123,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
         };
         known.errors.push(Diagnostic::new(Code::NO_INSERT, message).at(at).help(help));
     }
-    let mut order = Order {
-        known: &known.definitions,
-        done: HashSet::new(),
-        open: Vec::new(),
-        sorted: Vec::new(),
-        broken: &known.broken,
-        missing: BTreeSet::new(),
-        errors: known.errors,
-    };
+    let mut order = Order::new(&known);
     for insert in &inserts {
         order.visit(&insert.table, &insert.table_span);
         order.visit_query(&insert.query, &insert.span);
@@ -159,6 +151,32 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     PipelineText { name, definitions, constants, inserts, agents, broken, errors }
 }
 
+/// The definitions of a catalogue beside those that are used, with all that they use themselves.
+pub(super) fn unused(catalogue: Script, used: &BTreeSet<&str>, errors: Vec<Diagnostic>) -> PipelineText {
+    let mut known = Known { definitions: BTreeMap::new(), broken: catalogue.broken, errors };
+    let agents = catalogue.agents;
+    let wanted: Vec<(String, Span)> = catalogue
+        .definitions
+        .iter()
+        .filter(|definition| !used.contains(definition.name()))
+        .map(|definition| (definition.name().to_string(), definition.span().clone()))
+        .collect();
+    for definition in catalogue.definitions {
+        known.add(definition, false);
+    }
+    let mut constants: Vec<InsertDef> = catalogue.inserts;
+    constants.extend(known.expand("sql", &agents, &[]));
+    let mut order = Order::new(&known);
+    for (name, span) in wanted {
+        order.visit(&name, &span);
+    }
+    let Order { sorted, missing, errors, .. } = order;
+    constants.retain(|insert| sorted.contains(&insert.table));
+    let definitions = sorted.iter().filter_map(|n| known.definitions.get(n).cloned()).collect();
+    let broken = known.broken.union(&missing).cloned().collect();
+    PipelineText { name: "sql".into(), definitions, constants, inserts: Vec::new(), agents, broken, errors }
+}
+
 /// What queries can name.
 struct Known {
     definitions: BTreeMap<String, Definition>,
@@ -181,7 +199,13 @@ impl Known {
 
     /// Adds what the agents are in plain SQL; gives the INSERTs of those whose work is done here.
     fn expand(&mut self, pipeline: &str, agents: &[AgentDef], worked: &[&AgentDef]) -> Vec<InsertDef> {
-        let Some(table) = expand::agents(agents) else { return Vec::new() };
+        let Some(table) = expand::agents(agents) else {
+            // Without any, the table is missing; when those that there are are wrong, that is told already.
+            if !self.broken.is_empty() {
+                self.broken.insert(expand::AGENTS.into());
+            }
+            return Vec::new();
+        };
         let mut expanded = script(&table, &mut self.errors);
         let all_topics: Vec<String> = agents.iter().map(|agent| agent.topic.clone()).collect();
         for definition in self.definitions.values_mut() {
@@ -331,7 +355,20 @@ struct Order<'a> {
     errors: Vec<Diagnostic>,
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
+    /// Begins with the errors that are known.
+    fn new(known: &'a Known) -> Self {
+        Self {
+            known: &known.definitions,
+            done: HashSet::new(),
+            open: Vec::new(),
+            sorted: Vec::new(),
+            broken: &known.broken,
+            missing: BTreeSet::new(),
+            errors: known.errors.clone(),
+        }
+    }
+
     fn visit(&mut self, name: &str, at: &Span) {
         if self.open.iter().any(|n| n == name) {
             self.errors.push(

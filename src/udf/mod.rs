@@ -17,7 +17,7 @@ mod types;
 pub use build::{BuiltUdf, Progress, build};
 pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
-    Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HostChannel, LoadedSlot, LoadedUdf, RowError,
+    HOST_VARIABLE, Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HostChannel, LoadedSlot, LoadedUdf, RowError,
     RowErrors, Slot, SyncUdf, load,
 };
 pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};

@@ -10,6 +10,7 @@ mod json;
 mod score;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,6 +110,14 @@ pub async fn run(options: EvalOptions, udf_states: &UdfStates, environment: &Env
         (Some(least), Some(evaluation)) => enough(least, evaluation),
         _ => Ok(()),
     }
+}
+
+/// The names that the labelled messages of a folder expect. A file that cannot be read expects none.
+pub fn expected_names(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path()).filter(|path| path.is_file());
+    let messages = files.filter_map(|path| input::read(&path, &Known::default()).ok()).flatten();
+    messages.map(|message| message.expected).collect()
 }
 
 /// What each pipeline asks, and the messages; all that is wrong with either, or with the environment, at once.

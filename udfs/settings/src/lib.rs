@@ -16,8 +16,10 @@ mod schema;
 pub mod secret;
 pub mod settings;
 pub mod text;
+mod variables;
 
 pub use check::{Summary, check_settings};
 pub use options::{Function, Options, check_options};
 pub use secret::Secret;
 pub use settings::Settings;
+pub use variables::VARIABLES;
