@@ -58,7 +58,8 @@ fn all_pipelines() -> Result<Vec<String>, Failed> {
 
 /// What a command says that needs a project.
 pub fn no_project(folder: &Path) -> Diagnostic {
-    let message = format!("there are no pipelines in `{}`: no folder `pipelines/` with .sql files", display_path(folder));
+    let message =
+        format!("there are no pipelines in `{}`: no folder `pipelines/` with .sql files", display_path(folder));
     Diagnostic::new(Code::NO_PROJECT, message).help("run inside a project; `baton new` makes one")
 }
 

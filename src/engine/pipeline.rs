@@ -120,7 +120,8 @@ pub async fn check_unused(text: PipelineText, udfs: &[UdfSource], environment: &
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let mut errors = Vec::new();
     for table in text.tables() {
-        let is_read = table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Metadata(_))) && table.agent_topics.is_empty();
+        let is_read =
+            table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Metadata(_))) && table.agent_topics.is_empty();
         let way = table.option("type").map_or(if is_read { "source" } else { "sink" }, |entry| &entry.value);
         let Some(connector) = direction(table, way, &mut errors) else { continue };
         let wrong = match way {

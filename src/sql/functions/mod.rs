@@ -10,7 +10,6 @@ mod conditionals;
 mod dates;
 mod encodings;
 mod expressions;
-mod graphemes;
 mod json_find;
 mod json_functions;
 mod json_operators;

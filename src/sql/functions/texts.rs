@@ -11,12 +11,17 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::TypeSignature::Exact;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+use unicode_segmentation::UnicodeSegmentation;
 
-use super::graphemes::graphemes;
 use super::own::{Adjusted, Own, as_first, over_columns};
 
 const TEXT: DataType = DataType::Utf8;
 const BIGINT: DataType = DataType::Int64;
+
+/// Characters as a reader counts them: DataFusion 48 cuts text between extended grapheme clusters.
+fn graphemes(text: &str) -> Vec<&str> {
+    text.graphemes(true).collect()
+}
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let padded = || vec![Exact(vec![TEXT, BIGINT]), Exact(vec![TEXT, BIGINT, TEXT])];

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::{PLUGIN_VERSION, Places, UdfSource, replace};
 
 /// To be changed with what `workspace` generates.
-const TEMPLATE: &str = "1";
+const TEMPLATE: &str = "2";
 
 /// Everything a library is made from but the compiler.
 pub(super) struct Inputs {

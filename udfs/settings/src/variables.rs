@@ -53,7 +53,8 @@ mod tests {
                 }
                 let text = fs::read_to_string(path).unwrap();
                 let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                let wanted = words.filter(|w| ["BATON_LLM_", "BATON_HTTP_"].iter().any(|p| w.starts_with(p) && w.len() > p.len()));
+                let wanted = words
+                    .filter(|w| ["BATON_LLM_", "BATON_HTTP_"].iter().any(|p| w.starts_with(p) && w.len() > p.len()));
                 named.extend(wanted.map(str::to_owned));
             }
         }
