@@ -100,8 +100,9 @@ fn a_prompt_is_an_agent_with_dead_letters_and_redrive() {
     let reply = system.rows("agent_messages").pop().unwrap();
     assert_eq!(reply.json["usage"]["model"], "stub-1");
     let routed = system.rows("legal_review").pop().unwrap();
-    assert_eq!((&routed.json["decision"]["agent"], &routed.json["decision"]["topic"]), {
-        (&json!("Legal Review Agent"), &json!("legal_review"))
+    let decision = &routed.json["decision"];
+    assert_eq!((decision["agent"].as_str(), decision["topic"].as_str()), {
+        (Some("Legal Review Agent"), Some("legal_review"))
     });
     assert_eq!(routed.text("context"), contract(0)["context"]);
 
