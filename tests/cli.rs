@@ -1,6 +1,8 @@
 //! What a person sees of `baton`: the built binary is run as it is, and its output, its files and its exit codes are
 //! held. What needs a Kafka broker is in the Kafka suite; UDFs that do not compile are in the UDF host's.
 
+#[path = "cli/agents.rs"]
+mod agents;
 #[path = "cli/binary.rs"]
 mod binary;
 #[path = "cli/demo.rs"]

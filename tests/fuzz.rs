@@ -47,7 +47,7 @@ fn what_was_found_in_json_stays_mended() {
 #[test]
 fn pipelines_and_mistakes_keep_the_rules_too() {
     replay("pipelines", 8, sql);
-    replay("sql", 10, sql);
+    replay("sql", 8, sql);
     replay("tests/cli/wrong", 60, sql);
     replay("tests/parity/cases", 20, sql);
 }

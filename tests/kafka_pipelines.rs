@@ -19,17 +19,25 @@ mod process;
 #[path = "kafka_pipelines/system.rs"]
 mod system;
 
+#[path = "kafka_pipelines/agents.rs"]
+mod agents;
 #[path = "kafka_pipelines/broken.rs"]
 mod broken;
 #[path = "kafka_pipelines/crashes.rs"]
 mod crashes;
+#[path = "kafka_pipelines/hops.rs"]
+mod hops;
 #[path = "kafka_pipelines/malformed.rs"]
 mod malformed;
+#[path = "kafka_pipelines/messages.rs"]
+mod messages;
 #[path = "kafka_pipelines/pace.rs"]
 mod pace;
 #[path = "kafka_pipelines/places.rs"]
 mod places;
 #[path = "kafka_pipelines/refusals.rs"]
 mod refusals;
+#[path = "kafka_pipelines/whole.rs"]
+mod whole;
 #[path = "kafka_pipelines/workflows.rs"]
 mod workflows;

@@ -46,7 +46,8 @@ impl<'a> OptionReader<'a> {
         }
         let choices = self.docs.iter().find(|d| d.key == key).map_or(&[][..], |d| d.choices);
         if !choices.is_empty() && !choices.contains(&value.as_str()) {
-            self.wrong(entry, &format!("one of {}", list(choices)));
+            let one_of = if choices.len() == 1 { "" } else { "one of " };
+            self.wrong(entry, &format!("{one_of}{}", list(choices)));
             return None;
         }
         Some(value)

@@ -188,6 +188,8 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
                     Err(wrong) => errors.extend(wrong.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
                 }
             }
+            // That it is missing or wrong itself is told already.
+            Err(_) if text.broken.contains(&entry.value) => {}
             Err(wrong) => errors.push(wrong.at(entry.value_span.clone())),
         }
     }
@@ -235,7 +237,7 @@ fn dead_letter_table<'a>(text: &'a PipelineText, name: &str) -> Result<&'a Table
         _ => "a table in memory",
     };
     Err(Diagnostic::new(Code::DEAD_LETTERS, format!("`{name}` cannot take dead letters: it is {what}"))
-        .help("name a table over a connector, such as `dead_letters_sink`"))
+        .help("name a table over a connector, such as `dead_letters`"))
 }
 
 fn check_sink(

@@ -228,7 +228,7 @@ impl Reader<'_> {
             }
             Ok(entry) if entry.value.trim().is_empty() => {
                 let message = format!("option `{}` of agent `{}` is empty", entry.key, self.ident);
-                let help = format!("write what it is for: {}", first_sentence(doc.description));
+                let help = format!("write here: {}", first_sentence(doc.description));
                 self.fail(Code::OPTION_VALUE, message, &entry.value_span, help);
             }
             Ok(entry) => drop(self.texts.insert(doc.key, (entry.value, entry.value_span))),

@@ -84,6 +84,8 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
             errors,
         };
     }
+    // A statement that cannot be read may be the INSERT that seems to be missing.
+    let is_read_whole = errors.iter().all(|error| error.span.as_ref().is_none_or(|span| span.source != at.source));
     errors.extend(used_too_early(&own));
     let mut agents: Vec<AgentDef> = catalogue.agents.iter().chain(&own.agents).cloned().collect();
     // Their order is the same in every pipeline: what a model is shown must not depend on who asks.
@@ -92,6 +94,8 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
         key(a).cmp(&key(b))
     });
     errors.extend(agents_twice(&agents));
+    let mut idents = HashSet::new();
+    agents.retain(|agent| idents.insert(agent.ident.clone()));
     let mut known = Known { definitions: BTreeMap::new(), broken, errors };
     for definition in catalogue.definitions {
         known.add(definition, false);
@@ -110,24 +114,27 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     }
     let mut inserts = own.inserts;
     inserts.extend(catalogue_inserts);
-    let worked: Vec<&AgentDef> = own.agents.iter().chain(&supplied).filter(|agent| agent.is_supplied()).collect();
+    let is_kept = |agent: &&AgentDef| agent.is_supplied() && agents.iter().any(|kept| kept.span == agent.span);
+    let worked: Vec<&AgentDef> = own.agents.iter().chain(&supplied).filter(is_kept).collect();
     inserts.extend(known.expand(&name, &agents, &worked));
     let declares_only = inserts.iter().all(InsertDef::is_values) && !own.agents.is_empty() && worked.is_empty();
     let (constants, mut inserts): (Vec<_>, Vec<_>) = inserts
         .into_iter()
         .partition(|i| i.is_values() && matches!(known.definitions.get(&i.table), Some(Definition::Memory(_))));
-    if inserts.is_empty() && known.broken.is_empty() {
-        let (message, help) = if declares_only {
-            let what = "declares an agent whose work is done elsewhere: there is nothing to run";
-            (
-                format!("pipeline `{name}` {what}"),
-                "give the agent a `prompt` or a `url`, or read its inbox with INSERT INTO … SELECT",
-            )
-        } else {
-            (
+    if inserts.is_empty() && known.broken.is_empty() && is_read_whole {
+        let agent = own.agents.first().filter(|_| declares_only);
+        let (message, at, help) = match agent {
+            Some(agent) => (
+                format!("nothing in pipeline `{name}` does the work of agent `{}`", agent.ident),
+                agent.span.clone(),
+                "add a `prompt` or a `url`, or read its inbox with INSERT INTO … SELECT; if a program does the work, there is \
+                 nothing to run",
+            ),
+            None => (
                 format!("pipeline `{name}` does nothing: it has no INSERT INTO"),
+                at,
                 "add `INSERT INTO table SELECT … FROM table`",
-            )
+            ),
         };
         known.errors.push(Diagnostic::new(Code::NO_INSERT, message).at(at).help(help));
     }
@@ -244,19 +251,21 @@ impl Known {
             }
         }
         for definition in expanded.definitions {
-            if let Some(first) = self.definitions.get(definition.name()) {
-                let name = definition.name();
+            let name = definition.name().to_string();
+            if let Some(first) = self.definitions.remove(&name) {
                 let error = Diagnostic::new(Code::TABLE_TWICE, format!("`{name}` is defined twice"));
-                let (agent, first) = (definition.span(), first.span());
                 let help = format!(
                     "CREATE AGENT makes a table of that name: rename this one or the agent ({})",
-                    agent.place()
+                    definition.span().place()
                 );
-                self.errors.push(error.at(first.clone()).help(help));
+                self.errors.push(error.at(first.span().clone()).help(help));
+                // Whoever uses it may mean either.
+                self.broken.insert(name);
             } else {
-                self.definitions.insert(definition.name().to_string(), definition);
+                self.definitions.insert(name, definition);
             }
         }
+        expanded.inserts.retain(|insert| !self.broken.contains(&insert.table));
         expanded.inserts
     }
 }
@@ -379,6 +388,7 @@ impl<'a> Order<'a> {
 
     fn visit(&mut self, name: &str, at: &Span) {
         if self.open.iter().any(|n| n == name) {
+            self.missing.extend(self.open.iter().cloned());
             self.errors.push(
                 Diagnostic::new(
                     Code::QUERY,

@@ -66,3 +66,47 @@ fn digest() -> String {
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files of a folder that belong to what is compiled.
+    fn sources(folder: &Path, below: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder.join(below)).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+            if entry.path().is_dir() {
+                if !matches!(name.as_str(), "target" | "tests" | "benches") {
+                    sources(folder, &path, found);
+                }
+            } else if name.ends_with(".rs") || name == "Cargo.toml" || name == "udfs.lock" {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_is_compiled_is_in_the_program() {
+        let mut expected = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs"), "", &mut expected);
+        expected.sort();
+        assert!(expected.iter().filter(|path| !path.contains('/') && path.ends_with(".rs")).count() >= 8);
+        let mut known: Vec<&str> = SOURCES.iter().map(|(path, _)| *path).collect();
+        known.sort_unstable();
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_in(folder.path()));
+        unpack(folder.path()).unwrap();
+        assert!(is_in(folder.path()));
+        let names: Vec<String> = discover(folder.path()).unwrap().into_iter().map(|udf| udf.name).collect();
+        let functions = SOURCES.iter().filter_map(|(path, _)| path.strip_suffix(".rs").filter(|name| !name.contains('/')));
+        let mut expected: Vec<&str> = functions.collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}

@@ -439,7 +439,7 @@ fn plan_draws_and_opens_nothing() {
 #[test]
 fn wrong_usage_is_told_with_exit_code_2() {
     let place = Place::new();
-    for arguments in [&["run"][..], &["walk"], &["run", "job.sql", "--drain-timeout", "30"], &[]] {
+    for arguments in [&["walk"][..], &["run", "job.sql", "--drain-timeout", "30"], &[]] {
         let ended = run(place.path(), arguments, &[]).expect_code(2);
         assert!(ended.stdout.is_empty() && ended.stderr.contains("--help"), "{arguments:?}: {}", ended.stderr);
     }

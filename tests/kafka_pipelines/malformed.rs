@@ -60,7 +60,7 @@ fn malformed() -> Vec<Vec<u8>> {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_message_that_does_not_fit_its_table_is_a_dead_letter_with_its_bytes() {
-    let (_folder, path) = pipeline("'baton.dead_letters' = 'dead_letters_sink'");
+    let (_folder, path) = pipeline("'baton.dead_letters' = 'dead_letters'");
     let system = System::with(2, &[("max.message.bytes", "16777216")]);
     let mut expected = BTreeMap::new();
     let mut next = [0_i64; 2];

@@ -7,13 +7,16 @@ use serde_json::json;
 use crate::played::{Call, Model, Reply};
 
 /// What the first words of a message lead to.
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 8] = [
     ("New, raw lead", "Lead Ingestion Agent"),
     ("Research report on a lead", "Lead Scoring Agent"),
     ("Scored lead whose next step is Actively Engage", "Active Outreach Agent"),
     ("Scored lead whose next step is Nurture", "Nurture Campaign Agent"),
     ("One finished e-mail", "Send Email Agent"),
     ("Three finished e-mails", "Send Email Agent"),
+    // Agents that some tests add.
+    ("A draft contract", "Legal Review Agent"),
+    ("Round and round", "Circling Agent"),
 ];
 
 /// A model that knows where messages belong, and what agents ask it for.

@@ -1,7 +1,7 @@
 //! `baton` as a process of its own, with what it writes kept for the test. It ends with its [`Baton`].
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ fn binary() -> PathBuf {
     let binary = PathBuf::from(binary.expect("BATON_BIN, or cargo's own binary"));
     BUILT.get_or_init(|| {
         let built = Command::new(&binary)
-            .args(["build", "llm_classify", "llm_complete", "contract_error"])
+            .arg("build")
             .current_dir(project())
             .output()
             .expect("baton build");
@@ -41,6 +41,11 @@ pub struct Baton {
 impl Baton {
     /// `baton run` with these arguments and settings, and no others of its own kind.
     pub fn spawn(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::spawn_in(&project(), arguments, settings)
+    }
+
+    /// The same with another project.
+    pub fn spawn_in(project: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let written = TempDir::new().unwrap();
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars_os() {
@@ -53,7 +58,7 @@ impl Baton {
             .arg("run")
             .args(arguments)
             .envs(settings.iter().copied())
-            .current_dir(project())
+            .current_dir(project)
             .stdin(Stdio::null())
             .stdout(File::create(written.path().join("stdout")).unwrap())
             .stderr(File::create(written.path().join("stderr")).unwrap())
@@ -64,7 +69,12 @@ impl Baton {
 
     /// The same, and waits until everything is open.
     pub fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut baton = Self::spawn(arguments, settings);
+        Self::start_in(&project(), arguments, settings)
+    }
+
+    /// The same with another project.
+    pub fn start_in(project: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut baton = Self::spawn_in(project, arguments, settings);
         let deadline = Instant::now() + START;
         while !baton.stderr().contains("running pipelines=") {
             let ended = baton.child.try_wait().unwrap();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::broker::{Broker, eventually};
 use crate::played::Model;
-use crate::process::Baton;
+use crate::process::{Baton, project};
 
 /// Where `route_messages` may put a message.
 pub const DESTINATIONS: [&str; 8] = [
@@ -91,9 +92,19 @@ impl System {
 
     /// The same with settings of the topics.
     pub fn with(partitions: i32, settings: &[(&str, &str)]) -> Self {
+        Self::create(partitions, settings, &[])
+    }
+
+    /// The same with more topics.
+    pub fn with_topics(partitions: i32, more: &[&str]) -> Self {
+        Self::create(partitions, &[], more)
+    }
+
+    fn create(partitions: i32, settings: &[(&str, &str)], more: &[&str]) -> Self {
         let system = Self::without_topics();
         let topics: Vec<NewTopic<'_>> = TOPICS
             .iter()
+            .chain(more)
             .map(|name| {
                 let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
                 settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
@@ -102,6 +113,9 @@ impl System {
         let created = futures::executor::block_on(admin(system.broker).create_topics(&topics, &AdminOptions::new()));
         for topic in created.unwrap() {
             topic.unwrap();
+        }
+        for topic in more {
+            eventually(&format!("topic {topic} has its partitions"), || system.broker.partitions(topic) > 0);
         }
         system.read_all();
         system
@@ -170,10 +184,15 @@ impl System {
 
     /// Pipelines in one process, everything open.
     pub fn run(&self, pipelines: &[&str], model: &Model, more: &[(&str, &str)]) -> Baton {
-        let (url, all) = (model.url(), pipelines.to_vec());
+        self.run_in(&project(), pipelines, model, more)
+    }
+
+    /// The same with another project.
+    pub fn run_in(&self, project: &Path, pipelines: &[&str], model: &Model, more: &[(&str, &str)]) -> Baton {
+        let url = model.url();
         let settings = self.settings(&url, more);
         let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Baton::start(&all, &settings)
+        Baton::start_in(project, pipelines, &settings)
     }
 
     /// Publishes bytes (none: a tombstone) and does not wait.
@@ -264,7 +283,7 @@ impl Reader {
     }
 }
 
-fn config(broker: &Broker) -> ClientConfig {
+pub fn config(broker: &Broker) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.servers()).set("reconnect.backoff.max.ms", "500");
     config.set_log_level(RDKafkaLogLevel::Emerg);
@@ -290,7 +309,7 @@ pub fn send(producer: &BaseProducer, topic: &str, partition: Option<i32>, key: O
     producer.poll(Duration::ZERO);
 }
 
-fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
+pub fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
     config(broker).create().unwrap()
 }
 

@@ -11,7 +11,7 @@ use super::Planner;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::definition::InsertDef;
 use crate::sql::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
-use crate::sql::{as_identifier, functions, types};
+use crate::sql::{as_identifier, errors, functions, types};
 
 impl Planner {
     /// The query of an INSERT, its columns cast to the table's: by position, or as the INSERT lists them. A column that
@@ -31,7 +31,7 @@ impl Planner {
         }
         let columns = plan.schema().columns();
         if columns.len() != listed.len() {
-            let given: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+            let given: Vec<String> = columns.iter().map(|c| errors::in_sql_words(&c.name)).collect();
             let takes = if insert.columns.is_empty() { "has" } else { "is given" };
             self.errors.push(
                 Diagnostic::new(

@@ -24,7 +24,7 @@ use crate::sql::constants::{self, Constants};
 use crate::sql::definition::{Definition, InsertDef};
 use crate::sql::guard::guarded;
 use crate::sql::resolve::{PipelineText, relations};
-use crate::sql::table::{ColumnKind, TableDef};
+use crate::sql::table::{ColumnDef, ColumnKind, TableDef};
 use crate::sql::udfs::UdfSet;
 use crate::sql::{check, errors, functions, volatile};
 
@@ -84,6 +84,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         udfs: udfs.clone(),
         constants: Constants::default(),
         broken: text.broken.iter().cloned().collect(),
+        only_written: Vec::new(),
         errors: text.errors.clone(),
         result_udfs: BTreeSet::new(),
     };
@@ -99,6 +100,8 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
                     generated.insert(table.name.clone(), plan);
                 }
                 planner.register(&table.name, &believed(&table));
+                let only_written = table.columns.iter().filter(|column| table.is_only_written(column));
+                planner.only_written.extend(only_written.map(|column| OnlyWritten::of(column, &table)));
                 tables.insert(table.name.clone(), table);
             }
             Definition::Memory(memory) if planner.constants.is_constant(&memory.name) => {}
@@ -225,8 +228,25 @@ struct Planner {
     constants: Constants,
     /// Views that could not be planned: who reads them is not blamed for it.
     broken: HashSet<String>,
+    only_written: Vec<OnlyWritten>,
     errors: Vec<Diagnostic>,
     result_udfs: BTreeSet<String>,
+}
+
+/// A column that is no part of a message: its key or its timestamp.
+struct OnlyWritten {
+    table: String,
+    column: String,
+    /// What to declare to read it.
+    metadata: &'static str,
+}
+
+impl OnlyWritten {
+    fn of(column: &ColumnDef, table: &TableDef) -> Self {
+        let is_key = table.option("sink.key_field").is_some_and(|option| option.value == column.name);
+        let metadata = if is_key { "BYTEA METADATA FROM 'key'" } else { "BIGINT METADATA FROM 'timestamp'" };
+        Self { table: table.name.clone(), column: column.name.clone(), metadata }
+    }
 }
 
 impl Planner {
@@ -288,7 +308,8 @@ impl Planner {
     async fn plan_query(&self, query: &Query, at: &Span) -> Result<LogicalPlan, Vec<Diagnostic>> {
         let failed = |error| errors::to_diagnostics(&error, at);
         let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query.clone()))));
-        let plan = self.context.state().statement_to_plan(statement).await.map_err(failed)?;
+        let plan = self.context.state().statement_to_plan(statement).await;
+        let plan = plan.map_err(|error| self.explained(failed(error), query, at))?;
         let plan = self.constants.fold(&self.context, plan, at).await?;
         check::operators(&plan, at, &self.constants)?;
         check::async_calls(&plan, at, &self.udfs)?;
@@ -296,6 +317,21 @@ impl Planner {
         let plan = self.analyze(plan).map_err(failed)?;
         check::async_calls(&plan, at, &self.udfs)?;
         Ok(plan)
+    }
+
+    /// A column that its table has, and that is missing all the same: it is written and not read.
+    fn explained(&self, mut errors: Vec<Diagnostic>, query: &Query, at: &Span) -> Vec<Diagnostic> {
+        let unknown = errors.iter_mut().filter(|error| error.code == Code::COLUMN_UNKNOWN);
+        for error in unknown.filter(|_| !self.only_written.is_empty()) {
+            let read = relations(query, at);
+            let column = error.span.as_ref().map_or("", |span| span.text()).to_string();
+            let is_it = |known: &&OnlyWritten| known.column == column && read.iter().any(|(name, _)| *name == known.table);
+            if let Some(OnlyWritten { table, metadata, .. }) = self.only_written.iter().find(is_it) {
+                error.message = format!("column `{column}` of `{table}` is written and not read");
+                error.help = Some(format!("add a column that is read: `{column}_read {metadata}`"));
+            }
+        }
+        errors
     }
 
     fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
@@ -359,5 +395,5 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
 #[must_use]
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let given = table.read_columns().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));
-    datafusion::arrow::datatypes::Schema::new(given.map(super::table::ColumnDef::field).collect::<Vec<_>>())
+    datafusion::arrow::datatypes::Schema::new(given.map(ColumnDef::field).collect::<Vec<_>>())
 }

@@ -5,7 +5,8 @@ CREATE AGENT legal_review WITH (
   topic       = 'legal review',
   topic       = 'legal_review',
   examples    = 'A contract',
-  replay      = 'x'
+  replay      = 'x',
+  output      = lower('A review.')
 );
 
 CREATE AGENT "Second Agent" WITH (name = 'none', description = 'd', input = 'i', output = 'o');

@@ -4,6 +4,6 @@ CREATE TABLE dead_letters (workflow_id TEXT, payload BYTEA, status TEXT, error T
 CREATE AGENT one WITH (name = 'First Agent', description = 'd', input = 'i', output = 'o', topic = 'shared');
 CREATE AGENT two WITH (name = 'first agent', description = 'd', input = 'i', output = 'o', topic = 'shared');
 CREATE AGENT one WITH (name = 'Third Agent', description = 'd', input = 'i', output = 'o', topic = 'third');
-CREATE VIEW one AS SELECT 1 AS x;
+CREATE VIEW one AS SELECT value FROM agent_messages;
 CREATE TABLE agents (name TEXT);
 INSERT INTO agent_messages SELECT value, workflow_id FROM two;
