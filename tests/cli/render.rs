@@ -42,7 +42,7 @@ fn a_rendered_pipeline_is_the_same_dataflow() {
     let shape = |project: &Path, name: &str| {
         let ended = run(project, &["plan", name, "--format", "json"], &[]).expect_code(0);
         let plan: Value = serde_json::from_str(&ended.stdout).expect("JSON");
-        plan["nodes"].clone()
+        plan["dataflow"].clone()
     };
     for name in pipelines() {
         assert_eq!(shape(&root(), &name), shape(folder.path(), &name), "{name}");

@@ -1,110 +1,132 @@
-//! The dataflow of a pipeline as a picture: a tree in text, and Mermaid for pages that show it.
+//! Pictures of a pipeline and of the whole system, as an analyst thinks of them: text, Mermaid, JSON and SVG.
+//!
+//! What is drawn is an [`Outline`] for one pipeline, and a [`System`] for all of them. Nothing here knows the dataflow but
+//! [`dataflow`], which lists it for scripts.
 
-use std::collections::HashSet;
-use std::fmt::Write;
+mod canvas;
+mod dataflow;
+mod json;
+mod layers;
+mod map;
+mod measure;
+mod mermaid;
+mod picture;
+mod style;
+mod system;
+mod text;
+mod tree;
 
-use super::graph::{Graph, Node, NodeId, NodeKind};
-use super::pipeline::Pipeline;
-use super::step::Step;
+pub use dataflow::dataflow;
+pub use style::Theme;
+pub use system::System;
 
-/// A tree from each source down to the sinks; what several branches meet in is drawn once.
-#[must_use]
-pub fn text(pipeline: &Pipeline) -> String {
-    let mut out = format!("{}\n", pipeline.name);
-    let mut drawn = HashSet::new();
-    let sources: Vec<NodeId> = pipeline.sources.keys().copied().collect();
-    for (i, source) in sources.iter().enumerate() {
-        branch(pipeline, *source, "", i + 1 == sources.len(), &mut drawn, &mut out);
-    }
-    out
+use serde_json::Value;
+
+use crate::sql::outline::{Outline, Part, in_words};
+
+/// What can be drawn.
+#[derive(Debug, Clone, Copy)]
+pub enum Drawing<'a> {
+    /// One pipeline.
+    Pipeline(&'a Outline),
+    /// All pipelines of a project, and its agents.
+    System(&'a System),
 }
 
-fn branch(pipeline: &Pipeline, node: NodeId, indent: &str, last: bool, drawn: &mut HashSet<NodeId>, out: &mut String) {
-    let known = !drawn.insert(node);
-    let (turn, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-    let again = if known { " (see above)" } else { "" };
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{indent}{turn}{}{again}", title(pipeline, node));
-    if known {
-        return;
-    }
-    let Node { outputs, rejects, .. } = &pipeline.graph.nodes[node];
-    let outputs: Vec<&NodeId> = outputs.iter().chain(rejects).collect();
-    for (i, output) in outputs.iter().enumerate() {
-        branch(pipeline, **output, &format!("{indent}{below}"), i + 1 == outputs.len(), drawn, out);
-    }
-}
-
-/// A Mermaid flow chart.
-#[must_use]
-pub fn mermaid(pipeline: &Pipeline) -> String {
-    let mut out = "flowchart LR\n".to_string();
-    for (id, node) in pipeline.graph.nodes.iter().enumerate() {
-        let title = title(pipeline, id).replace('"', "'");
-        let shape = match node.kind {
-            NodeKind::Source | NodeKind::Sink => format!("[(\"{title}\")]"),
-            NodeKind::Call(_) => format!("{{{{\"{title}\"}}}}"),
-            NodeKind::Stage(_) | NodeKind::DeadLetters(_) => format!("[\"{title}\"]"),
-        };
-        let _ = writeln!(out, "  n{id}{shape}");
-    }
-    for (id, node) in pipeline.graph.nodes.iter().enumerate() {
-        for output in &node.outputs {
-            let _ = writeln!(out, "  n{id} --> n{output}");
-        }
-        if let Some(letters) = node.rejects {
-            let _ = writeln!(out, "  n{id} -.-> n{letters}");
+impl Drawing<'_> {
+    /// As a tree of lines.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Pipeline(outline) => text::pipeline(outline),
+            Self::System(system) => text::system(system),
         }
     }
-    out
-}
 
-/// The nodes and edges, for scripts.
-#[must_use]
-pub fn json(pipeline: &Pipeline) -> serde_json::Value {
-    let Graph { nodes } = &pipeline.graph;
-    let nodes: Vec<_> = nodes
-        .iter()
-        .enumerate()
-        .map(|(id, node)| serde_json::json!({ "id": id, "kind": kind(&node.kind), "name": node.label, "title": title(pipeline, id), "outputs": node.outputs.iter().chain(&node.rejects).collect::<Vec<_>>() }))
-        .collect();
-    serde_json::json!({ "pipeline": pipeline.name, "nodes": nodes })
-}
+    /// As a Mermaid flow chart.
+    #[must_use]
+    pub fn mermaid(self) -> String {
+        match self {
+            Self::Pipeline(outline) => mermaid::pipeline(outline),
+            Self::System(system) => mermaid::system(system),
+        }
+    }
 
-fn kind(kind: &NodeKind) -> &'static str {
-    match kind {
-        NodeKind::Source => "source",
-        NodeKind::DeadLetters(_) => "dead_letters",
-        NodeKind::Stage(_) => "stage",
-        NodeKind::Call(_) => "call",
-        NodeKind::Sink => "sink",
+    /// As nodes and edges, with nothing cut.
+    #[must_use]
+    pub fn json(self) -> Value {
+        match self {
+            Self::Pipeline(outline) => json::pipeline(outline),
+            Self::System(system) => json::system(system),
+        }
+    }
+
+    /// As a picture.
+    #[must_use]
+    pub fn svg(self, theme: Theme) -> String {
+        match self {
+            Self::Pipeline(outline) => picture::draw(outline, theme),
+            Self::System(system) => map::draw(system, theme),
+        }
     }
 }
 
-fn title(pipeline: &Pipeline, id: NodeId) -> String {
-    let node = &pipeline.graph.nodes[id];
-    match &node.kind {
-        NodeKind::Source => match pipeline.sources.get(&id) {
-            Some(spec) => format!("{} ⇐ {}", node.label, spec.describe()),
-            None => node.label.clone(),
-        },
-        NodeKind::Sink => match pipeline.sinks.get(&node.label) {
-            Some(spec) => format!("{} ⇒ {}", node.label, spec.describe()),
-            None => node.label.clone(),
-        },
-        NodeKind::DeadLetters(_) => format!("{}: what cannot be read", node.label),
-        NodeKind::Call(call) => format!("{}: call {}", node.label, call.udf),
-        NodeKind::Stage(steps) => {
-            let words: Vec<&str> = steps
-                .iter()
-                .map(|s| match s {
-                    Step::Filter(_) => "filter",
-                    Step::Project { .. } => "project",
-                    Step::Rename(_) => "union",
-                    Step::Unnest(_) => "unnest",
-                })
-                .collect();
-            format!("{}: {}", node.label, words.join(", "))
+/// How many characters of a condition are shown.
+const LONGEST: usize = 100;
+
+/// A text, cut when it is too long to be read at a glance.
+fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_string();
+    }
+    let kept: String = text.chars().take(longest - 1).collect();
+    format!("{}…", kept.trim_end())
+}
+
+/// `where …` and `when …`, as far as they are known and with nothing cut.
+fn conditions(edge: &crate::sql::outline::Edge) -> Option<String> {
+    let (wheres, whens) = in_words(&edge.conditions);
+    let words: Vec<String> =
+        whens.map(|w| format!("when {w}")).into_iter().chain(wheres.map(|w| format!("where {w}"))).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// What a call does: a model is asked, all else is called.
+fn verb(udf: &str) -> &'static str {
+    if udf.starts_with("llm_") { "asks" } else { "calls" }
+}
+
+/// A table with what its connector reads or writes: `leads (topic incoming-leads)`, `leads (topic)`.
+fn table_at(table: &str, place: &str) -> String {
+    match place.strip_suffix(table).map(str::trim_end) {
+        Some("topic") => format!("{table} (topic)"),
+        _ => format!("{table} ({place})"),
+    }
+}
+
+/// What a place is called where it is plain that it is one: topics by their names alone.
+fn place_name(place: &str) -> &str {
+    place.strip_prefix("topic ").unwrap_or(place)
+}
+
+/// `the topics of 5 agents`.
+fn topics_of_agents(count: usize) -> String {
+    let agents = if count == 1 { "agent" } else { "agents" };
+    format!("the topics of {count} {agents}")
+}
+
+/// What a part of an outline is called, on one line.
+fn title(part: &Part) -> String {
+    match part {
+        Part::Source { table, place } => table_at(table, place),
+        Part::Inbox { agent, place } => format!("inbox of {agent} ({place})"),
+        Part::View { name } => name.clone(),
+        Part::Call { view: Some(view), udf } => format!("{view}: {} {udf}", verb(udf)),
+        Part::Call { view: None, udf } => format!("{} {udf}", verb(udf)),
+        Part::Sink { table, topics, .. } if !topics.is_empty() => {
+            format!("{table}, {} ({})", topics_of_agents(topics.len()), topics.join(", "))
         }
+        Part::Sink { table, place, .. } if *place == format!("topic {table}") => table.clone(),
+        Part::Sink { table, place, .. } => format!("{table} ({place})"),
     }
 }
