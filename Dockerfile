@@ -23,11 +23,15 @@ RUN apt-get update \
     && install -d -o baton -g baton /var/lib/baton
 WORKDIR /opt/baton
 COPY --from=build /out/bin/baton /usr/local/bin/baton
-COPY sql sql
-COPY pipelines pipelines
-COPY demo demo
-COPY udfs udfs
-COPY --from=build /opt/baton/udfs/target/baton/lib udfs/target/baton/lib
+# Whatever the umask of the checkout was, Baton can read them.
+COPY --chown=baton:baton sql sql
+COPY --chown=baton:baton pipelines pipelines
+COPY --chown=baton:baton demo demo
+COPY --chown=baton:baton udfs udfs
+# As the build left it: with another lock file, the libraries would not be those of these sources.
+COPY --from=build --chown=baton:baton /opt/baton/udfs/udfs.lock udfs/udfs.lock
+COPY --from=build --chown=baton:baton /opt/baton/udfs/target/baton/lib udfs/target/baton/lib
 USER baton
 ENTRYPOINT ["baton"]
-CMD ["run", "copy_leads", "route_messages", "ingest_leads", "score_leads", "write_outreach", "plan_nurture", "send_emails"]
+# Every pipeline that does not end by itself.
+CMD ["run", "--create-topics"]

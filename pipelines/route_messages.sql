@@ -6,7 +6,7 @@
 CREATE VIEW decided AS
 SELECT
   llm_classify(context, (SELECT json_agg(named_struct('name', name, 'topic', topic, 'description', description,
-    'input', input, 'examples', examples)) FROM agents), '{}') AS decision,
+    'input', input, 'output', output, 'examples', examples)) FROM agents), '{}') AS decision,
   *
 FROM messages
 WHERE refusal IS NULL AND halted IS NULL;

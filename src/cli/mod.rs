@@ -4,11 +4,13 @@ mod check;
 mod demo;
 mod docs;
 mod eval;
+mod new;
 mod output;
 mod plan;
 mod prepare;
 mod ready;
 mod signals;
+mod variables;
 
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions};
 use crate::sql::render::{self, Rendered};
-use crate::udf::{HOST_VARIABLE, HostChannel, UdfStates};
+use crate::udf::{HostChannel, UdfStates};
 use check::{CheckFormat, CheckOptions};
 use eval::EvalOptions;
 use output::Failed;
@@ -145,12 +147,30 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
         format: DemoFormat,
     },
+    /// Make a project, or an agent for the project here.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    New {
+        /// The folder of the new project.
+        #[arg(required = true, value_name = "PROJECT")]
+        folder: Option<PathBuf>,
+        #[command(subcommand)]
+        what: Option<NewWhat>,
+    },
     /// Write the pages of docs/ that are made from the program.
     #[command(hide = true)]
     Docs {
         /// Only say which are not current.
         #[arg(long)]
         check: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum NewWhat {
+    /// Write the file of a new agent, with a prompt to fill in.
+    Agent {
+        /// What the agent is called: "Legal Review Agent".
+        name: String,
     },
 }
 
@@ -233,6 +253,8 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             Box::pin(eval::run(options, &udf_states, &environment)).await
         }
         Command::Build { names, udfs } => prepare::build(&names, udfs),
+        Command::New { what: Some(NewWhat::Agent { name }), .. } => new::agent(&name),
+        Command::New { folder, .. } => new::project(&std::env::current_dir()?.join(folder.unwrap_or_default())),
         Command::Docs { check } => {
             docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command()).await
         }
@@ -268,17 +290,6 @@ async fn run(
         );
     }
     Ok(())
-}
-
-/// The variables of the environment that the command line reads.
-fn own_variables() -> Vec<String> {
-    fn of(command: &clap::Command, found: &mut Vec<String>) {
-        found.extend(command.get_arguments().filter_map(|a| Some(a.get_env()?.to_string_lossy().into_owned())));
-        command.get_subcommands().for_each(|sub| of(sub, found));
-    }
-    let mut found = vec!["BATON_LOG".to_string(), HOST_VARIABLE.to_string()];
-    of(&<Arguments as clap::CommandFactory>::command(), &mut found);
-    found
 }
 
 fn rendered_json(rendered: &Rendered) -> serde_json::Value {

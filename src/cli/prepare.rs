@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::output::{Failed, ProgressLine, data, note};
+use super::variables;
 use crate::config::Environment;
 use crate::diag::{Code, Diagnostic, display_path, nearest};
 use crate::engine::{self, Pipeline};
@@ -51,6 +52,9 @@ async fn compile_named(
     let Texts { pipelines: texts, known } = texts(names, folder, udfs, &mut errors)?;
     if !errors.is_empty() {
         return Err(errors.into());
+    }
+    for Diagnostic { message, help, .. } in variables::unknown(&texts) {
+        tracing::warn!("{message}; {}", help.unwrap_or_default());
     }
     let mut pipelines = Vec::new();
     for text in texts {

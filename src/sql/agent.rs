@@ -1,11 +1,11 @@
 //! `CREATE AGENT`: what an agent is called, what it takes, and who does its work. What a pipeline gets from it is in
 //! [`expand`](super::expand).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{Array, Expr, SqlOption, Value};
-use serde_json::Value as Json;
+use datafusion::sql::sqlparser::ast::{Array, Expr, Spanned, SqlOption, Value, ValueWithSpan};
+use serde_json::{Map, Value as Json};
 
 use super::definition::{quoted_key, read_option};
 use super::name_of;
@@ -41,9 +41,13 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "url",
         "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
-         `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` is taken from the environment.",
+         `{\"context\": \"…\"}`; other fields of the answer go into the message.",
     ),
-    option("options", "With `prompt` the options of `llm_complete`, with `url` those of `http_call`: a JSON object."),
+    option(
+        "options",
+        "With `prompt` the options of `llm_complete`, with `url` those of `http_call`: a JSON object. In a header, `${NAME}` is \
+         the value of that environment variable.",
+    ),
 ];
 
 const REQUIRED: [&str; 4] = ["name", "description", "input", "output"];
@@ -131,8 +135,14 @@ pub fn read_agent(
 ) -> Result<AgentDef, Vec<Diagnostic>> {
     let ident = name_of(&agent.name);
     let span = to_span(source, agent.name.span).unwrap_or_else(|| statement.clone());
-    let mut reader =
-        Reader { ident: &ident, span: &span, texts: BTreeMap::new(), lists: BTreeMap::new(), errors: Vec::new() };
+    let mut reader = Reader {
+        ident: &ident,
+        span: &span,
+        texts: BTreeMap::new(),
+        examples: Vec::new(),
+        given: BTreeSet::new(),
+        errors: Vec::new(),
+    };
     for option in &agent.options {
         reader.take(source, option, statement);
     }
@@ -145,7 +155,7 @@ pub fn read_agent(
     }
     let topic = reader.line("topic").unwrap_or_else(|| (ident.clone(), span.clone()));
     reader.check_topic(&topic);
-    let examples = reader.lists.remove("examples").map_or(Vec::new(), |(examples, _)| examples);
+    let examples = std::mem::take(&mut reader.examples);
     let work = reader.work();
     let mut line = |key| reader.line(key).map(|(text, _)| text).unwrap_or_default();
     let (description, input, output) = (line("description"), line("input"), line("output"));
@@ -165,7 +175,9 @@ struct Reader<'a> {
     ident: &'a str,
     span: &'a Span,
     texts: BTreeMap<&'static str, (String, Span)>,
-    lists: BTreeMap<&'static str, (Vec<String>, Span)>,
+    examples: Vec<String>,
+    /// The options that are there, also those with a wrong value and those that are misspelt: none of them is missing.
+    given: BTreeSet<&'static str>,
     errors: Vec<Diagnostic>,
 }
 
@@ -182,26 +194,28 @@ impl Reader<'_> {
         };
         let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, statement, option));
         let Some(doc) = OPTIONS.iter().find(|doc| doc.key == key.value) else {
-            let keys = OPTIONS.iter().map(|doc| doc.key);
-            let help = nearest(&key.value, keys.clone()).map_or_else(
-                || format!("the options are {}", keys.collect::<Vec<_>>().join(", ")),
+            let keys: Vec<&'static str> = OPTIONS.iter().map(|doc| doc.key).collect();
+            let near = keys.iter().copied().find(|known| nearest(&key.value, keys.iter().copied()) == Some(*known));
+            self.given.extend(near);
+            let help = near.map_or_else(
+                || format!("the options are {}", keys.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
             let message = format!("CREATE AGENT has no option `{}`", key.value);
             return self.fail(Code::OPTION_UNKNOWN, message, &key_span, help);
         };
-        if self.texts.contains_key(doc.key) || self.lists.contains_key(doc.key) {
+        if !self.given.insert(doc.key) {
             let message = format!("option `{}` is given twice", doc.key);
             return self.fail(Code::OPTION_VALUE, message, &key_span, "remove one of them");
         }
+        let value_span = to_span(source, value.span()).unwrap_or(key_span);
         if doc.key == "examples" {
-            let texts = texts_of(value);
-            let span = key_span;
-            match texts.filter(|texts| texts.iter().all(|text| !text.trim().is_empty())) {
-                Some(texts) => drop(self.lists.insert(doc.key, (texts, span))),
+            match texts_of(value).filter(|texts| texts.iter().all(|text| !text.trim().is_empty())) {
+                Some(texts) => self.examples = texts,
                 None => {
                     let message = "option `examples` is not a list of texts".to_string();
-                    self.fail(Code::OPTION_VALUE, message, &span, "write `examples = ARRAY['…', '…']`");
+                    let written = if text_of(value).is_some() { value_span.text() } else { "'…', '…'" };
+                    self.fail(Code::OPTION_VALUE, message, &value_span, format!("write `examples = ARRAY[{written}]`"));
                 }
             }
             return;
@@ -209,25 +223,29 @@ impl Reader<'_> {
         match read_option(source, option, statement) {
             Ok(entry) if !entry.quoted => {
                 let message = format!("option `{}` cannot be `{}`", entry.key, entry.value);
-                self.fail(Code::OPTION_VALUE, message, &entry.value_span, "it must be a text in quotes");
+                let help = format!("write it in quotes: `'{}'`", entry.value);
+                self.fail(Code::OPTION_VALUE, message, &entry.value_span, help);
             }
             Ok(entry) if entry.value.trim().is_empty() => {
                 let message = format!("option `{}` of agent `{}` is empty", entry.key, self.ident);
-                self.fail(Code::OPTION_VALUE, message, &entry.value_span, doc.description);
+                let help = format!("write what it is for: {}", first_sentence(doc.description));
+                self.fail(Code::OPTION_VALUE, message, &entry.value_span, help);
             }
             Ok(entry) => drop(self.texts.insert(doc.key, (entry.value, entry.value_span))),
-            Err(error) => self.errors.push(error),
+            Err(_) => {
+                let message = format!("option `{}` must be a text in quotes", doc.key);
+                let help = format!("write `{} = '…'`: an expression is not computed here", doc.key);
+                self.fail(Code::OPTION_VALUE, message, &value_span, help);
+            }
         }
     }
 
     fn require(&mut self, key: &'static str, because: &str) {
-        let failed = self.errors.iter().any(|e| e.message.contains(&format!("option `{key}`")));
-        if !self.texts.contains_key(key) && !failed {
+        if !self.given.contains(key) {
             let description = OPTIONS.iter().find(|doc| doc.key == key).map_or("", |doc| doc.description);
-            let description =
-                description.trim_start_matches("Required. ").trim_start_matches("With `prompt`, required: ");
             let message = format!("agent `{}` needs the option `{key}`{because}", self.ident);
-            self.fail(Code::OPTION_MISSING, message, self.span, format!("add `{key} = '…'` ({description})"));
+            let help = format!("add `{key} = '…'`: {}", first_sentence(description));
+            self.fail(Code::OPTION_MISSING, message, self.span, help);
         }
     }
 
@@ -243,18 +261,24 @@ impl Reader<'_> {
             self.fail(Code::OPTION_VALUE, message, at, format!("{LONGEST_NAME} is the most"));
         }
         if name.eq_ignore_ascii_case("none") {
-            let message = format!("an agent cannot be called {name}");
-            self.fail(Code::OPTION_VALUE, message, at, "NONE stands for no agent; give it another name");
+            let message = format!("an agent cannot be called `{name}`");
+            self.fail(Code::OPTION_VALUE, message, at, "give it another name: NONE means that no agent takes a message");
         }
     }
 
     fn check_topic(&mut self, (topic, at): &(String, Span)) {
         let is_valid = (1..=249).contains(&topic.len())
-            && topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+            && topic.chars().all(is_of_a_topic)
             && !matches!(topic.as_str(), "." | "..");
         if !is_valid {
             let message = format!("`{topic}` is not a valid topic name");
-            let help = "set the option `topic` to letters, digits, `.`, `_` and `-`, at most 249";
+            let mut valid: String = topic.to_lowercase().replace(|c: char| !is_of_a_topic(c), "_");
+            valid.truncate(249);
+            let has_words = valid.contains(|c: char| c.is_ascii_alphanumeric());
+            let valid = if has_words { valid } else { "…".into() };
+            let help = format!(
+                "write `topic = '{valid}'`: a topic's name has letters, digits, `.`, `_` and `-`, and at most 249 of them"
+            );
             self.fail(Code::OPTION_VALUE, message, at, help);
         }
     }
@@ -275,12 +299,15 @@ impl Reader<'_> {
         }
         if let (Some(_), Some((_, at))) = (&prompt, &url) {
             let message = format!("agent `{}` has both `prompt` and `url`", self.ident);
-            self.fail(Code::OPTION_VALUE, message, at, "a model or a service does its work: take one of them out");
+            self.fail(Code::OPTION_VALUE, message, at, "a model or a service does its work: remove one of the two");
         }
         let merged = self.options_with(options, schema.as_ref());
         match (prompt, url) {
-            (Some((prompt, _)), _) => {
-                self.require("reply", ", since it has a `prompt`");
+            (Some((prompt, _)), url) => {
+                // With both, nobody knows yet which of them stays.
+                if url.is_none() {
+                    self.require("reply", ", since it has a `prompt`");
+                }
                 let reply = self.line("reply").map(|(text, _)| text).unwrap_or_default();
                 Work::Prompt { prompt, reply, options: merged, has_schema: schema.is_some() }
             }
@@ -293,46 +320,66 @@ impl Reader<'_> {
     /// then a mistake that is found in them later can be shown where it stands.
     fn options_with(&mut self, options: Option<(String, Span)>, schema: Option<&(String, Span)>) -> String {
         let given = options.as_ref().map_or("{}", |(text, _)| text);
-        let parsed = match serde_json::from_str(given) {
+        let mut merged = match serde_json::from_str(given) {
             Ok(Json::Object(fields)) => fields,
-            _ => {
+            parsed => {
                 let at = options.as_ref().map_or_else(|| self.span.clone(), |(_, at)| at.clone());
-                let message = "option `options` is not a JSON object".to_string();
+                let message = not_an_object("options", "a JSON object", parsed.err());
                 self.fail(Code::OPTION_VALUE, message, &at, "write `options = '{\"temperature\": 0}'`");
-                return String::new();
+                Map::new()
             }
         };
         let Some((schema, at)) = schema else { return given.to_string() };
-        if parsed.contains_key("schema") {
+        if merged.contains_key("schema") {
             let message = "a schema is given twice: as `schema` and in `options`".to_string();
             self.fail(Code::OPTION_VALUE, message, at, "remove one of them");
         }
         match serde_json::from_str(schema) {
-            Ok(value @ (Json::Object(_) | Json::Bool(_))) => {
-                let mut merged = parsed;
-                merged.insert("schema".into(), value);
-                Json::Object(merged).to_string()
-            }
-            _ => {
-                let message = "option `schema` is not a JSON Schema".to_string();
-                self.fail(Code::OPTION_VALUE, message, at, "write a JSON object: `'{\"type\": \"object\", …}'`");
-                String::new()
+            Ok(value @ (Json::Object(_) | Json::Bool(_))) => drop(merged.insert("schema".into(), value)),
+            parsed => {
+                let message = not_an_object("schema", "a JSON Schema", parsed.err());
+                self.fail(Code::OPTION_VALUE, message, at, "write a JSON object: `schema = '{\"type\": \"object\", …}'`");
             }
         }
+        Json::Object(merged).to_string()
     }
+}
+
+/// What is wrong with a value that must be an object of JSON.
+fn not_an_object(key: &str, what: &str, error: Option<serde_json::Error>) -> String {
+    match error {
+        Some(error) => {
+            let (line, column) = (error.line(), error.column());
+            let why = if error.is_eof() { "it ends too early" } else { "a sign is wrong" };
+            format!("option `{key}` is not JSON: {why}, in line {line} of the text, column {column}")
+        }
+        None => format!("option `{key}` is not {what}"),
+    }
+}
+
+fn is_of_a_topic(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// The first sentence of an option's description, as it goes on behind a colon.
+fn first_sentence(description: &str) -> String {
+    let text = description.trim_start_matches("Required. ").trim_start_matches("With `prompt`, required: ");
+    let first = text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.');
+    let mut chars = first.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
 /// The texts of `ARRAY['…', '…']` or `['…', '…']`.
 fn texts_of(value: &Expr) -> Option<Vec<String>> {
     let Expr::Array(Array { elem, .. }) = value else { return None };
-    let text = |item: &Expr| match item {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text.clone()),
-            _ => None,
-        },
+    elem.iter().map(text_of).collect()
+}
+
+fn text_of(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text.clone()),
         _ => None,
-    };
-    elem.iter().map(text).collect()
+    }
 }
 
 /// A text on one line: an author may break it anywhere.

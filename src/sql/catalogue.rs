@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::agent::AgentDef;
+use super::agent::{AgentDef, read_agent};
 use super::definition::{Script, read, script};
 use super::resolve::{self, Pipeline, PipelineText, resolve};
-use super::statement::{Ast, parse, parse_each};
+use super::name_of;
+use super::statement::{Ast, ParsedStatement, parse, parse_each};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// A folder with `pipelines/`, `sql/` and `udfs/`.
@@ -95,7 +96,7 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
         }
     };
     if let Some(project) = &project {
-        catalogue.agents.extend(agents_of_others(project, &path, &mut errors));
+        catalogue.extend(agents_of_others(project, &path, &mut errors));
     }
     let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let pipeline = Pipeline { name, at, own, supplied: supplied.into_iter().collect(), errors };
@@ -118,7 +119,7 @@ pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> Pipe
 pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut all = read_catalogue(&project.root.join("sql"), &mut errors);
-    all.agents.extend(agents_of_others(project, Path::new(""), &mut errors));
+    all.extend(agents_of_others(project, Path::new(""), &mut errors));
     if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
@@ -126,13 +127,14 @@ pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
 #[must_use]
 pub fn unused(project: &Project, used: &BTreeSet<&str>) -> PipelineText {
     let mut errors = Vec::new();
-    let catalogue = read_catalogue(&project.root.join("sql"), &mut errors);
+    let mut catalogue = read_catalogue(&project.root.join("sql"), &mut errors);
+    catalogue.extend(agents_of_others(project, Path::new(""), &mut errors));
     resolve::unused(catalogue, used, errors)
 }
 
 /// The agents that pipelines other than the one at `own` declare. What else is wrong there is no matter here.
-fn agents_of_others(project: &Project, own: &Path, errors: &mut Vec<Diagnostic>) -> Vec<AgentDef> {
-    let mut agents = Vec::new();
+fn agents_of_others(project: &Project, own: &Path, errors: &mut Vec<Diagnostic>) -> Script {
+    let mut others = Script::default();
     let own = own.canonicalize().ok();
     for path in sql_files(&project.root.join("pipelines")) {
         if own.is_some() && path.canonicalize().ok() == own {
@@ -143,20 +145,24 @@ fn agents_of_others(project: &Project, own: &Path, errors: &mut Vec<Diagnostic>)
             continue;
         }
         let Ok(statements) = parse_each(&source) else { continue };
-        let mut kept = Vec::new();
         for statement in statements {
             match statement {
-                Ok(statement) if matches!(statement.ast, Ast::Agent(_)) => kept.push(statement),
-                Err(wrong) if wrong.is_agent => errors.push(wrong.error),
+                Ok(ParsedStatement { ast: Ast::Agent(agent), span }) => match read_agent(&source, &agent, &span) {
+                    Ok(agent) => others.agents.push(agent),
+                    Err(wrong) => {
+                        others.broken.insert(name_of(&agent.name));
+                        errors.extend(wrong);
+                    }
+                },
+                Err(wrong) if wrong.is_agent => {
+                    others.broken.extend(wrong.defines);
+                    errors.push(wrong.error);
+                }
                 _ => {}
             }
         }
-        match read(&source, kept) {
-            Ok(script) => agents.extend(script.agents),
-            Err(wrong) => errors.extend(wrong),
-        }
     }
-    agents
+    others
 }
 
 /// Whether a pipeline's file declares agents and does nothing: their work is done elsewhere.

@@ -39,7 +39,12 @@ pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
             [] => "CAST(NULL AS TEXT[])".to_string(),
             examples => format!("make_array({})", examples.join(", ")),
         };
-        let texts = [&agent.name, &agent.topic, &agent.description, &agent.input, &agent.output].map(|t| quoted(t));
+        // What a prompt agent publishes begins with its reply.
+        let output = match &agent.work {
+            Work::Prompt { reply, .. } => format!("{} {reply}", agent.output),
+            Work::Elsewhere | Work::Url { .. } => agent.output.clone(),
+        };
+        let texts = [&agent.name, &agent.topic, &agent.description, &agent.input, &output].map(|t| quoted(t));
         let comma = if i == 0 { "" } else { "," };
         // Writing to a String cannot fail.
         let _ = write!(text, "{comma}\n  ({}, {examples})", texts.join(", "));

@@ -199,7 +199,13 @@ impl Known {
 
     /// Adds what the agents are in plain SQL; gives the INSERTs of those whose work is done here.
     fn expand(&mut self, pipeline: &str, agents: &[AgentDef], worked: &[&AgentDef]) -> Vec<InsertDef> {
-        let Some(table) = expand::agents(agents) else { return Vec::new() };
+        let Some(table) = expand::agents(agents) else {
+            // Without any, the table is missing; when those that there are are wrong, that is told already.
+            if !self.broken.is_empty() {
+                self.broken.insert(expand::AGENTS.into());
+            }
+            return Vec::new();
+        };
         let mut expanded = script(&table, &mut self.errors);
         let all_topics: Vec<String> = agents.iter().map(|agent| agent.topic.clone()).collect();
         for definition in self.definitions.values_mut() {

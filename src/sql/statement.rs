@@ -129,7 +129,10 @@ fn parse_one(
     } else {
         parser.parse_statement().map(|statement| Ast::Sql(Box::new(statement)))
     };
-    let ast = parsed.map_err(|error| syntax_error(source, span, &error))?;
+    let ast = parsed.map_err(|error| match syntax_error(source, span, &error) {
+        error if is_agent => error.help("write `CREATE AGENT name WITH (name = '…', description = '…', …)`"),
+        error => error,
+    })?;
     match parser.peek_token() {
         TokenWithSpan { token: Token::EOF, .. } => Ok(ast),
         left => Err(Diagnostic::new(Code::SYNTAX, format!("`{}` is not expected here", left.token))
@@ -142,7 +145,11 @@ fn parse_one(
 fn parse_agent(parser: &mut Parser<'_>) -> Result<CreateAgent, ParserError> {
     parser.next_token();
     parser.next_token();
-    let name = parser.parse_identifier()?;
+    let name = match parser.peek_token() {
+        // Without a name, WITH would be taken for it.
+        token if is_word(&token, "with") => return parser.expected("the agent's name", token),
+        _ => parser.parse_identifier()?,
+    };
     if !parser.peek_keyword(Keyword::WITH) {
         return parser.expected("WITH (name = '…', …)", parser.peek_token());
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::output::{Failed, data, note, style};
-use super::prepare;
+use super::{prepare, variables};
 use crate::config::Environment;
 use crate::diag::{Diagnostic, Severity, sort, to_github, to_json, to_text};
 use crate::engine;
@@ -97,7 +97,7 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
     }
     prepare::extend(&mut findings, warnings::overlap(&known));
     prepare::extend(&mut findings, warnings::read_twice(&known));
-    prepare::extend(&mut findings, warnings::variables(&known, std::env::vars().map(|(name, _)| name)));
+    prepare::extend(&mut findings, variables::unknown(&known));
     Ok(Found { findings, pipelines: known.len() })
 }
 

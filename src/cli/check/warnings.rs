@@ -2,12 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_llm_settings::VARIABLES;
-
 use crate::cli::eval::expected_names;
-use crate::cli::own_variables;
-use crate::config;
-use crate::diag::{Code, Diagnostic, Span, nearest};
+use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::agent::AgentDef;
 use crate::sql::catalogue::Project;
 use crate::sql::resolve::PipelineText;
@@ -107,26 +103,6 @@ pub fn read_twice(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-/// Variables that look like settings of Baton and are none.
-pub fn variables(pipelines: &[PipelineText], set: impl Iterator<Item = String>) -> Vec<Diagnostic> {
-    let mut known: BTreeSet<String> = VARIABLES.iter().map(ToString::to_string).collect();
-    known.extend(own_variables());
-    for option in pipelines.iter().flat_map(PipelineText::tables).flat_map(|table| &table.options) {
-        known.extend(config::variables(&option.value));
-    }
-    let mut unknown: Vec<String> = set.filter(|name| name.starts_with("BATON_") && !known.contains(name)).collect();
-    unknown.sort();
-    let told = unknown.into_iter().map(|name| {
-        let help = match nearest(&name, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "the settings are in README.md and udfs/README.md".into(),
-        };
-        Diagnostic::warning(Code::VARIABLE_UNKNOWN, format!("`{name}` is not a setting of Baton, so it does nothing"))
-            .help(help)
-    });
-    told.collect()
 }
 
 #[cfg(test)]

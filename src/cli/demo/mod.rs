@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::output::{Failed, data, note};
 use super::prepare;
@@ -49,9 +50,10 @@ pub async fn run(
     let compiled = prepare::compile(&[], None, &environment).await?;
     compiled.load_udfs()?;
     note(&format!(
-        "{} messages, {} pipelines, {agents} agents; the broker is in this process and nothing is kept.\n",
-        inputs.len(),
-        compiled.pipelines.len()
+        "{}, {}, {}; the broker is in this process and nothing is kept.\n",
+        count(inputs.len(), "message"),
+        count(compiled.pipelines.len(), "pipeline"),
+        count(agents, "agent")
     ));
     let stop = StopFlag::default();
     super::signals::stop_on_signal(stop.clone())?;
@@ -68,24 +70,20 @@ pub async fn run(
     let mut events = watch::start(&servers, &topics, &stop).map_err(Failed::Other)?;
     let mut last_news = Instant::now();
     while !story.is_over() && !running.is_finished() && last_news.elapsed() < PATIENCE && !stop.is_set() {
-        let event: Option<Event> = tokio::time::timeout(Duration::from_millis(200), events.recv()).await.ok().flatten();
-        if let Some(event) = event {
+        let news = next(&mut events, Duration::from_millis(200)).await;
+        if !news.is_empty() {
             last_news = Instant::now();
-            for line in story.tell(&event) {
-                if !json {
-                    data(&format!("{line}\n"))?;
-                }
-            }
+            tell(&mut story, &news, json)?;
         }
     }
     let interrupted = stop.is_set();
-    // Topics are read side by side: an end may be seen before the decision that led there.
-    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(300), events.recv()).await {
-        for line in story.tell(&event) {
-            if !json {
-                data(&format!("{line}\n"))?;
-            }
+    // What led to the last end may still be on its way.
+    loop {
+        let news = next(&mut events, Duration::from_millis(300)).await;
+        if news.is_empty() {
+            break;
         }
+        tell(&mut story, &news, json)?;
     }
     stop.set();
     match running.await {
@@ -106,9 +104,39 @@ pub async fn run(
         } else {
             format!("nothing new for {} s", PATIENCE.as_secs())
         };
-        return Err(Failed::Other(format!("{} workflows did not reach an end: {why}", story.unfinished())));
+        let unfinished = count(story.unfinished(), "workflow");
+        return Err(Failed::Other(format!("{unfinished} did not reach an end: {why}")));
     }
     Ok(())
+}
+
+/// How long rows that were published together may take to arrive.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// The next rows, in the order of their publication: topics are read side by side. None when nothing comes in time.
+async fn next(events: &mut UnboundedReceiver<Event>, patience: Duration) -> Vec<Event> {
+    let mut news = Vec::new();
+    let mut patience = patience;
+    while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
+        news.push(event);
+        patience = TOGETHER;
+    }
+    news.sort_by_key(|event| (event.timestamp, event.topic != "agent_predictions"));
+    news
+}
+
+fn tell(story: &mut Story, news: &[Event], json: bool) -> Result<(), Failed> {
+    for line in news.iter().flat_map(|event| story.tell(event)).collect::<Vec<_>>() {
+        if !json {
+            data(&format!("{line}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// `1 agent`, `2 agents`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What a project's pipelines read and write.

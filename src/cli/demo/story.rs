@@ -15,6 +15,8 @@ const SHOWN: usize = 60;
 pub struct Event {
     /// The topic.
     pub topic: String,
+    /// When it was published, in milliseconds since 1970.
+    pub timestamp: i64,
     /// The row.
     pub row: Value,
 }
@@ -82,18 +84,33 @@ impl Story {
             self.early.entry(id).or_default().push(event.clone());
             return Vec::new();
         };
-        let workflow = &mut self.workflows[index];
-        if workflow.id.is_none() && !id.is_empty() {
-            workflow.id = Some(id.clone());
-            self.by_id.insert(id, index);
+        let mut lines = Vec::new();
+        if self.workflows[index].id.is_none() && !id.is_empty() {
+            self.workflows[index].id = Some(id.clone());
+            self.by_id.insert(id.clone(), index);
         }
+        lines.extend(self.show(index, event));
+        for early in self.early.remove(&id).unwrap_or_default() {
+            lines.extend(self.show(index, &early));
+        }
+        lines
+    }
+
+    /// Takes note of a row of a workflow that is known.
+    fn show(&mut self, index: usize, event: &Event) -> Vec<String> {
+        let row = &event.row;
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
+        let workflow = &mut self.workflows[index];
         if let Some(hop) = row["hop"].as_i64() {
             workflow.hops = workflow.hops.max(hop);
         }
         match event.topic.as_str() {
             "agent_messages" => {
-                let said: String = text("context").chars().take(SHOWN).collect();
-                vec![format!("{:<34} {} says: {said}…", workflow.label, text("sender"))]
+                let mut said: String = text("context").chars().take(SHOWN).collect();
+                if said.len() < text("context").len() {
+                    said.push('…');
+                }
+                vec![format!("{:<34} {} says: {said}", workflow.label, text("sender"))]
             }
             "agent_predictions" => {
                 let source = text("source");
@@ -175,7 +192,7 @@ impl Story {
             counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
         };
         let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
-        let _ = writeln!(out, "\n{} workflows: {}.", self.workflows.len(), count(&outcomes));
+        let _ = writeln!(out, "\n{}: {}.", super::count(self.workflows.len(), "workflow"), count(&outcomes));
         let _ = writeln!(out, "Decisions by: {}.", count(&deciders));
         let _ = writeln!(
             out,

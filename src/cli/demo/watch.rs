@@ -39,7 +39,8 @@ pub fn start(
         while !stop.is_set() {
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
             let Some(Ok(row)) = message.payload().map(serde_json::from_slice) else { continue };
-            if send.send(Event { topic: message.topic().to_string(), row }).is_err() {
+            let timestamp = message.timestamp().to_millis().unwrap_or(0);
+            if send.send(Event { topic: message.topic().to_string(), timestamp, row }).is_err() {
                 return;
             }
         }

@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::types::Int32Type;
-use datafusion::arrow::array::{ArrayRef, AsArray, Date32Array, Int32Array};
+use datafusion::arrow::array::types::{Int32Type, TimestampSecondType};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+use datafusion::arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
 
 use super::own::Adjusted;
+use super::to_char;
 
 /// DataFusion's functions, by name, with what is done about them.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
+        "date_trunc" => ScalarUDF::new_from_impl(DateTrunc(Arc::clone(from))),
         "date_part" => Adjusted::function(from, date_part),
         "make_date" => Adjusted::function(from, make_date),
-        "to_char" => Adjusted::function(from, to_char),
+        "to_char" => to_char::function(from),
         "to_date" => Adjusted::function(from, to_date),
         "to_timestamp"
         | "to_timestamp_millis"
@@ -55,6 +58,65 @@ fn given(args: &ScalarFunctionArgs) -> DataType {
     args.args.first().map_or(DataType::Null, ColumnarValue::data_type)
 }
 
+/// `date_trunc`, which takes no TIME. Before 1970 it cuts milliseconds and microseconds towards 1970, as this version does
+/// for constants only.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DateTrunc(Arc<ScalarUDF>);
+
+impl ScalarUDFImpl for DateTrunc {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.0.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        if let Some(given @ (DataType::Time32(_) | DataType::Time64(_))) = args.arg_fields.get(1).map(|f| f.data_type())
+        {
+            return plan_err!("date_trunc takes a date with its time, not {given}");
+        }
+        self.0.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(unit), value] = args.args.as_slice() else { return self.0.invoke_with_args(args) };
+        let unit = unit.try_as_str().flatten().map(str::to_lowercase);
+        match value {
+            // Then the unit may be any text.
+            ColumnarValue::Scalar(value) if value.is_null() && unit.is_some() => {
+                Ok(ColumnarValue::Scalar(ScalarValue::try_new_null(args.return_field.data_type())?))
+            }
+            // Minutes are among them because of old time zones, which differ from UTC by seconds.
+            ColumnarValue::Array(values)
+                if matches!(unit.as_deref(), Some("microsecond" | "millisecond" | "minute")) && is_old(values)? =>
+            {
+                let one = |row| {
+                    let mut args = args.clone();
+                    args.args[1] = ColumnarValue::Scalar(ScalarValue::try_from_array(values, row)?);
+                    args.number_rows = 1;
+                    ScalarValue::try_from_array(&self.0.invoke_with_args(args)?.to_array(1)?, 0)
+                };
+                let truncated = (0..values.len()).map(one).collect::<Result<Vec<_>>>()?;
+                Ok(ColumnarValue::Array(ScalarValue::iter_to_array(truncated)?))
+            }
+            _ => self.0.invoke_with_args(args),
+        }
+    }
+}
+
+/// Whether one of these times is before 1973, when the last time zone had given up its seconds.
+fn is_old(times: &ArrayRef) -> Result<bool> {
+    const START_OF_1973: i64 = 94_694_400;
+    let seconds = cast(times, &DataType::Timestamp(TimeUnit::Second, None))?;
+    Ok(seconds.as_primitive::<TimestampSecondType>().iter().flatten().any(|second| second < START_OF_1973))
+}
+
 /// There are no nanoseconds among the parts of a date, and no ISO days and years.
 fn date_part(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let part = match args.args.first() {
@@ -65,22 +127,6 @@ fn date_part(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue
     let unknown = matches!(part.as_str(), "nanosecond" | "nanoseconds" | "nsec" | "nsecs" | "isodow" | "isoyear");
     if unknown && !interval {
         return exec_err!("date_part knows no '{part}'");
-    }
-    from.invoke_with_args(args)
-}
-
-/// A date has no time of day to write.
-fn to_char(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    if let [dates, ColumnarValue::Scalar(format)] = args.args.as_slice()
-        && dates.data_type() == DataType::Date32
-        && !matches!(dates, ColumnarValue::Scalar(date) if date.is_null())
-        && let Some(Some(format)) = format.try_as_str()
-    {
-        let options = FormatOptions::default().with_date_format(Some(format));
-        let day: ArrayRef = Arc::new(Date32Array::from_value(0, 1));
-        if ArrayFormatter::try_new(&day, &options)?.value(0).try_to_string().is_err() {
-            return exec_err!("to_char cannot write a DATE as '{format}': write CAST(… AS TIMESTAMP) inside");
-        }
     }
     from.invoke_with_args(args)
 }

@@ -5,8 +5,10 @@
 //!   `BETWEEN` and `CASE x WHEN` too.
 //! - **A CAST of text to a number does not trim it**, and the empty text is the DECIMAL 0.
 //! - A STRUCT is cast to another by position.
+//! - Regular expressions compare as `patterns` says.
 //! - A date minus a date is a duration (in a BIGINT column: seconds), not a number of days.
-//! - What Arroyo refuses is refused: arithmetic of dates with numbers and of times, JSON values in comparisons, `^`.
+//! - What Arroyo refuses is refused: arithmetic of dates with numbers and of times, JSON values in comparisons, NULL
+//!   in `SIMILAR TO`, `^`.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -25,7 +27,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable, Oper
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::own::Own;
-use super::struct_names;
+use super::{patterns, struct_names};
 
 /// Refuses operators that Arroyo does not have.
 #[derive(Debug)]
@@ -89,6 +91,13 @@ impl FunctionRewrite for Meaning {
                 cast.expr = Box::new(inner);
                 Ok(transformed(Expr::TryCast(cast), changed))
             }
+            Expr::SimilarTo(similar) => {
+                let unknown = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_null());
+                if unknown(&similar.expr) || unknown(&similar.pattern) || patterns::is_view(&similar.pattern) {
+                    return plan_err!("SIMILAR TO takes a text and a pattern: write `~`");
+                }
+                Ok(Transformed::no(Expr::SimilarTo(similar)))
+            }
             Expr::ScalarFunction(call) => match self.overridden.get(call.func.name()) {
                 Some(ours) if *ours != call.func => {
                     let call = ScalarFunction { func: Arc::clone(ours), args: call.args };
@@ -129,6 +138,9 @@ fn operator(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Re
         return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
     };
     let json = matches!(l, DataType::Union(..)) || matches!(r, DataType::Union(..));
+    if let Some(function) = patterns::operator(op) {
+        return Ok(Transformed::yes(function.call(vec![*left, *right])));
+    }
     if is_comparison(op) {
         let dates = |a: &DataType, b: &DataType| a.is_integer() && matches!(b, DataType::Date32 | DataType::Date64);
         if json || dates(&l, &r) || dates(&r, &l) {

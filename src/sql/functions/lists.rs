@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::types::{Int64Type, UInt64Type};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, PrimitiveArray, UInt64Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, PrimitiveArray, UInt64Array,
+};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -16,11 +18,15 @@ use super::own::{Adjusted, over_columns};
 /// DataFusion's functions, by name, with what is done about them.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
+        "array_element" => Adjusted::function(from, array_element),
         "array_except" => Adjusted::function(from, array_except),
         "array_has" => array_has(Arc::clone(from)),
         "array_position" => Adjusted::function(from, array_position),
+        "array_remove_n" => Adjusted::function(from, |from, args| at_most(from, args, 2, 0)),
         "array_repeat" => Adjusted::function(from, array_repeat),
+        "array_replace_n" => Adjusted::function(from, |from, args| at_most(from, args, 3, 1)),
         "array_resize" => Adjusted::function(from, array_resize),
+        "array_slice" => Adjusted::function(from, array_slice),
         "cardinality" => Adjusted::function(from, cardinality),
         _ => return None,
     })
@@ -83,16 +89,63 @@ fn array_except(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarVa
     }
 }
 
-/// An empty list has no place to begin at.
-fn array_position(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let empty = |lists: &ListArray| (0..lists.len()).any(|row| lists.is_valid(row) && lists.value_length(row) == 0);
-    let some_empty = match args.args.first() {
-        Some(ColumnarValue::Array(lists)) => lists.as_list_opt::<i32>().is_some_and(empty),
-        Some(ColumnarValue::Scalar(ScalarValue::List(list))) => empty(list),
-        _ => false,
-    };
-    if some_empty {
-        return exec_err!("array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END");
+/// A place that is NULL is whatever number the column keeps there: 0 if it was read, but that of `i + 1` is 1.
+fn as_kept(numbers: &mut ColumnarValue) {
+    match numbers {
+        ColumnarValue::Scalar(null) if null.is_null() => *null = ScalarValue::Int64(Some(0)),
+        ColumnarValue::Array(kept) => {
+            if let Some(known) = kept.as_primitive_opt::<Int64Type>().filter(|kept| kept.null_count() > 0) {
+                *kept = Arc::new(Int64Array::new(known.values().clone(), None));
+            }
+        }
+        ColumnarValue::Scalar(_) => {}
+    }
+}
+
+/// `arr[i]`: a place that is NULL is not NULL.
+fn array_element(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    args.args.get_mut(1).into_iter().for_each(as_kept);
+    from.invoke_with_args(args)
+}
+
+/// A step that is NULL is 0, which is an error.
+fn array_slice(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    args.args.get_mut(3).into_iter().for_each(as_kept);
+    from.invoke_with_args(args)
+}
+
+/// How many items at most are removed or replaced. Of numbers below the fewest it can be, it is all.
+fn at_most(from: &ScalarUDF, mut args: ScalarFunctionArgs, at: usize, fewest: i64) -> Result<ColumnarValue> {
+    if let Some(count) = args.args.get_mut(at) {
+        as_kept(count);
+        *count = over_columns(std::slice::from_ref(count), |columns| {
+            let counts = columns[0].as_primitive::<Int64Type>();
+            Ok(Arc::new(counts.unary::<_, Int64Type>(|count| if count < fewest { i64::MAX } else { count })))
+        })?;
+    }
+    from.invoke_with_args(args)
+}
+
+/// It starts inside of the list, so an empty one has no place to start at.
+fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    args.args.get_mut(2).into_iter().for_each(as_kept);
+    let columns = ColumnarValue::values_to_arrays(&args.args)?;
+    let starts = columns.get(2).and_then(|starts| starts.as_primitive_opt::<Int64Type>());
+    if let Some(lists) = columns.first().and_then(|lists| lists.as_list_opt::<i32>()) {
+        for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+            let (start, length) = (starts.map_or(1, |starts| starts.value(row)), lists.value_length(row));
+            if length == 0 && starts.is_none() {
+                return exec_err!(
+                    "array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
+                );
+            }
+            if start < 1 || start > i64::from(length) {
+                return exec_err!(
+                    "array_position starts at a place of the list, not at {start} of {length}: write CASE WHEN start \
+                     BETWEEN 1 AND cardinality(list) THEN … END"
+                );
+            }
+        }
     }
     from.invoke_with_args(args)
 }
@@ -122,16 +175,9 @@ fn array_repeat(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Column
     }
 }
 
-/// Of a length that is NULL comes an empty list.
+/// A length that is NULL is a number, too.
 fn array_resize(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    if let Some(length) = args.args.get_mut(1) {
-        if let ColumnarValue::Scalar(null) = length
-            && null.is_null()
-        {
-            *null = ScalarValue::Int64(Some(0));
-        }
-        zero_for_null(length);
-    }
+    args.args.get_mut(1).into_iter().for_each(as_kept);
     from.invoke_with_args(args)
 }
 

@@ -10,18 +10,22 @@ mod conditionals;
 mod dates;
 mod encodings;
 mod expressions;
+mod graphemes;
 mod json_find;
 mod json_functions;
 mod json_operators;
 mod json_path;
 mod list_sets;
+mod list_texts;
 mod lists;
 mod numbers;
 mod own;
+mod patterns;
 mod struct_names;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod to_char;
 mod type_names;
 
 use std::collections::HashMap;
@@ -111,9 +115,11 @@ fn overriding(all: &HashMap<String, Arc<ScalarUDF>>) -> HashMap<String, Arc<Scal
     let mut ours = numbers::functions();
     ours.extend(texts::functions());
     ours.extend(list_sets::functions());
+    ours.push(list_texts::function());
     ours.push(type_names::function());
     let adjusted = |(name, from): (&String, &Arc<ScalarUDF>)| {
         texts::adjusted(name, from)
+            .or_else(|| patterns::adjusted(name, from))
             .or_else(|| conditionals::adjusted(name, from))
             .or_else(|| lists::adjusted(name, from))
             .or_else(|| dates::adjusted(name, from))

@@ -124,6 +124,10 @@ impl ScalarUDFImpl for Adjusted {
         self.from.name()
     }
 
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        self.from.schema_name(args)
+    }
+
     fn signature(&self) -> &Signature {
         self.from.signature()
     }

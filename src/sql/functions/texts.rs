@@ -1,24 +1,28 @@
 //! Text functions where DataFusion 48, which Arroyo has, answers otherwise at the edges: empty text, NULL, positions
-//! outside of it.
+//! outside of it, and what counts as a character.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::types::Int64Type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
-use datafusion::arrow::compute::{cast, unary};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::TypeSignature::Exact;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
+use super::graphemes::graphemes;
 use super::own::{Adjusted, Own, as_first, over_columns};
 
 const TEXT: DataType = DataType::Utf8;
 const BIGINT: DataType = DataType::Int64;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
+    let padded = || vec![Exact(vec![TEXT, BIGINT]), Exact(vec![TEXT, BIGINT, TEXT])];
     vec![
         Own::function("chr", vec![Exact(vec![BIGINT])], |_| Ok(TEXT), chr),
+        Own::function("lpad", padded(), as_first, |args| pad("lpad", args, |padding, text| padding + text)),
         Own::function(
             "overlay",
             vec![Exact(vec![TEXT, TEXT, BIGINT, BIGINT]), Exact(vec![TEXT, TEXT, BIGINT])],
@@ -26,15 +30,17 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             overlay,
         ),
         Own::function("replace", vec![Exact(vec![TEXT, TEXT, TEXT])], as_first, replace),
+        Own::function("rpad", padded(), as_first, |args| {
+            pad("rpad", args, |padding, text| text.to_string() + &padding)
+        }),
         Own::function("split_part", vec![Exact(vec![TEXT, TEXT, BIGINT])], as_first, split_part),
+        Own::function("translate", vec![Exact(vec![TEXT, TEXT, TEXT])], as_first, translate),
     ]
 }
 
 /// DataFusion's functions, by name, with what is done about them.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
-        "lpad" | "rpad" => Adjusted::function(from, pad),
-        "regexp_count" => Adjusted::function(from, regexp_count),
         "string_to_array" => Adjusted::function(from, string_to_array),
         _ => return None,
     })
@@ -116,32 +122,39 @@ fn split_part(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(parts.collect::<Result<StringArray>>()?))
 }
 
-/// A negative length is 0, in a column too.
-fn pad(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    if let Some(ColumnarValue::Array(lengths)) = args.args.get_mut(1)
-        && lengths.data_type() == &BIGINT
-    {
-        *lengths = Arc::new(unary::<_, _, Int64Type>(lengths.as_primitive::<Int64Type>(), |length| length.max(0)));
-    }
-    from.invoke_with_args(args)
+/// Each character of `from` becomes the one at the same place in `to`, or nothing. Of one that is there twice the last
+/// place counts.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
+fn translate(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let one = |((text, from), to): ((Option<&str>, Option<&str>), Option<&str>)| {
+        let (text, from, to) = (graphemes(text?), graphemes(from?), graphemes(to?));
+        let places: HashMap<&str, usize> = from.into_iter().enumerate().map(|(place, c)| (c, place)).collect();
+        let translated = |c| places.get(c).map_or(Some(c), |place| to.get(*place).copied());
+        Some(text.into_iter().filter_map(translated).collect::<String>())
+    };
+    let texts = text(args, 0).iter().zip(text(args, 1)).zip(text(args, 2));
+    Ok(Arc::new(texts.map(one).collect::<StringArray>()))
 }
 
-/// NULL has no matches, nor has an empty text or pattern: 0.
-#[allow(clippy::needless_pass_by_value, reason = "the shape of `Adjusted`")]
-fn regexp_count(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let arguments = args.args.iter().take(2).cloned();
-    let counted = from.invoke_with_args(args.clone())?;
-    over_columns(&arguments.chain([counted]).collect::<Vec<_>>(), |columns| {
-        let [texts, patterns, counts] = columns else { return exec_err!("regexp_count takes a text and a pattern") };
-        let (texts, patterns) = (cast(texts, &TEXT)?, cast(patterns, &TEXT)?);
-        let empty = |texts: &StringArray, row| texts.is_null(row) || texts.value(row).is_empty();
-        let counts = counts.as_primitive::<Int64Type>();
-        let one = |row: usize| {
-            let none = empty(texts.as_string(), row) || empty(patterns.as_string(), row) || counts.is_null(row);
-            if none { 0 } else { counts.value(row) }
-        };
-        Ok(Arc::new(Int64Array::from_iter_values((0..counts.len()).map(one))))
-    })
+/// Makes a text so many characters long; a negative length is 0. What is filled in is counted by code points.
+fn pad(name: &str, args: &[ArrayRef], join: fn(padding: String, text: &str) -> String) -> Result<ArrayRef> {
+    let (texts, lengths) = (text(args, 0), whole(args, 1));
+    let fills = args.get(2).map(AsArray::as_string::<i32>);
+    let one = |row: usize| {
+        let fill = fills.map_or(Some(" "), |fills| fills.is_valid(row).then(|| fills.value(row)));
+        let (true, true, Some(fill)) = (texts.is_valid(row), lengths.is_valid(row), fill) else { return Ok(None) };
+        let (text, length) = (texts.value(row), lengths.value(row));
+        if length > i64::from(i32::MAX) {
+            return exec_err!("{name} makes no text of {length} characters");
+        }
+        let length = usize::try_from(length).unwrap_or_default();
+        let characters = graphemes(text);
+        Ok(Some(match length.checked_sub(characters.len()) {
+            Some(missing) => join(fill.chars().cycle().take(missing).collect(), text),
+            None => characters[..length].concat(),
+        }))
+    };
+    Ok(Arc::new((0..texts.len()).map(one).collect::<Result<StringArray>>()?))
 }
 
 /// An empty text is one empty part, not none.

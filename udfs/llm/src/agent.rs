@@ -13,6 +13,8 @@ pub(crate) struct Agent {
     pub(crate) topic: Option<String>,
     pub(crate) description: String,
     pub(crate) input: String,
+    /// What the agent publishes when it is done.
+    pub(crate) output: String,
     /// Texts that the agent accepts.
     pub(crate) examples: Vec<String>,
 }
@@ -43,7 +45,8 @@ impl Agent {
         };
         let examples = read_examples(fields.get("examples"))
             .ok_or_else(|| "has examples that are not a list of texts".to_owned())?;
-        Ok(Self { name, topic, description: text("description"), input: text("input"), examples })
+        let (description, input, output) = (text("description"), text("input"), text("output"));
+        Ok(Self { name, topic, description, input, output, examples })
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Choice<'a> {
 #[derive(Debug)]
 pub(crate) struct TextMethod {
     names: Vec<String>,
-    /// The number of the agent that each document belongs to.
+    /// The number of the agent that each document belongs to; that behind the last for what no agent takes.
     agent_of: Vec<usize>,
     grams: HashMap<Gram, Known>,
     /// The IDF of an n-gram that no agent has.
@@ -66,23 +66,36 @@ struct Known {
     documents: Vec<(usize, f64)>,
 }
 
+/// The n-grams of a document, and how often it has each.
+type Frequencies = Vec<(Gram, f64)>;
+
 impl TextMethod {
+    /// Prepares the agents. What an agent publishes and no other one takes is a document of work that is done: a message
+    /// that is nearer to it than to every agent goes to none.
     pub(crate) fn new(agents: &[Agent]) -> Self {
-        let mut documents: Vec<(usize, Vec<(Gram, f64)>)> = Vec::new();
+        let mut documents: Vec<(usize, Frequencies)> = Vec::new();
         for (number, agent) in agents.iter().enumerate() {
             let mut own = Vec::new();
             for (text, weight) in [(&agent.input, INPUT), (&agent.description, DESCRIPTION), (&agent.name, NAME)] {
                 add_grams(&mut own, &Normal::of(text.chars(), usize::MAX).text, |_, _| weight);
             }
             documents.push((number, merged(own, |sum, weight| *sum += weight)));
-            for example in &agent.examples {
-                let mut grams = Vec::new();
-                add_grams(&mut grams, &Normal::of(example.chars(), HEAD).text, |_, _| 1.0);
-                documents.push((number, merged(grams, |sum, weight| *sum += weight)));
+            documents.extend(agent.examples.iter().map(|example| (number, frequencies(example))));
+        }
+        let takers = Self::over(agents, &documents);
+        for (number, agent) in agents.iter().enumerate().filter(|(_, agent)| !agent.output.is_empty()) {
+            let similarities = takers.similarities(&agent.output, usize::MAX);
+            let is_taken = similarities.iter().enumerate().any(|(taker, near)| taker != number && *near >= NEAR);
+            if !is_taken {
+                documents.push((agents.len(), frequencies(&agent.output)));
             }
         }
+        Self::over(agents, &documents)
+    }
+
+    fn over(agents: &[Agent], documents: &[(usize, Frequencies)]) -> Self {
         let mut holders: HashMap<Gram, HashSet<usize>> = HashMap::new();
-        for (number, grams) in &documents {
+        for (number, grams) in documents {
             for (gram, _) in grams {
                 holders.entry(*gram).or_default().insert(*number);
             }
@@ -110,7 +123,8 @@ impl TextMethod {
 
     /// The agent that `text` is nearest to, of which at most `most_chars` characters are read.
     pub(crate) fn choose(&self, text: &str, most_chars: usize) -> Choice<'_> {
-        let similarities = self.similarities(text, most_chars);
+        let mut similarities = self.similarities(text, most_chars);
+        let done = similarities.pop().unwrap_or(0.0);
         let (mut first, mut second, mut nearest) = (0.0, 0.0, 0);
         for (number, similarity) in similarities.into_iter().enumerate() {
             if similarity > first {
@@ -118,6 +132,9 @@ impl TextMethod {
             } else if similarity > second {
                 second = similarity;
             }
+        }
+        if done > first {
+            return Choice { agent: None, confidence: round(done / (done + first)) };
         }
         let nearness = first / NEAR;
         let lead = if first > 0.0 { (first - second) / (MARGIN * first) } else { 0.0 };
@@ -128,7 +145,7 @@ impl TextMethod {
         Choice { agent: self.names.get(nearest).map(String::as_str), confidence: round(strength / (1.0 + strength)) }
     }
 
-    /// How near `text` is to each agent, from 0 to 1: the mean of how near its opening is and how near its head is.
+    /// How near `text` is to each agent and last to what no agent takes, from 0 to 1: the mean of how near its opening is and how near its head is.
     ///
     /// The opening says what a message is. Half of the similarity is the opening's alone, and nothing behind it changes
     /// that half: a message that opens with an agent's own sentence goes to that agent, whatever else was typed in.
@@ -149,7 +166,7 @@ impl TextMethod {
                 *dot = [dot[0] + opening * weight, dot[1] + head * weight];
             }
         }
-        let mut similarities = vec![0.0; self.names.len()];
+        let mut similarities = vec![0.0; self.names.len() + 1];
         let cosine = |dot: f64, square: f64| if square > 0.0 { dot / square.sqrt() } else { 0.0 };
         for (agent, dot) in self.agent_of.iter().zip(dots) {
             let similarity = (cosine(dot[0], squares[0]) + cosine(dot[1], squares[1])) / 2.0;
@@ -195,6 +212,13 @@ impl Normal {
         }
         Self { opening: opening.unwrap_or(normal.len()), text: normal }
     }
+}
+
+/// The n-grams of a text's head.
+fn frequencies(text: &str) -> Frequencies {
+    let mut grams = Vec::new();
+    add_grams(&mut grams, &Normal::of(text.chars(), HEAD).text, |_, _| 1.0);
+    merged(grams, |sum, weight| *sum += weight)
 }
 
 /// Adds all n-grams of a text, each with the weight that `weigh` gives to its start and end.

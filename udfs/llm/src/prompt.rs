@@ -18,7 +18,11 @@ pub(crate) fn listing(agents: &[Agent]) -> String {
     for agent in agents {
         text.push_str("\n- name: ");
         text.push_str(&agent.name);
-        for (what, value) in [("what it does", &agent.description), ("input it accepts", &agent.input)] {
+        for (what, value) in [
+            ("what it does", &agent.description),
+            ("input it accepts", &agent.input),
+            ("what it publishes", &agent.output),
+        ] {
             if !value.is_empty() {
                 text.push_str("\n  ");
                 text.push_str(what);

@@ -73,22 +73,27 @@ fn sets() -> Vec<Set> {
     ]
 }
 
-/// The rows of sql/agents.sql as the pipelines pass them: an object for each, by the names of the columns.
+/// The agents of the reference pipelines, as their router passes them.
 fn reference_agents() -> String {
-    let sql = include_str!("../../../sql/agents.sql");
-    let (_, table) = sql.split_once("CREATE TABLE agents (").unwrap();
-    let (columns, _) = table.split_once(')').unwrap();
-    let columns: Vec<&str> = columns.split(',').map(|column| column.split_whitespace().next().unwrap()).collect();
-    let (_, rows) = sql.split_once("INSERT INTO agents VALUES").unwrap();
-    // Every column is a text, and two quotation marks in one stand for one.
-    let rows = rows.replace("''", "\u{0}");
-    let texts: Vec<String> = rows.split('\'').skip(1).step_by(2).map(|text| text.replace('\u{0}', "'")).collect();
-    let agents: Vec<Value> = texts
-        .chunks_exact(columns.len())
-        .map(|row| columns.iter().zip(row).map(|(k, v)| (*k, json!(v))).collect())
-        .collect();
-    assert!(agents.len() > 1 && agents.iter().all(|agent| agent["input"].is_string()), "{agents:?}");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let agents: Vec<Value> = texts.filter_map(|text| agent(text.split_once("\nCREATE AGENT ")?.1)).collect();
+    assert_eq!(agents.len(), 5, "{agents:?}");
     Value::from(agents).to_string()
+}
+
+/// The texts behind `key = '…'` up to the end of the statement.
+fn agent(statement: &str) -> Option<Value> {
+    let (statement, _) = statement.split_once(");")?;
+    let text = |key: &str| {
+        let line = statement.lines().find_map(|line| line.trim().strip_prefix(&format!("{key} = '")))?;
+        Some(line.trim_end_matches(',').trim_end_matches('\'').replace("''", "'"))
+    };
+    let keys = ["name", "description", "input", "output"];
+    let fields = keys.map(|key| (key.to_owned(), json!(text(key).unwrap())));
+    Some(Value::Object(fields.into_iter().collect()))
 }
 
 async fn choose(text: &str, agents: &str) -> (String, f64) {

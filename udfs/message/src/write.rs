@@ -66,7 +66,8 @@ pub fn forward(opened: Option<&str>, decision: Option<&str>, reason: Option<&str
 }
 
 /// SQL's `start_workflow`: the first message of a workflow, with an id made from the workflow's id and the sender's name.
-/// `lead_data` is a JSON object, or NULL.
+/// `lead_data` is a JSON object, or NULL. Its keys that begin with `_` are left out: `_id` and the like belong to the
+/// database that the document comes from.
 #[must_use]
 pub fn start_workflow(
     workflow_id: Option<&str>,
@@ -83,7 +84,8 @@ pub fn start_workflow(
     out.insert("hop".into(), json!(0));
     out.insert("sender".into(), json!(sender));
     out.insert("created_at".into(), json!(created_at));
-    out.insert("lead_data".into(), Value::Object(object(lead_data)));
+    let lead_data: Object = object(lead_data).into_iter().filter(|(name, _)| !name.starts_with('_')).collect();
+    out.insert("lead_data".into(), Value::Object(lead_data));
     out.insert("context".into(), json!(context));
     bytes(out)
 }

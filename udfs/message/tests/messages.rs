@@ -157,6 +157,14 @@ fn the_first_message_has_ids_of_its_own() {
 }
 
 #[test]
+fn the_lead_is_the_document_without_what_belongs_to_the_database() {
+    let document = r#"{"_id":{"$oid":"6b0a318c91904226c9899fab"},"name":"Ada","__v":0,"_class":"Lead","employees":9007199254740993,"nested":{"_id":1},"a_b":null}"#;
+    let first = text(start_workflow(Some("w"), Some("copy_leads"), Some("now"), Some("New."), Some(document)));
+    let kept = r#""lead_data":{"name":"Ada","employees":9007199254740993,"nested":{"_id":1},"a_b":null},"#;
+    assert!(first.contains(kept), "{first}");
+}
+
+#[test]
 fn a_mistake_in_the_sql_loses_nothing_and_is_told() {
     for bytes in [reply(None, Some("c"), None, None), reply(Some("{}"), Some("c"), None, None)] {
         let refused = open_at(&bytes, 1, ROUTER);

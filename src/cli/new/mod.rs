@@ -1,0 +1,148 @@
+//! `baton new`: a project of one's own, or an agent for one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::output::{Failed, note};
+use crate::diag::{Code, Diagnostic, display_path};
+use crate::sql::catalogue::{self, Project};
+
+/// A file of this repository that a new project gets as it is.
+macro_rules! shared {
+    ($path:literal) => {
+        ($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)))
+    };
+}
+
+/// The router and its topics.
+const SHARED: &[(&str, &str)] = &[
+    shared!("sql/agent_messages.sql"),
+    shared!("sql/agent_predictions.sql"),
+    shared!("sql/agent_topics.sql"),
+    shared!("sql/dead_letters.sql"),
+    shared!("sql/halted.sql"),
+    shared!("sql/unrouted.sql"),
+    shared!("pipelines/route_messages.sql"),
+    shared!("docs/agents/message.schema.json"),
+];
+
+/// What a new project has of its own.
+const OWN: &[(&str, &str)] = &[
+    ("pipelines/answer_questions.sql", include_str!("answer_questions.sql")),
+    ("demo/messages.jsonl", include_str!("messages.jsonl")),
+    ("evals/route_messages.jsonl", include_str!("evals.jsonl")),
+    ("docker-compose.yml", include_str!("docker-compose.yml")),
+    (".gitignore", ".env\n/udfs/target/\n"),
+];
+
+const REDRIVE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/redrive.sql"));
+
+/// `baton new PROJECT`.
+///
+/// # Errors
+/// A folder that is not empty, or cannot be written.
+pub fn project(folder: &Path) -> Result<(), Failed> {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        let message = format!("the folder `{}` is not empty", display_path(folder));
+        return Err(vec![Diagnostic::new(Code::FILE, message).help("name a folder that does not exist yet")].into());
+    }
+    let name = folder.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned());
+    let readme = include_str!("README.md").replacen("PROJECT", &name, 1);
+    let mut files: Vec<(&str, &str)> = SHARED.iter().chain(OWN).copied().collect();
+    files.push(("README.md", &readme));
+    // The topic of the leads is the reference system's alone.
+    let redrive = REDRIVE.split("\n\nINSERT INTO incoming_leads").next().unwrap_or_default();
+    let redrive = format!("{redrive}\n");
+    files.push(("pipelines/redrive.sql", &redrive));
+    for (path, text) in files {
+        write(&folder.join(path), text)?;
+    }
+    let shown = display_path(folder);
+    note(&format!("made the project {shown}; next:\n\n  cd {shown}\n  baton demo\n  baton new agent \"Legal Review Agent\""));
+    Ok(())
+}
+
+/// `baton new agent NAME`.
+///
+/// # Errors
+/// Outside of a project; a name that is taken; a file that is there.
+pub fn agent(name: &str) -> Result<(), Failed> {
+    let cwd = std::env::current_dir()?;
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let ident = ident(&name);
+    let Some(project) = Project::find(&cwd) else { return Err(vec![super::prepare::no_project(&cwd)].into()) };
+    // What is wrong with the project is for `baton check` to say.
+    let known = catalogue::definitions(&project).map(|script| script.agents).unwrap_or_default();
+    let taken = known.iter().find(|agent| agent.ident == ident || agent.name.to_lowercase() == name.to_lowercase());
+    if let Some(agent) = taken {
+        let message = format!("there is an agent `{}` already, `{}`", agent.ident, agent.name);
+        let help = "give the new one another name";
+        return Err(vec![Diagnostic::new(Code::AGENT_TWICE, message).at(agent.span.clone()).help(help)].into());
+    }
+    let path = project.root.join("pipelines").join(format!("{ident}.sql"));
+    if path.exists() {
+        let message = format!("the file `{}` is there already", display_path(&path));
+        return Err(vec![Diagnostic::new(Code::FILE, message).help("give the agent another name")].into());
+    }
+    let text = include_str!("agent.sql")
+        .replace("NAME", &name)
+        .replace("IDENT", &ident)
+        .replace("QUOTED", &name.replace('\'', "''"));
+    write(&path, &text)?;
+    note(&format!("wrote {}: fill in its texts, then run `baton check`", display_path(&path)));
+    Ok(())
+}
+
+/// An agent's name as an identifier: `Legal Review Agent` is `legal_review`.
+fn ident(name: &str) -> String {
+    let words: Vec<String> = name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let words = match words.as_slice() {
+        [first @ .., last] if last == "agent" && !first.is_empty() => first,
+        all => all,
+    };
+    match words.join("_") {
+        ident if ident.starts_with(|c: char| c.is_ascii_lowercase()) => ident,
+        ident => format!("agent_{ident}").trim_end_matches('_').to_string(),
+    }
+}
+
+fn write(path: &PathBuf, text: &str) -> Result<(), Failed> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Ok(fs::write(path, text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_identifiers() {
+        for (name, expected) in [
+            ("Legal Review Agent", "legal_review"),
+            ("  It's 2nd-level  support ", "it_s_2nd_level_support"),
+            ("Agent", "agent"),
+            ("3D Agent", "agent_3d"),
+            ("法務", "agent"),
+        ] {
+            assert_eq!(ident(name), expected);
+        }
+    }
+
+    #[test]
+    fn a_new_project_knows_nothing_of_the_reference_system() {
+        assert!(REDRIVE.contains("\n\nINSERT INTO incoming_leads"));
+        let texts = SHARED.iter().chain(OWN).map(|(path, text)| (*path, *text));
+        let redrive = REDRIVE.split("\n\nINSERT INTO incoming_leads").next().unwrap();
+        for (path, text) in texts.chain([("redrive", redrive)]).filter(|(path, _)| !path.starts_with("docs/")) {
+            for word in ["incoming", "stratus", "lead_scoring", "Outreach"] {
+                assert!(!text.contains(word), "{path} has {word}");
+            }
+        }
+    }
+}
