@@ -48,14 +48,11 @@ async fn compile_named(
     udfs: Option<PathBuf>,
     environment: &Environment,
 ) -> Result<Compiled, Failed> {
-    let mut errors = Vec::new();
-    let Texts { pipelines: texts, known } = texts(names, folder, udfs, &mut errors)?;
-    if !errors.is_empty() {
-        return Err(errors.into());
-    }
+    let Texts { pipelines: texts, known } = read(names, folder, udfs)?;
     for Diagnostic { message, help, .. } in variables::unknown(&texts) {
         tracing::warn!("{message}; {}", help.unwrap_or_default());
     }
+    let mut errors = Vec::new();
     let mut pipelines = Vec::new();
     for text in texts {
         match engine::compile(text, &known, environment).await {
@@ -84,11 +81,7 @@ pub fn no_project(folder: &Path) -> Diagnostic {
 /// # Errors
 /// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
 pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
-    let mut errors = Vec::new();
-    let Texts { pipelines: texts, known } = texts(&[name.to_string()], &std::env::current_dir()?, udfs, &mut errors)?;
-    if !errors.is_empty() {
-        return Err(errors.into());
-    }
+    let Texts { pipelines: texts, known } = read(&[name.to_string()], &std::env::current_dir()?, udfs)?;
     let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
     Ok(engine::rendered(text, &known, environment).await?)
 }
@@ -99,6 +92,12 @@ pub struct Texts {
     pub pipelines: Vec<PipelineText>,
     /// The UDFs.
     pub known: Vec<UdfSource>,
+}
+
+fn read(names: &[String], folder: &Path, udfs: Option<PathBuf>) -> Result<Texts, Failed> {
+    let mut errors = Vec::new();
+    let texts = texts(names, folder, udfs, &mut errors)?;
+    if errors.is_empty() { Ok(texts) } else { Err(errors.into()) }
 }
 
 /// Reads pipelines as they are seen from a folder; those that cannot be read, and wrong UDFs, are added to `errors`.

@@ -123,7 +123,7 @@ pub async fn compile(
             sinks.get(table).map(|spec| spec.describe())
         }
     };
-    let mut outline = outline(&text, &set.asynchronous, &places);
+    let mut outline = outline(&text, &|udf| set.asynchronous.contains(udf), &places);
     outline.is_bounded = sources.values().all(|source| source.is_bounded());
     Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs, outline })
 }

@@ -262,7 +262,12 @@ impl Reader<'_> {
         }
         if name.eq_ignore_ascii_case("none") {
             let message = format!("an agent cannot be called `{name}`");
-            self.fail(Code::OPTION_VALUE, message, at, "give it another name: NONE means that no agent takes a message");
+            self.fail(
+                Code::OPTION_VALUE,
+                message,
+                at,
+                "give it another name: NONE means that no agent takes a message",
+            );
         }
     }
 
@@ -338,7 +343,12 @@ impl Reader<'_> {
             Ok(value @ (Json::Object(_) | Json::Bool(_))) => drop(merged.insert("schema".into(), value)),
             parsed => {
                 let message = not_an_object("schema", "a JSON Schema", parsed.err());
-                self.fail(Code::OPTION_VALUE, message, at, "write a JSON object: `schema = '{\"type\": \"object\", …}'`");
+                self.fail(
+                    Code::OPTION_VALUE,
+                    message,
+                    at,
+                    "write a JSON object: `schema = '{\"type\": \"object\", …}'`",
+                );
             }
         }
         Json::Object(merged).to_string()

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::agent::{AgentDef, read_agent};
 use super::definition::{Script, read, script};
-use super::resolve::{self, Pipeline, PipelineText, resolve};
 use super::name_of;
+use super::resolve::{self, Pipeline, PipelineText, resolve};
 use super::statement::{Ast, ParsedStatement, parse, parse_each};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 

@@ -106,7 +106,12 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
             ControlFlow::Continue(())
         }
     }
-    let mut visitor = Functions { at, state, udfs, found: Names { udfs: BTreeSet::new(), unknown: BTreeSet::new(), errors: Vec::new() } };
+    let mut visitor = Functions {
+        at,
+        state,
+        udfs,
+        found: Names { udfs: BTreeSet::new(), unknown: BTreeSet::new(), errors: Vec::new() },
+    };
     let _ = query.visit(&mut visitor);
     visitor.found
 }

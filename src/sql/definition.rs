@@ -164,11 +164,7 @@ pub fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script 
     script
 }
 
-fn read_statements(
-    source: &Arc<SourceText>,
-    statements: Vec<ParsedStatement>,
-    errors: &mut Vec<Diagnostic>,
-) -> Script {
+fn read_statements(source: &Arc<SourceText>, statements: Vec<ParsedStatement>, errors: &mut Vec<Diagnostic>) -> Script {
     let mut script = Script::default();
     for ParsedStatement { ast, span } in statements {
         let statement = match ast {

@@ -74,7 +74,15 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     broken.extend(own.broken.iter().cloned());
     if own.unreadable || catalogue.unreadable {
         // Nobody knows what is defined: all else that looks wrong may be right.
-        return PipelineText { name, definitions: Vec::new(), constants: Vec::new(), inserts: Vec::new(), agents: Vec::new(), broken, errors };
+        return PipelineText {
+            name,
+            definitions: Vec::new(),
+            constants: Vec::new(),
+            inserts: Vec::new(),
+            agents: Vec::new(),
+            broken,
+            errors,
+        };
     }
     errors.extend(used_too_early(&own));
     let mut agents: Vec<AgentDef> = catalogue.agents.iter().chain(&own.agents).cloned().collect();

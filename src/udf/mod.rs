@@ -17,8 +17,8 @@ mod types;
 pub use build::{BuiltUdf, Progress, build};
 pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
-    HOST_VARIABLE, Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HostChannel, LoadedSlot, LoadedUdf, RowError,
-    RowErrors, Slot, SyncUdf, load,
+    Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HOST_VARIABLE, HostChannel, LoadedSlot,
+    LoadedUdf, RowError, RowErrors, Slot, SyncUdf, load,
 };
 pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};
 pub use standard::standard;

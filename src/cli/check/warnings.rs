@@ -90,14 +90,19 @@ pub fn read_twice(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for ((topic, group), readers) in &readers {
         if let [(first, _), (second, table), ..] = readers.as_slice() {
-            let message = format!("`{first}` and `{second}` share the consumer group `{group}` on topic `{topic}`: each gets a part of its messages");
+            let message = format!(
+                "`{first}` and `{second}` share the consumer group `{group}` on topic `{topic}`: each gets a part of its messages"
+            );
             let help = "give each pipeline a table with a `source.group_id` of its own";
             found.push(Diagnostic::warning(Code::READ_TWICE, message).at(table.span.clone()).help(help));
         }
     }
     for readers in inboxes.values() {
         if let [(first, agent), (second, _), ..] = readers.as_slice() {
-            let message = format!("`{first}` and `{second}` both read the inbox of `{}`: each message is worked on twice", agent.name);
+            let message = format!(
+                "`{first}` and `{second}` both read the inbox of `{}`: each message is worked on twice",
+                agent.name
+            );
             let help = "let one of them do the agent's work";
             found.push(Diagnostic::warning(Code::READ_TWICE, message).at(agent.span.clone()).help(help));
         }
@@ -114,6 +119,8 @@ mod tests {
         let engage = "A scored lead whose next step is Actively Engage. No e-mail has been written yet.";
         let nurture = "A scored lead whose next step is Nurture. No e-mails have been written yet.";
         assert!(likeness(engage, nurture) < SAME);
-        assert!(likeness(engage, "A scored lead, whose next step is Actively Engage: no e-mail has been written.") >= SAME);
+        assert!(
+            likeness(engage, "A scored lead, whose next step is Actively Engage: no e-mail has been written.") >= SAME
+        );
     }
 }

@@ -58,7 +58,9 @@ pub fn project(folder: &Path) -> Result<(), Failed> {
         write(&folder.join(path), text)?;
     }
     let shown = display_path(folder);
-    note(&format!("made the project {shown}; next:\n\n  cd {shown}\n  baton demo\n  baton new agent \"Legal Review Agent\""));
+    note(&format!(
+        "made the project {shown}; next:\n\n  cd {shown}\n  baton demo\n  baton new agent \"Legal Review Agent\""
+    ));
     Ok(())
 }
 

@@ -252,3 +252,46 @@ fn stack(nodes: &[usize], sizes: &[(f64, f64)], middles: &mut [f64], wanted: imp
 fn to_f64(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_way_back_is_the_last_edge_of_its_circle() {
+        let graph =
+            Graph { sizes: vec![(10.0, 10.0); 4], edges: vec![(0, 1), (1, 2), (2, 3), (3, 1)], last: Vec::new() };
+        let layers = layout(&graph, 0.0);
+        assert_eq!(layers.layer, [0, 1, 2, 3]);
+        assert_eq!(layers.ways.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn boxes_stand_apart_and_lines_lead_to_the_right(
+            heights in prop::collection::vec(10.0..200.0_f64, 1..12),
+            edges in prop::collection::vec((0..12_usize, 0..12_usize), 0..30),
+        ) {
+            let count = heights.len();
+            let edges = edges.into_iter().map(|(from, to)| (from % count, to % count)).collect();
+            let graph = Graph { sizes: heights.into_iter().map(|height| (80.0, height)).collect(), edges, last: vec![0] };
+            let layers = layout(&graph, 20.0);
+            for nodes in &layers.order {
+                for pair in nodes.windows(2) {
+                    let (above, below) = (layers.places[pair[0]], layers.places[pair[1]]);
+                    prop_assert!(above.bottom() + GAP.1 <= below.y + 0.01, "{above:?} {below:?}");
+                }
+            }
+            for place in &layers.places {
+                prop_assert!(place.y >= 19.99 && place.bottom() <= layers.bottom && place.right() <= layers.right);
+            }
+            for way in layers.ways.iter().flatten() {
+                for pair in way.windows(2) {
+                    prop_assert_eq!(layers.layer[pair[0]] + 1, layers.layer[pair[1]]);
+                }
+            }
+        }
+    }
+}

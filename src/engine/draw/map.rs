@@ -180,9 +180,9 @@ impl<'a> Map<'a> {
                 }
             }
             if starts.iter().all(|node| self.cards[*node].class == "agent") {
-                let line = Line { text: "results of the agents".into(), font: NOTE };
+                let label = Line { text: "results of the agents".into(), font: NOTE };
                 let middle = f64::midpoint(end.x + end.width / 2.0, up);
-                canvas.label(&[line], "what the agents publish", middle - 66.0, level);
+                canvas.label(&[label], "what the agents publish", middle - 66.0, level);
             }
         }
     }

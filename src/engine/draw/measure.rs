@@ -143,6 +143,6 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut() {
-        assert_eq!(CODE.wrap("a = 1 AND b = 2 AND c = 3", 70.0, 2), ["a = 1 AND", "b = 2…"]);
+        assert_eq!(CODE.wrap("a = 1 AND b = 2 AND c = 3", 70.0, 2), ["a = 1 AND", "b = 2 AND…"]);
     }
 }

@@ -12,11 +12,10 @@ pub fn pipeline(outline: &Outline) -> String {
     for (id, node) in outline.nodes.iter().enumerate() {
         let shape = match &node.part {
             Part::Source { table, place } => topic(&table_at(table, place)),
-            Part::Inbox { .. } => topic(&title(&node.part)),
             Part::Sink { table, topics, .. } if !topics.is_empty() => {
                 topic(&format!("{table}, {}", topics_of_agents(topics.len())))
             }
-            Part::Sink { .. } => topic(&title(&node.part)),
+            Part::Inbox { .. } | Part::Sink { .. } => topic(&title(&node.part)),
             Part::View { .. } => format!("[\"{}\"]", quoted(&title(&node.part))),
             Part::Call { .. } => format!("{{{{\"{}\"}}}}", quoted(&title(&node.part))),
         };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::system::{Member, System};
+use super::system::{Agent, Member, Place, System};
 use super::{LONGEST, conditions, cut, place_name, title, topics_of_agents};
 use crate::sql::outline::{Edge, Outline, Part};
 
@@ -61,7 +61,7 @@ pub fn system(system: &System) -> String {
     }
     if !system.agents.is_empty() {
         out.push_str("Agents\n");
-        let width = |of: &dyn Fn(&super::system::Agent) -> usize| system.agents.iter().map(of).max().unwrap_or(0);
+        let width = |of: &dyn Fn(&Agent) -> usize| system.agents.iter().map(of).max().unwrap_or(0);
         let (names, topics) = (width(&|a| a.name.chars().count()), width(&|a| a.topic.chars().count()));
         for agent in &system.agents {
             let who = agent.pipeline.as_deref().unwrap_or("a program elsewhere");
@@ -83,7 +83,7 @@ fn headline(member: &Member) -> String {
 }
 
 fn read(system: &System, place: &str) -> String {
-    let elsewhere = system.place(place).is_some_and(|place| place.is_written_elsewhere());
+    let elsewhere = system.place(place).is_some_and(Place::is_written_elsewhere);
     let mark = if elsewhere { " (written elsewhere)" } else { "" };
     format!("{}{mark}", place_name(place))
 }

@@ -2,7 +2,7 @@
 //!
 //! `WITH`, subqueries in FROM and UNION ALL are resolved here, so that a branch names tables and views alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use datafusion::sql::sqlparser::ast::{
@@ -35,8 +35,8 @@ pub(super) enum Step {
 }
 
 /// The branches of a statement's query, in its order.
-pub(super) fn branches(query: &Query, statement: &Span, asynchronous: &HashSet<String>) -> Vec<Branch> {
-    Reader { statement, tokens: tokens(statement), asynchronous }.query(query, &Scope::new())
+pub(super) fn branches(query: &Query, statement: &Span, is_async: &dyn Fn(&str) -> bool) -> Vec<Branch> {
+    Reader { statement, tokens: tokens(statement), is_async }.query(query, &Scope::new())
 }
 
 /// What the names of `WITH` stand for.
@@ -45,7 +45,7 @@ type Scope = HashMap<String, Vec<Branch>>;
 struct Reader<'a> {
     statement: &'a Span,
     tokens: Vec<(Token, Range<usize>)>,
-    asynchronous: &'a HashSet<String>,
+    is_async: &'a dyn Fn(&str) -> bool,
 }
 
 impl Reader<'_> {
@@ -145,7 +145,7 @@ impl Reader<'_> {
     /// The async UDFs in the list of a SELECT.
     fn calls(&self, select: &Select) -> Vec<String> {
         struct Calls<'a> {
-            asynchronous: &'a HashSet<String>,
+            is_async: &'a dyn Fn(&str) -> bool,
             found: Vec<String>,
         }
         impl Visitor for Calls<'_> {
@@ -153,14 +153,14 @@ impl Reader<'_> {
             fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
                 if let Expr::Function(function) = expr
                     && let Some(ident) = function.name.0.last().and_then(|part| part.as_ident())
-                    && self.asynchronous.contains(&name_of(ident))
+                    && (self.is_async)(&name_of(ident))
                 {
                     self.found.push(name_of(ident));
                 }
                 ControlFlow::Continue(())
             }
         }
-        let mut calls = Calls { asynchronous: self.asynchronous, found: Vec::new() };
+        let mut calls = Calls { is_async: self.is_async, found: Vec::new() };
         let _ = select.projection.visit(&mut calls);
         calls.found
     }

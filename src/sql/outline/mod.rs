@@ -167,13 +167,13 @@ impl Outline {
 #[must_use]
 pub fn outline(
     text: &PipelineText,
-    asynchronous: &HashSet<String>,
+    is_async: &dyn Fn(&str) -> bool,
     place: &dyn Fn(&str, bool) -> Option<String>,
 ) -> Outline {
     let mut builder = Builder {
         text,
         place,
-        statements: statements(text, asynchronous),
+        statements: statements(text, is_async),
         uses: HashMap::new(),
         known: BTreeMap::new(),
         open: Vec::new(),
@@ -198,9 +198,9 @@ enum Statement {
     Insert(usize),
 }
 
-fn statements(text: &PipelineText, asynchronous: &HashSet<String>) -> BTreeMap<Statement, Vec<Branch>> {
+fn statements(text: &PipelineText, is_async: &dyn Fn(&str) -> bool) -> BTreeMap<Statement, Vec<Branch>> {
     let mut found = BTreeMap::new();
-    let of = |query: &Query, at: &Span| branches(query, at, asynchronous);
+    let of = |query: &Query, at: &Span| branches(query, at, is_async);
     for definition in &text.definitions {
         if let Definition::View(view) = definition {
             found.insert(Statement::Relation(view.name.clone()), of(&view.query, &view.statement));
@@ -307,7 +307,9 @@ impl<'a> Builder<'a> {
             for step in &branch.steps[..branch.steps.len() - usize::from(meeting.is_some())] {
                 match step {
                     Step::Where(condition) => {
-                        flows.iter_mut().for_each(|flow| flow.conditions.push(condition.clone()));
+                        for flow in &mut flows {
+                            flow.conditions.push(condition.clone());
+                        }
                     }
                     Step::Call(udf) => flows = self.call(view, udf, flows),
                 }
@@ -333,7 +335,9 @@ impl<'a> Builder<'a> {
     fn insert(&mut self, index: usize, insert: &InsertDef) {
         let mut flows = self.statement(&Statement::Insert(index), None);
         if let Some(when) = self.when(insert) {
-            flows.iter_mut().for_each(|flow| flow.conditions = vec![Condition::When(when)]);
+            for flow in &mut flows {
+                flow.conditions = vec![Condition::When(when)];
+            }
         }
         let node = self.sink(&insert.table);
         self.connect(flows, node);

@@ -275,7 +275,9 @@ impl Planner {
                 .collect();
             // What is wrong beside a column that was taken out may be wrong because of that.
             let is_certain = attempt == 0 && self.errors.len() == before;
-            self.errors.extend(errors.into_iter().filter(|error| is_certain || columns.contains(error.span.as_ref().unwrap_or(at))));
+            self.errors.extend(
+                errors.into_iter().filter(|error| is_certain || columns.contains(error.span.as_ref().unwrap_or(at))),
+            );
             if columns.is_empty() || !recover::without_columns(&mut query, at, &columns) {
                 break;
             }
