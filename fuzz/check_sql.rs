@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use baton::config::Environment;
 use baton::diag::{Code, Diagnostic, SourceText, Style, to_json, to_text};
-use baton::engine::{self, Pipeline, draw};
+use baton::engine::draw::{Drawing, System, Theme};
+use baton::engine::{self, Pipeline};
 use baton::sql::catalogue::{Project, assemble, definitions};
 use baton::sql::definition::Script;
 use baton::sql::errors::INTERNAL;
@@ -62,7 +63,15 @@ fn rendered(read: PipelineText, text: &str) -> String {
 
 fn drawn(pipeline: &Pipeline) -> String {
     assert!(!pipeline.sinks.is_empty(), "a pipeline that does nothing");
-    format!("{}{}{}", draw::text(pipeline), draw::mermaid(pipeline), draw::json(pipeline))
+    let system = System::new([&pipeline.outline]);
+    let drawings = [Drawing::Pipeline(&pipeline.outline), Drawing::System(&system)];
+    drawings
+        .map(|drawing| {
+            let svg = drawing.svg(Theme::Auto);
+            assert!(!svg.contains("NaN") && !svg.contains("inf\""), "a picture without a place: {svg}");
+            format!("{}{}{}{svg}", drawing.text(), drawing.mermaid(), drawing.json())
+        })
+        .concat()
 }
 
 fn told(wrong: &[Diagnostic], text: &str) -> String {

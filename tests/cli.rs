@@ -25,6 +25,8 @@ mod malformed;
 mod meaning;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "support/model.rs"]
 #[allow(dead_code, reason = "another test binary needs the rest")]
 mod played;

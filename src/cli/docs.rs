@@ -7,24 +7,31 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 use super::output::{Failed, note};
+use super::{plan, prepare};
+use crate::config::Environment;
 use crate::connectors::options::OptionDoc;
 use crate::connectors::registry;
 use crate::diag::all_codes;
+use crate::engine::draw::{Drawing, Theme};
 use crate::formats::FORMAT_OPTIONS;
 use crate::sql::types::to_sql;
 
 const MADE: &str = "<!-- Made by `baton docs`; edit the source that it is made from. -->\n";
 
+/// The pipeline of the reference system that has a picture of its own.
+const ROUTER: &str = "route_messages";
+
 /// Writes the pages into `docs/`, or says which are not current.
 ///
 /// # Errors
 /// Files that cannot be written; with `check`, pages that differ.
-pub fn run(root: &Path, check: bool, command: Command) -> Result<(), Failed> {
-    let pages: [(PathBuf, String); 3] = [
+pub async fn run(root: &Path, check: bool, command: Command) -> Result<(), Failed> {
+    let mut pages: Vec<(PathBuf, String)> = vec![
         (root.join("docs/connectors.md"), connectors()),
         (root.join("docs/errors.md"), errors()),
         (root.join("docs/cli.md"), cli(command)),
     ];
+    pages.extend(pictures(root).await?);
     let mut stale = Vec::new();
     for (path, text) in pages {
         if check {
@@ -32,6 +39,7 @@ pub fn run(root: &Path, check: bool, command: Command) -> Result<(), Failed> {
                 stale.push(crate::diag::display_path(&path));
             }
         } else {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             std::fs::write(&path, text)?;
             note(&format!("wrote {}", crate::diag::display_path(&path)));
         }
@@ -40,6 +48,21 @@ pub fn run(root: &Path, check: bool, command: Command) -> Result<(), Failed> {
         return Ok(());
     }
     Err(Failed::Other(format!("not current: {}; run `cargo run --release -- docs`", stale.join(", "))))
+}
+
+/// Pictures of the reference system, for light and dark pages. They do not depend on anybody's environment.
+async fn pictures(root: &Path) -> Result<Vec<(PathBuf, String)>, Failed> {
+    let environment = Environment::only([]).keeping_unset();
+    let all = prepare::compile_all(root, None, &environment).await?;
+    let system = plan::system(&all);
+    let router = all.pipelines.iter().find(|pipeline| pipeline.name == ROUTER);
+    let mut drawings = vec![("system", Drawing::System(&system))];
+    drawings.extend(router.map(|router| (ROUTER, Drawing::Pipeline(&router.outline))));
+    let pictures = drawings.into_iter().flat_map(|(name, drawing)| {
+        [("light", Theme::Light), ("dark", Theme::Dark)]
+            .map(|(theme, colours)| (root.join(format!("docs/pictures/{name}-{theme}.svg")), drawing.svg(colours)))
+    });
+    Ok(pictures.collect())
 }
 
 fn connectors() -> String {

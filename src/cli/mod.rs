@@ -6,6 +6,7 @@ mod docs;
 mod eval;
 mod new;
 mod output;
+mod plan;
 mod prepare;
 mod ready;
 mod signals;
@@ -21,12 +22,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Environment;
 use crate::connectors::StopFlag;
-use crate::engine::{self, RunOptions, draw};
+use crate::engine::{self, RunOptions};
 use crate::sql::render::{self, Rendered};
 use crate::udf::{HostChannel, UdfStates};
 use check::{CheckFormat, CheckOptions};
 use eval::EvalOptions;
 use output::Failed;
+use plan::{PlanFormat, PlanOptions, Theme};
 use ready::ReadyFile;
 use serde_json::json;
 
@@ -76,13 +78,18 @@ enum Command {
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
-    /// Check a pipeline and draw its dataflow, without opening anything.
+    /// Check a pipeline and draw it: sources, model calls, conditions and sinks. It opens nothing.
+    ///
+    /// Without a name it checks all pipelines and draws the whole system: who reads and writes which topic.
     Plan {
-        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
-        pipeline: String,
-        /// A tree, a Mermaid flow chart, or nodes and edges.
+        /// The name of a file in pipelines/ (without .sql), or the path of a .sql file [default: the whole system].
+        pipeline: Option<String>,
+        /// Lines of text, a Mermaid flow chart, nodes and edges, or a picture.
         #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
         format: PlanFormat,
+        /// Colours of an SVG for a light or a dark page; `auto` follows the reader's system.
+        #[arg(long, value_enum, default_value_t = Theme::Auto)]
+        theme: Theme,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
@@ -168,13 +175,6 @@ enum NewWhat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PlanFormat {
-    Text,
-    Mermaid,
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RenderFormat {
     Sql,
     Json,
@@ -233,16 +233,8 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
             let options = CheckOptions { paths, format, deny_warnings: deny.is_some(), udfs };
             check::run(options, &environment).await
         }
-        Command::Plan { pipeline, format, udfs } => {
-            let compiled = prepare::compile(&[pipeline], udfs, &environment).await?;
-            for pipeline in &compiled.pipelines {
-                match format {
-                    PlanFormat::Text => output::data(&draw::text(pipeline))?,
-                    PlanFormat::Mermaid => output::data(&draw::mermaid(pipeline))?,
-                    PlanFormat::Json => output::data(&format!("{:#}\n", draw::json(pipeline)))?,
-                }
-            }
-            Ok(())
+        Command::Plan { pipeline, format, theme, udfs } => {
+            plan::run(PlanOptions { pipeline, format, theme, udfs }, &environment).await
         }
         Command::Render { pipeline, format, udfs } => {
             let rendered = prepare::render(&pipeline, udfs, &environment).await?;
@@ -264,7 +256,7 @@ async fn dispatch(command: Command, channel: io::Result<HostChannel>) -> Result<
         Command::New { what: Some(NewWhat::Agent { name }), .. } => new::agent(&name),
         Command::New { folder, .. } => new::project(&std::env::current_dir()?.join(folder.unwrap_or_default())),
         Command::Docs { check } => {
-            docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command())
+            docs::run(&std::env::current_dir()?, check, <Arguments as clap::CommandFactory>::command()).await
         }
         Command::Demo { leads, format } => demo::run(leads, format == DemoFormat::Json, udf_states, &environment).await,
     }

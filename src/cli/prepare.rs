@@ -25,16 +25,30 @@ pub struct Compiled {
 /// # Errors
 /// All that is wrong with all of them.
 pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
+    let cwd = std::env::current_dir()?;
     if names.is_empty() {
-        let mut all = compile_named(&all_pipelines()?, udfs, environment).await?;
+        let mut all = compile_all(&cwd, udfs, environment).await?;
         all.pipelines.retain(|pipeline| !pipeline.is_bounded());
         return Ok(all);
     }
-    compile_named(names, udfs, environment).await
+    compile_named(names, &cwd, udfs, environment).await
 }
 
-async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
-    let Texts { pipelines: texts, known } = read(names, udfs)?;
+/// Reads and checks all pipelines of the project of a folder.
+///
+/// # Errors
+/// As [`compile`]; when there is no project.
+pub async fn compile_all(folder: &Path, udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
+    compile_named(&all_pipelines(folder)?, folder, udfs, environment).await
+}
+
+async fn compile_named(
+    names: &[String],
+    folder: &Path,
+    udfs: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<Compiled, Failed> {
+    let Texts { pipelines: texts, known } = read(names, folder, udfs)?;
     for Diagnostic { message, help, .. } in variables::unknown(&texts) {
         tracing::warn!("{message}; {}", help.unwrap_or_default());
     }
@@ -50,10 +64,9 @@ async fn compile_named(names: &[String], udfs: Option<PathBuf>, environment: &En
 }
 
 /// The names of all pipelines of the project.
-fn all_pipelines() -> Result<Vec<String>, Failed> {
-    let cwd = std::env::current_dir()?;
-    let names = Project::find(&cwd).map(|project| project.pipelines()).unwrap_or_default();
-    if names.is_empty() { Err(vec![no_project(&cwd)].into()) } else { Ok(names) }
+fn all_pipelines(folder: &Path) -> Result<Vec<String>, Failed> {
+    let names = Project::find(folder).map(|project| project.pipelines()).unwrap_or_default();
+    if names.is_empty() { Err(vec![no_project(folder)].into()) } else { Ok(names) }
 }
 
 /// What a command says that needs a project.
@@ -68,7 +81,7 @@ pub fn no_project(folder: &Path) -> Diagnostic {
 /// # Errors
 /// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
 pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
-    let Texts { pipelines: texts, known } = read(&[name.to_string()], udfs)?;
+    let Texts { pipelines: texts, known } = read(&[name.to_string()], &std::env::current_dir()?, udfs)?;
     let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
     Ok(engine::rendered(text, &known, environment).await?)
 }
@@ -81,9 +94,9 @@ pub struct Texts {
     pub known: Vec<UdfSource>,
 }
 
-fn read(names: &[String], udfs: Option<PathBuf>) -> Result<Texts, Failed> {
+fn read(names: &[String], folder: &Path, udfs: Option<PathBuf>) -> Result<Texts, Failed> {
     let mut errors = Vec::new();
-    let texts = texts(names, &std::env::current_dir()?, udfs, &mut errors)?;
+    let texts = texts(names, folder, udfs, &mut errors)?;
     if errors.is_empty() { Ok(texts) } else { Err(errors.into()) }
 }
 

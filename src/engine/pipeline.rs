@@ -13,6 +13,7 @@ use crate::connectors::{Connector, InFlightLimits, SinkSpec, SourceSpec};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::Direction;
 use crate::sql::definition::Definition;
+use crate::sql::outline::{Outline, outline};
 use crate::sql::plan::plan;
 use crate::sql::render::{Rendered, Use, render};
 use crate::sql::resolve::PipelineText;
@@ -32,13 +33,15 @@ pub struct Pipeline {
     pub sinks: BTreeMap<String, Box<dyn SinkSpec>>,
     /// The UDFs that it calls, each with the slot that must be filled before it runs.
     pub udfs: Vec<(UdfSource, Arc<LoadedSlot>)>,
+    /// The same as its author thinks of it.
+    pub outline: Outline,
 }
 
 impl Pipeline {
     /// Whether it ends by itself, because all that it reads does.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        self.sources.values().all(|source| source.is_bounded())
+        self.outline.is_bounded
     }
 
     /// How much a source may have in flight: enough to keep every async UDF busy while the next batches arrive, and no
@@ -72,7 +75,7 @@ pub async fn compile(
     // What is wrong with tables is sure even when queries are wrong too, so both are told.
     let mut errors = Vec::new();
     let tables = check_tables(&text, environment, &mut errors);
-    let plan = match plan(text, &set).await {
+    let plan = match plan(text.clone(), &set).await {
         Ok(plan) => plan,
         Err(wrong) => {
             errors.extend(wrong);
@@ -112,7 +115,17 @@ pub async fn compile(
         graph.add_dead_letters(source, made);
     }
     let udfs = slots.into_iter().filter(|(u, _)| plan.udfs.contains(&u.name)).collect();
-    Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs })
+    let places = |table: &str, is_read: bool| {
+        let mut read = sources.iter().filter(|(node, _)| graph.nodes[**node].label == table);
+        if is_read {
+            read.next().map(|(_, spec)| spec.describe())
+        } else {
+            sinks.get(table).map(|spec| spec.describe())
+        }
+    };
+    let mut outline = outline(&text, &|udf| set.asynchronous.contains(udf), &places);
+    outline.is_bounded = sources.values().all(|source| source.is_bounded());
+    Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs, outline })
 }
 
 /// Checks definitions that no pipeline uses: what is wrong with a table whichever way it is used, and with views.

@@ -55,7 +55,7 @@ pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
 /// An agent's inbox, as a pipeline reads it: its topic, its messages opened, and those of them that it can take.
 pub(super) fn inbox(agent: &AgentDef, pipeline: &str, topics: &TableDef) -> Arc<SourceText> {
     let options: Vec<String> = topics.options.iter().filter(|o| is_of_a_topic(&o.key)).map(option).collect();
-    let (own, inbox) = (Names::of(agent), as_identifier(&agent.ident));
+    let (own, inbox) = (Names::of(agent).written(), as_identifier(&agent.ident));
     let options = options.join(",\n  ");
     let name = serde_json::json!({ "agent": agent.name }).to_string();
     let text = format!(
@@ -117,7 +117,7 @@ pub(super) fn refusals(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef
     let text = format!(
         "{}\nFROM {}\nWHERE opened->>'refusal' IS NOT NULL",
         columns.insert(dead_letters),
-        Names::of(agent).opened
+        Names::of(agent).written().opened
     );
     SourceText::expanded(format!("the refusals of agent {}", agent.ident), text, agent.statement.clone())
 }
@@ -164,7 +164,7 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
             }
         }
     };
-    let (own, inbox) = (Names::of(agent), as_identifier(&agent.ident));
+    let (own, inbox) = (Names::of(agent).written(), as_identifier(&agent.ident));
     let letters = Letter {
         pipeline,
         workflow_id: "workflow_id",
@@ -204,16 +204,26 @@ struct Parts {
 }
 
 /// The names of what is made for an agent beside its inbox.
-struct Names {
-    topic: String,
-    opened: String,
-    answers: String,
+pub(super) struct Names {
+    /// The table over its topic.
+    pub topic: String,
+    /// The view of its messages, opened.
+    pub opened: String,
+    /// The view that calls the model or the service.
+    pub answers: String,
 }
 
 impl Names {
-    fn of(agent: &AgentDef) -> Self {
-        let name = |what: &str| as_identifier(&format!("{}_{what}", agent.ident));
+    /// The names of an agent.
+    pub fn of(agent: &AgentDef) -> Self {
+        let name = |what: &str| format!("{}_{what}", agent.ident);
         Self { topic: name("topic"), opened: name("opened"), answers: name("answers") }
+    }
+
+    /// The same as queries write them.
+    fn written(&self) -> Self {
+        let [topic, opened, answers] = [&self.topic, &self.opened, &self.answers].map(|name| as_identifier(name));
+        Self { topic, opened, answers }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod functions;
 mod guard;
 pub(crate) mod json;
 pub mod options;
+pub mod outline;
 pub mod plan;
 pub mod render;
 pub mod resolve;

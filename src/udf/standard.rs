@@ -104,7 +104,8 @@ mod tests {
         unpack(folder.path()).unwrap();
         assert!(is_in(folder.path()));
         let names: Vec<String> = discover(folder.path()).unwrap().into_iter().map(|udf| udf.name).collect();
-        let functions = SOURCES.iter().filter_map(|(path, _)| path.strip_suffix(".rs").filter(|name| !name.contains('/')));
+        let functions =
+            SOURCES.iter().filter_map(|(path, _)| path.strip_suffix(".rs").filter(|name| !name.contains('/')));
         let mut expected: Vec<&str> = functions.collect();
         expected.sort_unstable();
         assert_eq!(names, expected);

@@ -174,7 +174,8 @@ fn answers_in_the_demo(project: &TempDir, answer: &str, settings: &[(&str, &str)
 fn is_known_everywhere(project: &TempDir) {
     let plan = run(project.path(), &["plan", "route_messages", "--format", "json"], &[]).expect_code(0).stdout;
     let plan: Value = serde_json::from_str(&plan).expect("JSON");
-    let writes = |node: &Value| node["kind"] == "sink" && node["title"].as_str().expect("text").contains("legal_review");
+    let writes =
+        |node: &Value| node["kind"] == "sink" && node["title"].as_str().expect("text").contains("legal_review");
     assert!(plan["nodes"].as_array().expect("nodes").iter().any(writes), "{plan}");
     for pipeline in ["route_messages", "redrive"] {
         let text = rendered(project, pipeline);

@@ -201,7 +201,8 @@ async fn review(State(calls): State<Calls>, headers: HeaderMap, body: Bytes) -> 
     } else if context.contains("[c-2]") {
         (StatusCode::OK, json!({ "terms": [] }).to_string())
     } else {
-        let answer = json!({ "context": "Review of a contract, finished. Two terms.", "terms": ["penalty"], "hop": 99 });
+        let answer =
+            json!({ "context": "Review of a contract, finished. Two terms.", "terms": ["penalty"], "hop": 99 });
         (StatusCode::OK, answer.to_string())
     }
 }
@@ -237,10 +238,9 @@ fn a_service_is_an_agent() {
     assert_eq!((&reply.json["terms"], &reply.json["hop"]), (&json!(["penalty"]), &json!(1)));
     let mut letters = system.rows("dead_letters");
     letters.sort_by_key(|row| row.text("workflow_id").to_owned());
-    for (letter, (status, error)) in letters.iter().zip([
-        ("rejected", "422"),
-        ("invalid", "the service answered without a `context`"),
-    ]) {
+    for (letter, (status, error)) in
+        letters.iter().zip([("rejected", "422"), ("invalid", "the service answered without a `context`")])
+    {
         assert_eq!((letter.text("pipeline"), letter.text("status")), ("legal_review", status), "{}", letter.json);
         assert!(letter.text("error").contains(error), "{}", letter.json);
     }

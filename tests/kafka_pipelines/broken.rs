@@ -122,7 +122,8 @@ fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
         assert_eq!(row.text("status"), status, "{}", row.json);
         assert!(row.text("error").starts_with(error.as_str()), "{}", row.json);
         // A reply that says which workflow it belongs to keeps it.
-        let id = if bytes.ends_with(b"\"workflow_id\": \"w\", \"parent_id\": \"p\"}") || bytes.ends_with(b"\"hop\": 0}") {
+        let id = if bytes.ends_with(b"\"workflow_id\": \"w\", \"parent_id\": \"p\"}") || bytes.ends_with(b"\"hop\": 0}")
+        {
             "w".to_owned()
         } else {
             format!("agent_messages/{}/{}", place.0, place.1)

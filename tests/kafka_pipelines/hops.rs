@@ -50,13 +50,7 @@ const CASES: [Case; 10] = [
         refused: None,
     },
     Case { mark: "one", states: |message| (Some(json!(1)), own(message)), calls: 21, halted: HOPS, refused: None },
-    Case {
-        mark: "first",
-        states: |_| (Some(json!(1)), json!("m-first")),
-        calls: 100,
-        halted: MESSAGES,
-        refused: None,
-    },
+    Case { mark: "first", states: |_| (Some(json!(1)), json!("m-first")), calls: 100, halted: MESSAGES, refused: None },
     Case {
         mark: "stranger",
         states: |message| (Some(json!(1)), json!(format!("nobody-{}", message["message_id"]))),
@@ -201,7 +195,10 @@ fn whatever_hop_an_agent_states_it_is_halted_or_refused() {
         for (topic, field, expected) in [("halted", "reason", halted), ("dead_letters", "error", refused)] {
             let found = reasons(topic, field);
             assert_eq!(found.len(), usize::from(expected.is_some()), "{mark} in {topic}: {found:?}");
-            assert!(found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)), "{mark}: {found:?}");
+            assert!(
+                found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)),
+                "{mark}: {found:?}"
+            );
         }
     }
     assert_eq!(system.rows("circling").len(), calls);

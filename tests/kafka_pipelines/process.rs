@@ -22,11 +22,7 @@ fn binary() -> PathBuf {
     let binary = std::env::var_os("BATON_BIN").or_else(|| option_env!("CARGO_BIN_EXE_baton").map(Into::into));
     let binary = PathBuf::from(binary.expect("BATON_BIN, or cargo's own binary"));
     BUILT.get_or_init(|| {
-        let built = Command::new(&binary)
-            .arg("build")
-            .current_dir(project())
-            .output()
-            .expect("baton build");
+        let built = Command::new(&binary).arg("build").current_dir(project()).output().expect("baton build");
         assert!(built.status.success(), "baton build: {}", String::from_utf8_lossy(&built.stderr));
     });
     binary

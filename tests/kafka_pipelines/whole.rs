@@ -48,7 +48,9 @@ fn run_without_names_starts_all_but_redrive_and_creates_their_topics() {
     let mut large = message(4).0;
     large["padding"] = json!("x".repeat(1_040_000));
     system.publish("agent_messages", [large, message(5).0]);
-    system.wait("both are routed", PATIENCE, |topics| topics.contains_key("dead_letters") && topics.contains_key("unrouted"));
+    system.wait("both are routed", PATIENCE, |topics| {
+        topics.contains_key("dead_letters") && topics.contains_key("unrouted")
+    });
     // It has no e-mails: the agent refuses it, and its dead letter holds all of it.
     assert!(system.rows("dead_letters")[0].bytes.len() > 1_300_000);
     baton.stop(Duration::from_secs(10));

@@ -325,7 +325,8 @@ impl Planner {
         for error in unknown.filter(|_| !self.only_written.is_empty()) {
             let read = relations(query, at);
             let column = error.span.as_ref().map_or("", |span| span.text()).to_string();
-            let is_it = |known: &&OnlyWritten| known.column == column && read.iter().any(|(name, _)| *name == known.table);
+            let is_it =
+                |known: &&OnlyWritten| known.column == column && read.iter().any(|(name, _)| *name == known.table);
             if let Some(OnlyWritten { table, metadata, .. }) = self.only_written.iter().find(is_it) {
                 error.message = format!("column `{column}` of `{table}` is written and not read");
                 error.help = Some(format!("add a column that is read: `{column}_read {metadata}`"));

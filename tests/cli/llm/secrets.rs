@@ -103,7 +103,12 @@ fn a_key_appears_nowhere() {
         ("BATON_LOG", "trace"),
         ("RUST_LOG", "trace"),
     ];
-    for arguments in [&["plan", "ask.sql"][..], &["plan", "ask.sql", "--format", "json"], &["render", "ask.sql"]] {
+    for arguments in [
+        &["plan", "ask.sql"][..],
+        &["plan", "ask.sql", "--format", "json"],
+        &["plan", "ask.sql", "--format", "svg"],
+        &["render", "ask.sql"],
+    ] {
         let ended = project.start(arguments, &model, &settings).wait(LONG);
         is_not_told(&ended, &project);
     }
