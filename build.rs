@@ -31,7 +31,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, wanted: &dyn Fn(&Path) -> bool)
         let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() && name != "target" && (wanted(&path) || folder.ancestors().any(|a| a.ends_with("src"))) {
             list(&path, files, wanted);
-        } else if path.is_file() && (name.ends_with(".rs") || name == "Cargo.toml" || name == "udfs.lock") {
+        } else if path.is_file()
+            && (path.extension().is_some_and(|e| e == "rs") || name == "Cargo.toml" || name == "udfs.lock")
+        {
             files.push(path);
         }
     }
