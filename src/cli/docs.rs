@@ -9,11 +9,11 @@ use clap::Command;
 use super::output::{Failed, note};
 use super::{plan, prepare};
 use crate::config::Environment;
-use crate::connectors::options::OptionDoc;
 use crate::connectors::registry;
 use crate::diag::all_codes;
 use crate::engine::draw::{Drawing, Theme};
 use crate::formats::FORMAT_OPTIONS;
+use crate::sql::options::OptionDoc;
 use crate::sql::types::to_sql;
 
 const MADE: &str = "<!-- Made by `baton docs`; edit the source that it is made from. -->\n";

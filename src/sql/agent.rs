@@ -7,9 +7,8 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Array, Expr, Spanned, SqlOption, Value, ValueWithSpan};
 use serde_json::{Map, Value as Json};
 
-use super::definition::{quoted_key, read_option};
 use super::name_of;
-use super::options::{OptionDoc, option};
+use super::options::{OptionDoc, option, quoted_key, read_option};
 use super::statement::{CreateAgent, to_span};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 

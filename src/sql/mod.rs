@@ -14,6 +14,7 @@ mod expand;
 pub mod functions;
 mod guard;
 pub(crate) mod json;
+pub mod option_reader;
 pub mod options;
 pub mod outline;
 pub mod plan;

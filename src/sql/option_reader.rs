@@ -4,10 +4,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::options::OptionDoc;
+use super::table::{OptionEntry, TableDef};
 use crate::config::{Environment, InterpolateError};
 use crate::diag::{Code, Diagnostic, Span, nearest};
-pub use crate::sql::options::{OptionDoc, option};
-use crate::sql::table::{OptionEntry, TableDef};
 
 /// Reads the options of one table and collects everything that is wrong with them.
 pub struct OptionReader<'a> {
