@@ -96,20 +96,12 @@ pub struct Texts {
 
 fn read(names: &[String], folder: &Path, udfs: Option<PathBuf>) -> Result<Texts, Failed> {
     let mut errors = Vec::new();
-    let texts = texts(names, folder, udfs, &mut errors)?;
+    let texts = texts(names, folder, udfs, &mut errors);
     if errors.is_empty() { Ok(texts) } else { Err(errors.into()) }
 }
 
 /// Reads pipelines as they are seen from a folder; those that cannot be read, and wrong UDFs, are added to `errors`.
-///
-/// # Errors
-/// When the current directory is gone.
-pub fn texts(
-    names: &[String],
-    folder: &Path,
-    udfs: Option<PathBuf>,
-    errors: &mut Vec<Diagnostic>,
-) -> Result<Texts, Failed> {
+pub fn texts(names: &[String], folder: &Path, udfs: Option<PathBuf>, errors: &mut Vec<Diagnostic>) -> Texts {
     let mut texts: Vec<(PipelineText, Option<Project>)> = Vec::new();
     for name in names {
         match catalogue::load(name, folder) {
@@ -125,7 +117,7 @@ pub fn texts(
         extend(errors, wrong);
         Vec::new()
     });
-    Ok(Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), known })
+    Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), known }
 }
 
 /// What two pipelines share is wrong once.

@@ -209,14 +209,13 @@ impl Reader<'_> {
         }
         let value_span = to_span(source, value.span()).unwrap_or(key_span);
         if doc.key == "examples" {
-            match texts_of(value).filter(|texts| texts.iter().all(|text| !text.trim().is_empty())) {
-                Some(texts) => self.examples = texts,
-                None => {
-                    let message = "option `examples` is not a list of texts".to_string();
-                    let written = if text_of(value).is_some() { value_span.text() } else { "'…', '…'" };
-                    self.fail(Code::OPTION_VALUE, message, &value_span, format!("write `examples = ARRAY[{written}]`"));
-                }
-            }
+            let texts = texts_of(value).filter(|texts| texts.iter().all(|text| !text.trim().is_empty()));
+            self.examples = texts.unwrap_or_else(|| {
+                let message = "option `examples` is not a list of texts".to_string();
+                let written = if text_of(value).is_some() { value_span.text() } else { "'…', '…'" };
+                self.fail(Code::OPTION_VALUE, message, &value_span, format!("write `examples = ARRAY[{written}]`"));
+                Vec::new()
+            });
             return;
         }
         match read_option(source, option, statement) {
@@ -305,7 +304,7 @@ impl Reader<'_> {
             let message = format!("agent `{}` has both `prompt` and `url`", self.ident);
             self.fail(Code::OPTION_VALUE, message, at, "a model or a service does its work: remove one of the two");
         }
-        let merged = self.options_with(options, schema.as_ref());
+        let merged = self.options_with(options.as_ref(), schema.as_ref());
         match (prompt, url) {
             (Some((prompt, _)), url) => {
                 // With both, nobody knows yet which of them stays.
@@ -322,12 +321,12 @@ impl Reader<'_> {
 
     /// The options of the call as a JSON object, with the schema in it. As they are written when there is nothing to add:
     /// then a mistake that is found in them later can be shown where it stands.
-    fn options_with(&mut self, options: Option<(String, Span)>, schema: Option<&(String, Span)>) -> String {
-        let given = options.as_ref().map_or("{}", |(text, _)| text);
+    fn options_with(&mut self, options: Option<&(String, Span)>, schema: Option<&(String, Span)>) -> String {
+        let given = options.map_or("{}", |(text, _)| text);
         let mut merged = match serde_json::from_str(given) {
             Ok(Json::Object(fields)) => fields,
             parsed => {
-                let at = options.as_ref().map_or_else(|| self.span.clone(), |(_, at)| at.clone());
+                let at = options.map_or_else(|| self.span.clone(), |(_, at)| at.clone());
                 let message = not_an_object("options", "a JSON object", parsed.err());
                 self.fail(Code::OPTION_VALUE, message, &at, "write `options = '{\"temperature\": 0}'`");
                 Map::new()

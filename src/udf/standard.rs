@@ -7,8 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::build::hex_digest;
 use super::source::{UdfSource, discover};
 use crate::diag::{Code, Diagnostic, display_path};
 
@@ -59,17 +58,17 @@ fn cache() -> PathBuf {
 
 /// Another version of the sources lies in another folder.
 fn digest() -> String {
-    let mut hash = Sha256::new();
-    for (name, text) in SOURCES {
-        hash.update(name);
-        hash.update(text);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let parts: Vec<&[u8]> = SOURCES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
+    hex_digest(&parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_rust(path: &str) -> bool {
+        Path::new(path).extension().is_some_and(|extension| extension == "rs")
+    }
 
     /// The files of a folder that belong to what is compiled.
     fn sources(folder: &Path, below: &str, found: &mut Vec<String>) {
@@ -80,7 +79,7 @@ mod tests {
                 if !matches!(name.as_str(), "target" | "tests" | "benches") {
                     sources(folder, &path, found);
                 }
-            } else if name.ends_with(".rs") || name == "Cargo.toml" || name == "udfs.lock" {
+            } else if is_rust(&path) || name == "Cargo.toml" || name == "udfs.lock" {
                 found.push(path);
             }
         }
@@ -91,7 +90,7 @@ mod tests {
         let mut expected = Vec::new();
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs"), "", &mut expected);
         expected.sort();
-        assert!(expected.iter().filter(|path| !path.contains('/') && path.ends_with(".rs")).count() >= 8);
+        assert!(expected.iter().filter(|path| !path.contains('/') && is_rust(path)).count() >= 8);
         let mut known: Vec<&str> = SOURCES.iter().map(|(path, _)| *path).collect();
         known.sort_unstable();
         assert_eq!(known, expected);

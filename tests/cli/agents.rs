@@ -217,7 +217,7 @@ fn one_file_with_sql_of_its_own_is_an_agent() {
 /// A service that reviews contracts.
 struct Service {
     port: u16,
-    seen: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
+    seen: Seen,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -226,7 +226,7 @@ impl Service {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port for the service");
         listener.set_nonblocking(true).expect("a socket that does not block");
         let port = listener.local_addr().expect("an address").port();
-        let seen: Arc<Mutex<Vec<(HeaderMap, Value)>>> = Arc::default();
+        let seen: Seen = Arc::default();
         let app = Router::new().route("/review", post(review)).with_state(Arc::clone(&seen));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -246,7 +246,9 @@ impl Drop for Service {
     }
 }
 
-async fn review(State(seen): State<Arc<Mutex<Vec<(HeaderMap, Value)>>>>, headers: HeaderMap, body: Bytes) -> String {
+type Seen = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+
+async fn review(State(seen): State<Seen>, headers: HeaderMap, body: Bytes) -> String {
     let message: Value = serde_json::from_slice(&body).expect("a message in JSON");
     seen.lock().expect("what was seen").push((headers, message));
     json!({ "context": "Review of a contract, finished. Two risky terms.", "terms": ["penalty", "venue"] }).to_string()

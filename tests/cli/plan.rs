@@ -47,7 +47,7 @@ CREATE AGENT legal_review WITH (
 
 const ROUTER: &str = "
 CREATE VIEW asked AS SELECT llm_classify(TRY_CAST(value AS TEXT), '[{\"name\": \"Translation Agent\"}]', '{}') AS decision, * FROM agent_messages;
-INSERT INTO agent_topics (topic, workflow_id, value) SELECT decision->>'agent', workflow_id, value FROM asked WHERE decision->>'status' = 'ok';
+INSERT INTO agent_topics (topic, workflow_id, value) SELECT decision->>'agent', TRY_CAST(value AS TEXT)->>'workflow_id', value FROM asked WHERE decision->>'status' = 'ok';
 ";
 
 fn plan(folder: &Path, arguments: &[&str]) -> String {
@@ -79,7 +79,11 @@ fn views_disappear_and_their_conditions_stay() {
         INSERT INTO results SELECT * FROM named WHERE name = 'A' /* or */ OR
             name = 'B';
     ");
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"
+    job
+    └─ orders (topic)
+       └→ results, where id > 0 AND (name = 'A' OR name = 'B')
+    ");
 }
 
 #[test]
@@ -90,7 +94,13 @@ fn a_view_with_a_condition_and_two_readers_is_drawn() {
         INSERT INTO results SELECT * FROM named WHERE name = 'A';
         INSERT INTO others SELECT * FROM named WHERE name <> 'A';
     ");
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"
+    job
+    └─ orders (topic)
+       └─ named, where id > 0
+          ├→ results, where name = 'A'
+          └→ others (file others.json), where name <> 'A'
+    ");
 }
 
 #[test]
@@ -104,7 +114,14 @@ fn unions_subqueries_and_with_are_seen_through() {
         UNION ALL
         SELECT * FROM returned;
     ");
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"
+    job
+    ├─ orders (topic)
+    │  └→ results, where id < 10 AND name <> ''
+    └─ returned (topic shop.returns)
+       ├→ results, where name IS NOT NULL AND (id = 7 OR id = 8) AND name = 'x'
+       └→ results
+    ");
 }
 
 /// Two sources that meet in a table in memory, which two others read; calls in a view, in a subquery and in an INSERT.
@@ -120,8 +137,39 @@ const MEETING: &str = "
 #[test]
 fn what_two_sources_lead_to_is_drawn_once() {
     let folder = job(MEETING);
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"");
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql", "--format", "mermaid"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql"]), @"
+    job
+    ├─ orders (topic)
+    │  └─ all_orders, where id > 0
+    │     ├─ asked: asks llm_complete, where id < 100
+    │     │  ├→ results, where name->>'status' = 'ok'
+    │     │  └─ asks llm_complete, where id = 5
+    │     │     └→ others (file others.json)
+    │     └─ calls http_call
+    │        └→ results, where name <> ''
+    └─ returned (topic shop.returns)
+       └─ all_orders, where name IS NOT NULL (see above)
+    ");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql", "--format", "mermaid"]), @r#"
+    flowchart LR
+      n0[("orders (topic)")]
+      n1[("returned (topic shop.returns)")]
+      n2["all_orders"]
+      n3{{"asked: asks llm_complete"}}
+      n4[("results")]
+      n5{{"calls http_call"}}
+      n6[("results")]
+      n7{{"asks llm_complete"}}
+      n8[("others (file others.json)")]
+      n0 -->|"id #gt; 0"| n2
+      n1 -->|"name IS NOT NULL"| n2
+      n2 -->|"id #lt; 100"| n3
+      n2 --> n5
+      n3 -->|"name-#gt;#gt;'status' = 'ok'"| n4
+      n3 -->|"id = 5"| n7
+      n5 -->|"name #lt;#gt; ''"| n6
+      n7 --> n8
+    "#);
 }
 
 #[test]
@@ -137,30 +185,314 @@ fn long_conditions_are_cut_for_people_alone() {
 #[test]
 fn json_has_nodes_and_edges() {
     let folder = job("INSERT INTO results SELECT * FROM orders WHERE id > 0;");
-    insta::assert_snapshot!(plan(folder.path(), &["job.sql", "--format", "json"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["job.sql", "--format", "json"]), @r#"
+    {
+      "pipeline": "job",
+      "run_by_hand": false,
+      "nodes": [
+        {
+          "id": 0,
+          "kind": "source",
+          "table": "orders",
+          "place": "topic orders"
+        },
+        {
+          "id": 1,
+          "kind": "sink",
+          "table": "results",
+          "place": "topic results"
+        }
+      ],
+      "edges": [
+        {
+          "from": 0,
+          "to": 1,
+          "where": "id > 0"
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
 fn what_create_agent_makes_is_told_in_an_agents_words() {
     let folder = project_of_agents();
-    insta::assert_snapshot!(plan(folder.path(), &["translate"]), @"");
-    insta::assert_snapshot!(plan(folder.path(), &["look_up"]), @"");
-    insta::assert_snapshot!(plan(folder.path(), &["route"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &["translate"]), @"
+    translate
+    └─ inbox of Translation Agent (topic translate)
+       ├─ asks llm_complete
+       │  ├→ agent_messages, when the call succeeds
+       │  └→ dead_letters, when the call fails
+       └→ dead_letters, when the message cannot be taken
+    ");
+    insta::assert_snapshot!(plan(folder.path(), &["look_up"]), @"
+    look_up
+    └─ inbox of Look-up Agent (topic companies)
+       ├─ calls http_call
+       │  ├→ agent_messages, when the call succeeds
+       │  └→ dead_letters, when the call fails
+       └→ dead_letters, when the message cannot be taken
+    ");
+    insta::assert_snapshot!(plan(folder.path(), &["route"]), @"
+    route
+    └─ agent_messages (topic)
+       └─ asked: asks llm_classify
+          └→ agent_topics, the topics of 3 agents (translate, companies, legal_review), where decision->>'status' = 'ok'
+    ");
 }
 
 #[test]
 fn the_system_has_its_pipelines_its_topics_and_its_agents() {
     let folder = project_of_agents();
-    insta::assert_snapshot!(plan(folder.path(), &[]), @"");
-    insta::assert_snapshot!(plan(folder.path(), &["--format", "mermaid"]), @"");
-    insta::assert_snapshot!(plan(folder.path(), &["--format", "json"]), @"");
+    insta::assert_snapshot!(plan(folder.path(), &[]), @"
+    route
+    ├─ reads agent_messages
+    ├─ asks llm_classify
+    └─ writes the topics of 3 agents
+
+    translate, for Translation Agent
+    ├─ reads translate
+    ├─ asks llm_complete
+    └─ writes agent_messages, dead_letters
+
+    look_up, for Look-up Agent
+    ├─ reads companies
+    ├─ calls http_call
+    └─ writes agent_messages, dead_letters
+
+    Agents
+      Translation Agent   topic translate     translate
+      Look-up Agent       topic companies     look_up
+      Legal Review Agent  topic legal_review  a program elsewhere
+
+    For people and programs elsewhere: dead_letters
+    ");
+    insta::assert_snapshot!(plan(folder.path(), &["--format", "mermaid"]), @r#"
+    flowchart LR
+      t0[("agent_messages")]
+      t1[("translate")]
+      t2[("companies")]
+      t3[("legal_review")]
+      t4[("dead_letters<br>for people and programs elsewhere")]
+      p0{{"route<br>asks llm_classify"}}
+      p1{{"translate<br>Translation Agent<br>asks llm_complete"}}
+      p2{{"look_up<br>Look-up Agent<br>calls http_call"}}
+      a2["Legal Review Agent<br>a program elsewhere"]
+      p1 --> t0
+      p2 --> t0
+      t0 --> p0
+      p0 --> t1
+      t1 --> p1
+      p0 --> t2
+      t2 --> p2
+      p0 --> t3
+      t3 --> a2
+      p1 --> t4
+      p2 --> t4
+    "#);
+    insta::assert_snapshot!(plan(folder.path(), &["--format", "json"]), @r#"
+    {
+      "pipelines": [
+        {
+          "name": "route",
+          "run_by_hand": false,
+          "reads": [
+            "topic agent_messages"
+          ],
+          "calls": [
+            "llm_classify"
+          ],
+          "writes": [
+            "topic translate",
+            "topic companies",
+            "topic legal_review"
+          ],
+          "agents": []
+        },
+        {
+          "name": "translate",
+          "run_by_hand": false,
+          "reads": [
+            "topic translate"
+          ],
+          "calls": [
+            "llm_complete"
+          ],
+          "writes": [
+            "topic agent_messages",
+            "topic dead_letters"
+          ],
+          "agents": [
+            "Translation Agent"
+          ]
+        },
+        {
+          "name": "look_up",
+          "run_by_hand": false,
+          "reads": [
+            "topic companies"
+          ],
+          "calls": [
+            "http_call"
+          ],
+          "writes": [
+            "topic agent_messages",
+            "topic dead_letters"
+          ],
+          "agents": [
+            "Look-up Agent"
+          ]
+        }
+      ],
+      "places": [
+        {
+          "place": "topic agent_messages",
+          "name": "agent_messages",
+          "written_by": [
+            "translate",
+            "look_up"
+          ],
+          "read_by": [
+            "route"
+          ],
+          "is_written_elsewhere": false,
+          "is_for_people_and_programs_elsewhere": false
+        },
+        {
+          "place": "topic translate",
+          "name": "translate",
+          "written_by": [
+            "route"
+          ],
+          "read_by": [
+            "translate"
+          ],
+          "is_written_elsewhere": false,
+          "is_for_people_and_programs_elsewhere": false
+        },
+        {
+          "place": "topic companies",
+          "name": "companies",
+          "written_by": [
+            "route"
+          ],
+          "read_by": [
+            "look_up"
+          ],
+          "is_written_elsewhere": false,
+          "is_for_people_and_programs_elsewhere": false
+        },
+        {
+          "place": "topic legal_review",
+          "name": "legal_review",
+          "written_by": [
+            "route"
+          ],
+          "read_by": [],
+          "is_written_elsewhere": false,
+          "is_for_people_and_programs_elsewhere": false
+        },
+        {
+          "place": "topic dead_letters",
+          "name": "dead_letters",
+          "written_by": [
+            "translate",
+            "look_up"
+          ],
+          "read_by": [],
+          "is_written_elsewhere": false,
+          "is_for_people_and_programs_elsewhere": true
+        }
+      ],
+      "agents": [
+        {
+          "name": "Translation Agent",
+          "topic": "translate",
+          "pipeline": "translate"
+        },
+        {
+          "name": "Look-up Agent",
+          "topic": "companies",
+          "pipeline": "look_up"
+        },
+        {
+          "name": "Legal Review Agent",
+          "topic": "legal_review",
+          "pipeline": null
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
 fn the_reference_system_is_drawn() {
-    insta::assert_snapshot!(plan(&root(), &[]), @"");
-    insta::assert_snapshot!(plan(&root(), &["route_messages"]), @"");
-    insta::assert_snapshot!(plan(&root(), &["send_emails"]), @"");
+    insta::assert_snapshot!(plan(&root(), &[]), @"
+    copy_leads
+    ├─ reads incoming-leads.stratusdb.leads (written elsewhere)
+    └─ writes agent_messages, dead_letters
+
+    route_messages
+    ├─ reads agent_messages
+    ├─ asks llm_classify
+    └─ writes agent_predictions, unrouted, halted, dead_letters, the topics of 5 agents
+
+    ingest_leads, for Lead Ingestion Agent
+    ├─ reads lead_ingestion
+    ├─ asks llm_complete
+    └─ writes agent_messages, dead_letters
+
+    plan_nurture, for Nurture Campaign Agent
+    ├─ reads nurture_campaign
+    ├─ asks llm_complete
+    └─ writes agent_messages, dead_letters
+
+    score_leads, for Lead Scoring Agent
+    ├─ reads lead_scoring
+    ├─ asks llm_complete
+    └─ writes agent_messages, dead_letters
+
+    send_emails, for Send Email Agent
+    ├─ reads send_email
+    └─ writes outbox, completed, dead_letters
+
+    write_outreach, for Active Outreach Agent
+    ├─ reads active_outreach
+    ├─ asks llm_complete
+    └─ writes agent_messages, dead_letters
+
+    redrive (run by hand)
+    ├─ reads dead_letters
+    └─ writes agent_messages, incoming-leads.stratusdb.leads, the topics of 5 agents
+
+    Agents
+      Lead Ingestion Agent    topic lead_ingestion    ingest_leads
+      Nurture Campaign Agent  topic nurture_campaign  plan_nurture
+      Lead Scoring Agent      topic lead_scoring      score_leads
+      Send Email Agent        topic send_email        send_emails
+      Active Outreach Agent   topic active_outreach   write_outreach
+
+    For people and programs elsewhere: agent_predictions, unrouted, halted, outbox, completed
+    ");
+    insta::assert_snapshot!(plan(&root(), &["route_messages"]), @"
+    route_messages
+    └─ agent_messages (topic)
+       ├─ decided: asks llm_classify, where refusal IS NULL AND halted IS NULL
+       │  ├→ agent_predictions
+       │  ├→ agent_topics, the topics of 5 agents (lead_ingestion, nurture_campaign, lead_scoring, send_email, active_outreach), where destination NOT IN ('unrouted', 'dead_letters')
+       │  ├→ unrouted, where destination = 'unrouted'
+       │  └→ dead_letters, where destination = 'dead_letters'
+       ├→ halted, where halted IS NOT NULL
+       └→ dead_letters, where refusal IS NOT NULL
+    ");
+    insta::assert_snapshot!(plan(&root(), &["send_emails"]), @"
+    send_emails
+    └─ inbox of Send Email Agent (topic send_email)
+       ├→ outbox, where broken IS NULL
+       ├→ completed, where broken IS NULL
+       ├→ dead_letters, where broken IS NOT NULL
+       └→ dead_letters, when the message cannot be taken
+    ");
 }
 
 #[test]

@@ -10,12 +10,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::model::{self, is_classification};
 use crate::process::{Baton, project};
-use crate::system::{PATIENCE, System};
+use crate::system::{PATIENCE, System, sha256};
 
 const LEGAL_REVIEW: &str = "CREATE AGENT legal_review WITH (
   name        = 'Legal Review Agent',
@@ -61,8 +60,7 @@ fn contract(number: usize) -> Value {
 
 /// The id of the agent's reply to a message.
 fn reply_id(message: &str) -> String {
-    let digest = Sha256::digest(format!("{message}|Legal Review Agent|1"));
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(&format!("{message}|Legal Review Agent|1"))[..32].to_owned()
 }
 
 /// The agent's reply to a contract is published once, and ends where nobody takes it.
@@ -249,8 +247,7 @@ fn a_service_is_an_agent() {
     for (headers, message) in calls.iter() {
         assert_eq!(headers["authorization"], "Bearer from the environment");
         let id = message["message_id"].as_str().unwrap();
-        let key: String = Sha256::digest(id).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(headers["idempotency-key"], key.as_str());
+        assert_eq!(headers["idempotency-key"], sha256(id).as_str());
         assert_eq!((&message["hop"], &message["decision"]["agent"]), (&json!(0), &json!("Legal Review Agent")));
     }
     service.shutdown_background();

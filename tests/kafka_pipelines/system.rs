@@ -14,6 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::broker::{Broker, eventually};
 use crate::played::Model;
@@ -281,6 +282,12 @@ impl Reader {
         }
         true
     }
+}
+
+/// SHA-256 of a text in hexadecimal, as SQL writes `encode(sha256(text), 'hex')`.
+pub fn sha256(text: &str) -> String {
+    let digits = Sha256::digest(text).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 pub fn config(broker: &Broker) -> ClientConfig {

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::broker::{eventually, free_port};
 use crate::model::{self, is_classification};
 use crate::played::{names, url};
 use crate::process::Baton;
-use crate::system::{PATIENCE, PIPELINES, System, Topics};
+use crate::system::{PATIENCE, PIPELINES, System, Topics, sha256};
 
 const LEADS: &str = "incoming-leads.stratusdb.leads";
 
@@ -273,8 +272,7 @@ fn ids_are_what_they_have_always_been() {
         let of = |email: &Value| {
             let text = |key: &str| email[key].as_str().unwrap().to_owned();
             let parts = [row.text("message_id").to_owned(), text("to"), text("send_at"), text("subject"), text("body")];
-            let digest = Sha256::digest(parts.join("|"));
-            digest[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            sha256(&parts.join("|"))[..32].to_owned()
         };
         assert!(emails.iter().any(|email| of(email) == row.text("email_id")), "{}", row.json);
     }

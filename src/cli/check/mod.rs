@@ -14,6 +14,7 @@ use crate::config::Environment;
 use crate::diag::{Diagnostic, Severity, sort, to_github, to_json, to_text};
 use crate::engine;
 use crate::sql::catalogue::{self, Project};
+use crate::sql::definition::Definition;
 use crate::sql::resolve::PipelineText;
 
 /// How findings are written.
@@ -78,7 +79,7 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
     let Scope { names, project, whole } = scope(&options.paths, &cwd)?;
     let folder = project.as_ref().filter(|_| whole).map_or(cwd.as_path(), |project| &project.root);
     let mut findings = Vec::new();
-    let texts = prepare::texts(&names, folder, options.udfs.clone(), &mut findings)?;
+    let texts = prepare::texts(&names, folder, options.udfs.clone(), &mut findings);
     let mut known: Vec<PipelineText> = Vec::new();
     for text in texts.pipelines {
         known.push(text.clone());
@@ -87,7 +88,7 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
         }
     }
     if let Some(project) = project.filter(|_| whole) {
-        let used: BTreeSet<&str> = known.iter().flat_map(|text| &text.definitions).map(|d| d.name()).collect();
+        let used: BTreeSet<&str> = known.iter().flat_map(|text| &text.definitions).map(Definition::name).collect();
         let unused = catalogue::unused(&project, &used);
         prepare::extend(&mut findings, engine::check_unused(unused.clone(), &texts.known, environment).await);
         prepare::extend(&mut findings, warnings::unused(&unused, &used));

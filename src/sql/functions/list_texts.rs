@@ -17,9 +17,10 @@ pub(super) fn function() -> ScalarUDF {
 }
 
 fn of_list(types: &[DataType]) -> Result<DataType> {
-    match types.first() {
-        Some(DataType::List(_)) => Ok(DataType::Utf8),
-        _ => plan_err!("array_to_string takes a list and a text"),
+    if let Some(DataType::List(_)) = types.first() {
+        Ok(DataType::Utf8)
+    } else {
+        plan_err!("array_to_string takes a list and a text")
     }
 }
 
@@ -43,7 +44,7 @@ fn array_to_string(args: &[ArrayRef]) -> Result<ArrayRef> {
         if lists.is_null(row) || delimiters.is_null(row) {
             return Ok(None);
         }
-        let for_null = for_null.as_ref().map(|texts| texts.as_string::<i32>());
+        let for_null = for_null.as_ref().map(AsArray::as_string::<i32>);
         let for_null = for_null.map(|texts| if texts.is_valid(row) { texts.value(row) } else { "" });
         let mut items = Vec::new();
         write(&lists.value(row), for_null, &mut items)?;

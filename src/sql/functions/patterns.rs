@@ -73,6 +73,7 @@ fn regexp_replace(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
 }
 
 /// Counted from the start, or from the beginning where that is NULL.
+#[allow(clippy::needless_pass_by_value, reason = "the type of every function here")]
 fn regexp_count(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     over_columns(&args.args, |columns| {
         let text = |at: usize| columns.get(at).map(|column| cast(column, &TEXT)).transpose();

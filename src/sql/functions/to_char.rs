@@ -75,11 +75,12 @@ fn written(values: &ArrayRef, formats: &StringArray, null: Option<&str>) -> Resu
                 out.append_option(null);
             } else {
                 let text = formatter.value(row).try_to_string();
-                out.append_value(text.map_err(|error| match values.data_type() {
-                    DataType::Date32 => exec_datafusion_err!(
-                        "to_char cannot write a DATE as '{format}': write CAST(… AS TIMESTAMP) inside"
-                    ),
-                    _ => exec_datafusion_err!("to_char cannot write '{format}': {error}"),
+                out.append_value(text.map_err(|error| {
+                    let why = match values.data_type() {
+                        DataType::Date32 => "a DATE has no time: write CAST(… AS TIMESTAMP) inside".to_string(),
+                        _ => error.to_string(),
+                    };
+                    exec_datafusion_err!("to_char cannot write '{format}': {why}")
                 })?);
             }
             row += 1;

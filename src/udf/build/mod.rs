@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use super::source::{UdfSource, discover};
 use crate::diag::{Code, Diagnostic, SourceText, display_path};
 use cargo::Cargo;
-use fingerprint::{Inputs, hex_digest};
+use fingerprint::Inputs;
+pub(super) use fingerprint::hex_digest;
 use workspace::Workspace;
 
 /// The plugin that UDFs are compiled against; the macro's generated code and the layout in `host` are its.
