@@ -106,7 +106,7 @@ pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> V
 }
 
 /// A mistake and the edit to make, which the settings' sentences say behind a colon.
-fn parts(mistake: &str, otherwise: &str) -> (String, String) {
+pub(super) fn parts(mistake: &str, otherwise: &str) -> (String, String) {
     let edit =
         [": set ", ": write ", ": did you mean ", ": there are "].iter().filter_map(|words| mistake.find(words)).min();
     match edit {

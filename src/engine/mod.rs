@@ -2,14 +2,15 @@
 //!
 //! [`graph`] cuts logical plans at async UDFs and shares what several readers use; [`step`] computes micro-batches;
 //! [`flow`] carries batches and their lineage from sources through steps and [`calls`] to sinks; [`run`] opens, starts,
-//! supervises and stops; [`constants`] says what a call is asked for every row, `llm` what can be said of a model's calls
-//! before they are made. Reading and writing the world is for `connectors`, telling people for `cli`.
+//! supervises and stops; [`constants`] says what a call is asked for every row, `llm` and `http` what can be
+//! said of calls of models and services before they are made. Reading and writing the world is for `connectors`, telling people for `cli`.
 
 pub mod calls;
 pub mod constants;
 pub mod draw;
 pub mod flow;
 pub mod graph;
+mod http;
 pub(crate) mod llm;
 pub mod pipeline;
 pub mod run;

@@ -40,7 +40,8 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "url",
         "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
-         `{\"context\": \"…\"}`; other fields of the answer go into the message.",
+         `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` in it is the value of that environment \
+         variable, which no log and no error shows.",
     ),
     option(
         "options",

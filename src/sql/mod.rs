@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod catalogue;
 mod chains;
 pub mod check;
+mod clashes;
 pub mod constants;
 pub mod definition;
 pub mod dialect;

@@ -82,6 +82,12 @@ impl<'a> OptionReader<'a> {
     /// The value of an option that must be given.
     pub fn required(&mut self, key: &str) -> Option<String> {
         if self.table.option(key).is_none() {
+            // It is there, misspelt, which `finish` says.
+            let known = |entry: &OptionEntry| self.docs.iter().any(|doc| doc.key == entry.key);
+            let meant = |entry: &OptionEntry| nearest(&entry.key, self.docs.iter().map(|doc| doc.key)) == Some(key);
+            if self.table.options.iter().any(|entry| !known(entry) && meant(entry)) {
+                return None;
+            }
             let description = self.docs.iter().find(|d| d.key == key).map_or("", |d| d.description);
             self.fail(
                 Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `{key}`", self.table.name))

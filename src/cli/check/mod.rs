@@ -95,6 +95,10 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
         prepare::extend(&mut findings, warnings::not_expected(&project, &known));
         prepare::extend(&mut findings, secrets::in_folder(&project.root.join("sql")));
         prepare::extend(&mut findings, secrets::in_folder(&project.root.join("pipelines")));
+    } else {
+        for name in &names {
+            prepare::extend(&mut findings, secrets::in_file(&catalogue::file_of(name, &cwd)));
+        }
     }
     prepare::extend(&mut findings, warnings::overlap(&known));
     prepare::extend(&mut findings, warnings::read_twice(&known));
