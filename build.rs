@@ -10,8 +10,10 @@ fn main() {
     let mut files = Vec::new();
     // Not the whole folder: cargo would look into udfs/target. A test sees that no UDF is missing.
     println!("cargo::rerun-if-changed=build.rs");
-    // The UDFs themselves, and the crates that they depend on; what is compiled or only tested stays out.
-    list(&root, &mut files, &|path| path.is_file() || path.join("Cargo.toml").is_file() || path.ends_with("src"));
+    // The UDFs, and the crates that they depend on with all that their Cargo.toml names; tests stay out.
+    let is_wanted =
+        |path: &Path| path.join("Cargo.toml").is_file() || path.ends_with("src") || path.ends_with("benches");
+    list(&root, &mut files, &is_wanted);
     files.sort();
     let mut text = String::from("&[\n");
     for file in &files {

@@ -1,5 +1,5 @@
--- Turns each lead that is inserted into MongoDB into a message on agent_messages, where its workflow begins. Other
--- changes (update, delete, …) and other collections end here on purpose. What is no change event, and an insert
+-- Turns each lead that is inserted into MongoDB into a message on agent_messages: a workflow begins. Other changes
+-- (update, delete, …) and other collections are left out on purpose. A text that is not a change event, or an insert
 -- without a lead, becomes a dead letter.
 
 CREATE VIEW events AS
@@ -16,7 +16,7 @@ SELECT
   *,
   json_get_str(event, 'operationType') AS operation,
   json_get_json(event, 'fullDocument') AS lead,
-  -- The same however often the event is delivered: {"$oid": "…"}, a text, a number.
+  -- The same on every delivery of the event. MongoDB writes {"$oid": "…"}, a text or a number.
   coalesce(json_get_str(event, 'documentKey', '_id', '$oid'), json_as_text(event, 'documentKey', '_id'),
     json_get_str(event, 'fullDocument', '_id', '$oid'), json_as_text(event, 'fullDocument', '_id'),
     place) AS document_key,
@@ -44,7 +44,7 @@ SELECT
   END AS refusal
 FROM leads;
 
--- First what the message is, because the agent is chosen by that; last, in quotation marks, what the person wrote.
+-- The first sentence says what the message is: the router chooses by it. The person's own words come last, in quotes.
 INSERT INTO agent_messages (workflow_id, value)
 SELECT workflow_id, start_workflow(workflow_id, 'copy_leads', received_at, regexp_replace(concat(
   'New, raw lead from the web form, not researched yet. What follows was typed in by the person. ',

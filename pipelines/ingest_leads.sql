@@ -1,5 +1,5 @@
--- The Lead Ingestion Agent: takes a raw lead and publishes a research report on it. Edit here: the prompt in `reports`.
--- To add what a website or a CRM knows, call `http_call` in a view of its own and put its answer behind `input`.
+-- The Lead Ingestion Agent: takes a raw lead and publishes a research report on it. To change: the prompt in `reports`.
+-- To add what a website or a CRM knows, call `http_call` in a view of its own and append its answer to `input`.
 
 CREATE AGENT lead_ingestion WITH (
   name = 'Lead Ingestion Agent',
@@ -18,8 +18,8 @@ SELECT
   coalesce(lead_data->>'project_description', '') AS project
 FROM lead_ingestion;
 
--- Without a model the report is the third argument: what the form itself shows. The text of the project stays out of
--- it, because it may give orders; the next agent reads it in lead_data.
+-- Without a model, the third argument is the report: what the form shows. It leaves out the project's text, which may
+-- give orders; the next agent reads that in lead_data.
 CREATE VIEW reports AS
 SELECT
   llm_complete(
@@ -41,7 +41,7 @@ SELECT
   *
 FROM leads;
 
--- The first sentence says what the message is now: the next agent is chosen by it.
+-- The first sentence says what the message is now: the router chooses the next agent by it.
 INSERT INTO agent_messages (workflow_id, value)
 SELECT workflow_id, reply(opened, concat('Research report on a lead, with findings on the person and the company. ',
   'The lead has no score yet. ', left(answer->>'text', 8000)), answer, NULL)

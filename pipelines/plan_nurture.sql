@@ -1,6 +1,6 @@
--- The Nurture Campaign Agent: takes a scored lead whose next step is Nurture and plans three e-mails, by the lead's
--- source and interest. They travel in `emails`; the router sees only that they are finished. Edit here: the prompt in
--- `letters`.
+-- The Nurture Campaign Agent: takes a scored lead whose next step is Nurture and writes three e-mails, by the lead's
+-- source and interest. The e-mails are in the field `emails`; the router reads only that they are finished. To change:
+-- the prompt in `letters`.
 
 CREATE AGENT nurture_campaign WITH (
   name = 'Nurture Campaign Agent',
@@ -24,7 +24,7 @@ SELECT
     question that is easy to answer. At most 100 words each, plain text, no pressure. Sign as "The StratusDB team".
     Leave no placeholders. Answer with emails: three times subject and body.',
     input,
-    -- Without a model.
+    -- The e-mails without a model.
     concat('{"emails": [{"subject": "Thank you for your interest in StratusDB", "body": "Hello,\n\nthank you for ',
       'writing to us', CASE WHEN lead_data->>'lead_source' ILIKE '%webinar%' THEN ' after our webinar' ELSE '' END,
       '.\n\nThe StratusDB team"}, {"subject": "What a data warehouse is good for", "body": "Hello,\n\na data ',

@@ -1,5 +1,5 @@
--- Gives every message on agent_messages to the agent that takes it next. Each ends in exactly one place: an agent's
--- topic, unrouted, halted or dead_letters. Every decision goes to agent_predictions as well.
+-- The router: gives every message on agent_messages to the agent that takes it next. Each message goes to exactly one
+-- place: an agent's topic, unrouted, halted or dead_letters. Every decision also goes to agent_predictions.
 --
 -- A new agent needs no change here: its CREATE AGENT is enough. The limits are in sql/agent_messages.sql.
 
@@ -11,7 +11,7 @@ SELECT
 FROM messages
 WHERE refusal IS NULL AND halted IS NULL;
 
--- A confidence of NULL is not low: the model gives none.
+-- A confidence of NULL is not low: the model gave none.
 CREATE VIEW routed AS
 SELECT
   *, coalesce(decision->>'status', 'failed') AS status, decision->>'agent' AS agent,

@@ -1,5 +1,5 @@
--- The Lead Scoring Agent: takes a research report and publishes a score, talking points and the next step. What is no
--- sales lead is closed: it ends in unrouted. Edit here: the prompt, and in `points` how it scores without a model.
+-- The Lead Scoring Agent: takes a research report and publishes a score, talking points and the next step. It closes
+-- what is not a sales lead: that ends in unrouted. To change: the prompt, and in `points` the score without a model.
 
 CREATE AGENT lead_scoring WITH (
   name = 'Lead Scoring Agent',

@@ -1,6 +1,6 @@
 -- The Send Email Agent: takes finished e-mails, writes a row for each to outbox, and ends the workflow with a row in
--- completed. No model is asked. A message whose e-mails cannot all be sent becomes a dead letter whole: half a
--- campaign is worse than none.
+-- completed. It asks no model. If one e-mail of a message cannot be sent, the whole message becomes a dead letter:
+-- half a campaign is worse than none.
 
 CREATE AGENT send_email WITH (
   name = 'Send Email Agent',
@@ -9,7 +9,7 @@ CREATE AGENT send_email WITH (
   output = 'The e-mails on their way; nothing is left to do.'
 );
 
--- `emails` is a list, or the same list as JSON text.
+-- `emails` is a list, or a list as JSON text.
 CREATE VIEW tasks AS
 SELECT
   *,
@@ -33,7 +33,7 @@ SELECT workflow_id, message_id, received_at, unnest(extract_json(emails, '$[*]')
 FROM checked_tasks
 WHERE broken IS NULL;
 
--- The id follows from the message and the e-mail: it is the same when the message is delivered again.
+-- The id follows from the message and the e-mail, so a redelivered message gives the same id.
 INSERT INTO outbox
 SELECT
   left(encode(sha256(concat_ws('|', message_id, email->>'to', coalesce(email->>'send_at', ''), email->>'subject',

@@ -1,6 +1,6 @@
 -- The Active Outreach Agent: takes a scored lead whose next step is Actively Engage and writes one personal e-mail to
--- book a meeting. The e-mail travels in `emails`; the router sees only that it is finished. Edit here: the prompt in
--- `letters`.
+-- book a meeting. The e-mail is in the field `emails`; the router reads only that it is finished. To change: the
+-- prompt in `letters`.
 
 CREATE AGENT active_outreach WITH (
   name = 'Active Outreach Agent',
@@ -22,7 +22,7 @@ SELECT
     and to one or two talking points; promise nothing that the report does not say. Sign as "The StratusDB team". Leave
     no placeholders. Answer with subject and body.',
     input,
-    -- Without a model. The name is cut out of JSON, where it can stand in JSON again.
+    -- The e-mail without a model. The name is copied as JSON, so that it stays valid JSON here.
     concat('{"subject": "Your data project", "body": "Hello ',
       regexp_replace(coalesce(json_get_json(lead_data, 'name'), ''), '^"|"$', '', 'g'),
       ',\n\nthank you for telling us about your project. We would like to understand what it is to be good for.',
@@ -36,7 +36,7 @@ SELECT
   *
 FROM leads WHERE recipient IS NOT NULL;
 
--- The first sentence says what the message is now: the next agent is chosen by it.
+-- The first sentence says what the message is now: the router chooses the next agent by it.
 INSERT INTO agent_messages (workflow_id, value)
 SELECT workflow_id, reply(opened,
   concat('One finished e-mail, ready to be sent. To: ', left(recipient, 320), '.'), answer,

@@ -1,14 +1,15 @@
--- Topic agent_messages: what agents say to each other, and the only place where they say it. Anyone may publish here;
--- only `context` is required (docs/agents/message.schema.json has all fields). route_messages decides who takes each
--- message.
+-- Topic agent_messages: all messages between agents. Anyone may publish here; only `context` is required
+-- (docs/agents/message.schema.json has all fields). route_messages decides which agent takes each message.
 --
--- The topics of this folder are read as bytes and opened in SQL: a message that cannot be read becomes a dead letter,
--- and the pipeline goes on. A group that has committed nothing begins at the start of its topic. For a broker with
--- TLS and a password, set `auth.type` and its kin in each table (docs/connectors.md); values may be `${VARIABLES}`.
+-- Messages are read as bytes and opened in SQL, so that one which cannot be read becomes a dead letter and the
+-- pipeline goes on. A consumer group without offsets begins with the oldest message.
+--
+-- For a broker with TLS or a login, set the `auth.…` options in each table (docs/connectors.md). Values may be
+-- `${VARIABLES}`.
 
 CREATE TABLE agent_messages (
   value BYTEA,
-  workflow_id TEXT, -- the key: it keeps the messages of a workflow in order
+  workflow_id TEXT, -- the Kafka key: messages of a workflow stay in order
   topic TEXT METADATA FROM 'topic',
   partition INT METADATA FROM 'partition',
   offset_id BIGINT METADATA FROM 'offset_id',
@@ -25,8 +26,8 @@ CREATE TABLE agent_messages (
   'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}'
 );
 
--- The messages as route_messages reads them. Past 20 hops a message is halted, and so is a workflow with more than 100
--- messages: no model is asked then. A decision that the model is less sure of than `least_confidence` is not followed.
+-- The messages as route_messages reads them. Past 20 hops a message is halted, and so is every message of a workflow
+-- past its 100th; no model is asked. A decision with less confidence than `least_confidence` goes to unrouted.
 CREATE VIEW opened_messages AS
 SELECT
   open_message(value, topic, partition, offset_id, published_ms,

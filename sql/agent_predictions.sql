@@ -1,5 +1,5 @@
--- Topic agent_predictions: every decision of route_messages, failed ones too: which message, what the model answered,
--- what it cost, and where the message went. For dashboards and tests; no pipeline reads it.
+-- Topic agent_predictions: every decision of route_messages, failed ones too: the message, the model's answer, its
+-- cost, and where the message went. It is for dashboards and tests; no pipeline reads it.
 
 CREATE TABLE agent_predictions (
   message_id TEXT, workflow_id TEXT, parent_id TEXT, hop BIGINT, sender TEXT,

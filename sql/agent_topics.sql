@@ -1,5 +1,5 @@
--- The topics of the agents, one for each CREATE AGENT. route_messages writes here: a row goes to the topic that it
--- names. An agent's inbox is read with the options of this table.
+-- The topics of the agents, one for each CREATE AGENT. route_messages writes here, and a row goes to the topic that it
+-- names. An agent's inbox has the options of this table.
 
 CREATE TABLE agent_topics (
   topic TEXT METADATA FROM 'topic',
@@ -14,6 +14,6 @@ CREATE TABLE agent_topics (
   client_configs = 'auto.offset.reset=earliest',
   'sink.key_field' = 'workflow_id',
   'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}',
-  -- A message with its decision is larger than the message was.
+  -- A message with its decision is larger than the message alone.
   'baton.create_max_message_bytes' = '4194304'
 );

@@ -1,4 +1,4 @@
--- Topic completed: one row for each workflow that has come to its end. Written by send_emails.
+-- Topic completed: one row for each finished workflow. Written by send_emails.
 
 CREATE TABLE completed (
   workflow_id TEXT, outcome TEXT, message_id TEXT, parent_id TEXT, hop BIGINT, email TEXT, emails BIGINT,

@@ -1,8 +1,8 @@
 -- Topic dead_letters: messages that could not be read or broke their contract, and those whose call failed. All
--- pipelines write here; `baton run redrive` puts the messages back where they came from.
+-- pipelines write here. `baton run redrive` puts the messages back on the topics they came from.
 --
---   workflow_id, message_id      as far as they are known; an unknown workflow_id is topic/partition/offset
---   pipeline                     the pipeline that gave up
+--   workflow_id, message_id      if known; an unknown workflow_id is topic/partition/offset
+--   pipeline                     the pipeline that could not take the message
 --   topic, partition, offset_id  where the message was read
 --   timestamp                    when it was published, in milliseconds since 1970
 --   payload                      its bytes, in base64

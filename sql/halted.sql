@@ -1,4 +1,4 @@
--- Topic halted: messages past a limit of route_messages, with the reason. No model was asked about them.
+-- Topic halted: messages past a limit, with the reason. No model was asked about them. Written by route_messages.
 
 CREATE TABLE halted (value BYTEA, workflow_id TEXT) WITH (
   connector = 'kafka',

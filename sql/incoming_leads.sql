@@ -1,5 +1,5 @@
--- Topic incoming-leads.stratusdb.leads: what happens to the leads in MongoDB, one change event a message
--- (`operationType`, `fullDocument`, `ns`, `documentKey`, …). Written by MongoDB's Kafka connector, read by copy_leads.
+-- Topic incoming-leads.stratusdb.leads: one message for each change of a lead in MongoDB (`operationType`,
+-- `fullDocument`, `ns`, `documentKey`, …). Written by MongoDB's Kafka connector, read by copy_leads.
 
 CREATE TABLE incoming_leads (
   value BYTEA,

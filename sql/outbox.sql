@@ -1,5 +1,5 @@
--- Topic outbox: one row for each e-mail. `email_id` is the same however often a row is written: send each id once,
--- and not before `send_at`. Written by send_emails.
+-- Topic outbox: one row for each e-mail. A row may be written twice, with the same `email_id`: send each id once, and
+-- not before `send_at`. Written by send_emails.
 
 CREATE TABLE outbox (
   email_id TEXT, workflow_id TEXT, message_id TEXT, to TEXT, subject TEXT, body TEXT, send_at TEXT, created_at TEXT

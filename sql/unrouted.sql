@@ -1,5 +1,5 @@
 -- Topic unrouted: messages that no agent takes, or that the model is not sure about, with the decision and the
--- reason. For people to look at. Written by route_messages.
+-- reason. People look at them. Written by route_messages.
 
 CREATE TABLE unrouted (value BYTEA, workflow_id TEXT) WITH (
   connector = 'kafka',

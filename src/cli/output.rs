@@ -130,3 +130,9 @@ impl Drop for ProgressLine {
         }
     }
 }
+
+/// `1 agent`, `2 agents`.
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -64,6 +64,8 @@ fn digest() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn is_rust(path: &str) -> bool {
@@ -76,7 +78,7 @@ mod tests {
             let name = entry.file_name().into_string().unwrap();
             let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             if entry.path().is_dir() {
-                if !matches!(name.as_str(), "target" | "tests" | "benches") {
+                if !matches!(name.as_str(), "target" | "tests") {
                     sources(folder, &path, found);
                 }
             } else if is_rust(&path) || name == "Cargo.toml" || name == "udfs.lock" {
@@ -108,5 +110,10 @@ mod tests {
         let mut expected: Vec<&str> = functions.collect();
         expected.sort_unstable();
         assert_eq!(names, expected);
+        // Cargo reads all manifests, and finds each file that they name.
+        let manifest = folder.path().join("Cargo.toml");
+        let arguments = ["metadata", "--no-deps", "--format-version=1", "--offline", "--manifest-path"];
+        let cargo = Command::new(env!("CARGO")).args(arguments).arg(manifest).output().unwrap();
+        assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
     }
 }

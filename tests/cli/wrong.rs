@@ -93,7 +93,8 @@ fn every_code_has_a_case() {
     for golden in files(&root().join("tests/cli/wrong"), "txt") {
         let text = fs::read_to_string(&golden).expect("a golden");
         for line in text.lines() {
-            if let Some((code, _)) = line.strip_prefix("error[").and_then(|l| l.split_once(']')) {
+            let told = line.strip_prefix("error[").or_else(|| line.strip_prefix("warning["));
+            if let Some((code, _)) = told.and_then(|l| l.split_once(']')) {
                 shown.insert(code.to_string());
             }
         }
@@ -156,15 +157,16 @@ fn said(case: &Case) -> Result<(String, Option<String>), String> {
     variables.push(("BATON_LOG", "off"));
     let ended = run(folder.path(), &arguments, &variables);
     let Some(code) = ended.code else { return Err(format!("it was killed: {}", ended.stderr)) };
-    // What goes wrong while rows flow has codes R…, and another exit code.
-    let expected = if case.name.starts_with("running_") { FAILED } else { WRONG };
+    // What goes wrong while rows flow has codes R…, and another exit code. So have warnings that are denied.
+    let is_warned = case.name.starts_with("warned_");
+    let expected = if is_warned || case.name.starts_with("running_") { FAILED } else { WRONG };
     if code != expected {
         return Err(format!("exit code {code}, not {expected}\n{}", ended.stderr));
     }
-    if !ended.stderr.contains("error[") {
-        return Err(format!("no error with a code:\n{}", ended.stderr));
+    if !ended.stderr.contains(if is_warned { "warning[" } else { "error[" }) {
+        return Err(format!("no message with a code:\n{}", ended.stderr));
     }
-    if code == WRONG {
+    if is_warned || code == WRONG {
         if !ended.stdout.is_empty() {
             return Err(format!("stdout is for data, it has\n{}", ended.stdout));
         }
@@ -188,7 +190,9 @@ fn said(case: &Case) -> Result<(String, Option<String>), String> {
 
 /// Each error has a place, if it is about a text, and one hint that says what to do.
 fn wrong_shape(stderr: &str) -> Option<String> {
-    let marks: Vec<usize> = stderr.match_indices("error[").map(|(at, _)| at).collect();
+    let mut marks: Vec<usize> =
+        ["error[", "warning["].iter().flat_map(|m| stderr.match_indices(m)).map(|m| m.0).collect();
+    marks.sort_unstable();
     for (i, start) in marks.iter().enumerate() {
         let error = &stderr[*start..marks.get(i + 1).copied().unwrap_or(stderr.len())];
         let first = error.lines().next().unwrap_or_default();
@@ -201,6 +205,7 @@ fn wrong_shape(stderr: &str) -> Option<String> {
         }
         // Files that are not there, names on the command line, settings of all calls, and tools have no place.
         let placeless = ["P001", "P002", "P003", "U005"].iter().any(|c| error.starts_with(&format!("error[{c}]")))
+            || first.starts_with("warning[W105]")
             || first.contains("there is no UDF")
             || first.contains(": BATON_LLM_");
         if !placeless && !error.contains("--> ") {

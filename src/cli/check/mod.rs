@@ -8,7 +8,7 @@ mod warnings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::output::{Failed, data, note, style};
+use super::output::{Failed, count, data, note, style};
 use super::{prepare, variables};
 use crate::config::Environment;
 use crate::diag::{Diagnostic, Severity, sort, to_github, to_json, to_text};
@@ -56,7 +56,9 @@ pub async fn run(options: CheckOptions, environment: &Environment) -> Result<(),
             if !findings.is_empty() {
                 note(&format!("{}\n", to_text(&findings, style())));
             }
-            note(&format!("checked {pipelines} pipelines: {errors} errors, {warnings} warnings"));
+            let [pipelines, errors, warnings] =
+                [(pipelines, "pipeline"), (errors, "error"), (warnings, "warning")].map(|(n, what)| count(n, what));
+            note(&format!("checked {pipelines}: {errors}, {warnings}"));
         }
     }
     match (errors, warnings) {

@@ -17,8 +17,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::output::{Failed, data, note};
-use super::prepare;
+use super::output::{Failed, count, data, note};
+use super::{plan, prepare};
 use crate::config::Environment;
 use crate::connectors::StopFlag;
 use crate::engine::{self, RunOptions};
@@ -49,6 +49,8 @@ pub async fn run(
     let environment = environment.clone().with("KAFKA_BOOTSTRAP_SERVERS", &broker.bootstrap_servers());
     let compiled = prepare::compile(&[], None, &environment).await?;
     compiled.load_udfs()?;
+    let elsewhere = plan::system(&compiled).agents.into_iter().filter(|agent| agent.pipeline.is_none());
+    let elsewhere = elsewhere.map(|agent| agent.topic).collect();
     note(&format!(
         "{}, {}, {}; the broker is in this process and nothing is kept.\n",
         count(inputs.len(), "message"),
@@ -66,7 +68,7 @@ pub async fn run(
     // It ends with the process, after all clients: one that outlives its broker complains.
     std::mem::forget(broker);
     let published = input::publish(&servers, inputs).await.map_err(Failed::Other)?;
-    let mut story = Story::new(published);
+    let mut story = Story::new(published, elsewhere);
     let mut events = watch::start(&servers, &topics, &stop).map_err(Failed::Other)?;
     let mut last_news = Instant::now();
     while !story.is_over() && !running.is_finished() && last_news.elapsed() < PATIENCE && !stop.is_set() {
@@ -132,11 +134,6 @@ fn tell(story: &mut Story, news: &[Event], json: bool) -> Result<(), Failed> {
         }
     }
     Ok(())
-}
-
-/// `1 agent`, `2 agents`.
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What a project's pipelines read and write.

@@ -1,11 +1,15 @@
 //! What happened to each lead, from rows of the topics: pure code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::input::Published;
+use crate::cli::output::count;
+
+/// The outcome of a workflow whose next step is a program's that the demo does not start.
+const WAITING: &str = "waiting";
 
 /// How much of what an agent says is shown, in characters.
 const SHOWN: usize = 60;
@@ -31,6 +35,8 @@ pub struct Story {
     deciders: BTreeMap<String, usize>,
     /// Rows of workflows whose first message has not been read yet: topics are read side by side.
     early: HashMap<String, Vec<Event>>,
+    /// The topics of agents that are programs elsewhere.
+    elsewhere: HashSet<String>,
 }
 
 struct Workflow {
@@ -42,9 +48,9 @@ struct Workflow {
 }
 
 impl Story {
-    /// Nothing has happened to these leads.
+    /// Nothing has happened to these leads. A workflow ends in the topic of a program elsewhere: nobody answers there.
     #[must_use]
-    pub fn new(published: Vec<Published>) -> Self {
+    pub fn new(published: Vec<Published>, elsewhere: HashSet<String>) -> Self {
         let mut by_id = HashMap::new();
         let mut workflows = Vec::new();
         for (i, lead) in published.into_iter().enumerate() {
@@ -52,7 +58,7 @@ impl Story {
             workflows.push(Workflow { label: lead.label, id: None, path: Vec::new(), hops: 0, outcome: None });
         }
         let waiting = (0..workflows.len()).collect();
-        Self { workflows, by_id, waiting, deciders: BTreeMap::new(), early: HashMap::new() }
+        Self { workflows, by_id, waiting, deciders: BTreeMap::new(), early: HashMap::new(), elsewhere }
     }
 
     /// Whether every workflow has reached its end.
@@ -123,11 +129,14 @@ impl Story {
                 if !matches!(agent, "NONE" | "no answer") {
                     workflow.path.push(agent.to_string());
                 }
-                vec![format!(
-                    "{:<34} hop {:<2} → {agent}  ({decider}{sure})",
-                    workflow.label,
-                    row["hop"].as_i64().unwrap_or(0)
-                )]
+                let hop = row["hop"].as_i64().unwrap_or(0);
+                let mut lines = vec![format!("{:<34} hop {hop:<2} → {agent}  ({decider}{sure})", workflow.label)];
+                if self.elsewhere.contains(&text("destination")) {
+                    let why = format!("{agent} is a program elsewhere");
+                    lines.push(format!("{:<34} ■ {WAITING}: {why}", workflow.label));
+                    workflow.outcome = Some((WAITING.into(), why));
+                }
+                lines
             }
             "completed" | "unrouted" | "halted" | "dead_letters" if workflow.outcome.is_none() => {
                 let why =
@@ -184,20 +193,27 @@ impl Story {
         for workflow in &self.workflows {
             let outcome = workflow.outcome.as_ref().map_or("unfinished", |(topic, _)| topic);
             *outcomes.entry(outcome).or_default() += 1;
-            let path: Vec<&str> = workflow.path.iter().map(|a| a.strip_suffix(" Agent").unwrap_or(a)).collect();
+            let path: Vec<String> = workflow.path.chunk_by(|a, b| a == b).map(steps).collect();
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{:<34} {:<13} {}", workflow.label, outcome, path.join(" → "));
         }
-        let count = |counts: &BTreeMap<&str, usize>| {
+        let each = |counts: &BTreeMap<&str, usize>| {
             counts.iter().map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
         };
         let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
-        let _ = writeln!(out, "\n{}: {}.", super::count(self.workflows.len(), "workflow"), count(&outcomes));
-        let _ = writeln!(out, "Decisions by: {}.", count(&deciders));
+        let _ = writeln!(out, "\n{}: {}.", count(self.workflows.len(), "workflow"), each(&outcomes));
+        let _ = writeln!(out, "Decisions by: {}.", each(&deciders));
         let _ = writeln!(
             out,
             "Nothing is kept: the broker lived in this process. For your own Kafka and model see README.md."
         );
         out
     }
+}
+
+/// One agent's steps in a row: `Send Email`, `Lead Scoring (3 times)`.
+fn steps(agents: &[String]) -> String {
+    let agent = agents.first().map_or("", String::as_str);
+    let name = agent.strip_suffix(" Agent").unwrap_or(agent);
+    if agents.len() == 1 { name.into() } else { format!("{name} ({} times)", agents.len()) }
 }

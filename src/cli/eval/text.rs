@@ -8,6 +8,7 @@ use super::ask::Decision;
 use super::compare::{Both, Comparison, Turn};
 use super::input::{Labelled, NONE};
 use super::score::{Scores, Took};
+use crate::cli::output::count;
 
 /// How many wrong messages are listed; `--format json` has all.
 const LISTED: usize = 20;
@@ -258,10 +259,6 @@ fn short(index: usize, agent: &str) -> String {
 
 fn dot(number: usize) -> String {
     if number == 0 { ".".into() } else { number.to_string() }
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn listed(counts: &BTreeMap<String, usize>) -> String {

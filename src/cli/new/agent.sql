@@ -1,5 +1,5 @@
--- NAME. Fill in the five texts; nothing else has to change. `baton check` finds mistakes, `baton demo` shows the agent at
--- work.
+-- NAME. Fill in the five texts; nothing else has to change.
+-- `baton check` finds mistakes, and `baton demo` shows the agent at work.
 
 CREATE AGENT IDENT WITH (
   name = 'QUOTED',
@@ -9,6 +9,6 @@ CREATE AGENT IDENT WITH (
   input = 'Say what it takes.',
   output = 'Say what it publishes.',
   prompt = 'Tell the model who it is, what it is to do with the message, and in what form it answers.',
-  -- How the agent's own message begins: the next agent is chosen by it.
+  -- How the agent's own message begins: the next agent is chosen by it. Use words that `input` does not have.
   reply = 'Say what the message is now.'
 );

@@ -31,6 +31,10 @@ const LEAST_OPENING: usize = 30;
 /// The similarity at which the confidence is 0.5. Texts about something else stay below it.
 const NEAR: f64 = 0.055;
 
+/// The similarity from which on an agent takes what another one publishes. The two were written for each other, so they
+/// have much more in common than a message has with its agent.
+const HANDED_ON: f64 = 3.0 * NEAR;
+
 /// The lead over the second agent, as a share of the first one's similarity, at which the confidence is 0.5.
 const MARGIN: f64 = 0.05;
 
@@ -85,7 +89,7 @@ impl TextMethod {
         let takers = Self::over(agents, &documents);
         for (number, agent) in agents.iter().enumerate().filter(|(_, agent)| !agent.output.is_empty()) {
             let similarities = takers.similarities(&agent.output, usize::MAX);
-            let is_taken = similarities.iter().enumerate().any(|(taker, near)| taker != number && *near >= NEAR);
+            let is_taken = similarities.iter().enumerate().any(|(taker, near)| taker != number && *near >= HANDED_ON);
             if !is_taken {
                 documents.push((agents.len(), frequencies(&agent.output)));
             }
@@ -145,7 +149,8 @@ impl TextMethod {
         Choice { agent: self.names.get(nearest).map(String::as_str), confidence: round(strength / (1.0 + strength)) }
     }
 
-    /// How near `text` is to each agent and last to what no agent takes, from 0 to 1: the mean of how near its opening is and how near its head is.
+    /// How near `text` is to each agent, and last to what no agent takes, from 0 to 1: the mean of how near its opening
+    /// is and how near its head is.
     ///
     /// The opening says what a message is. Half of the similarity is the opening's alone, and nothing behind it changes
     /// that half: a message that opens with an agent's own sentence goes to that agent, whatever else was typed in.
@@ -322,6 +327,19 @@ mod tests {
         let alike = TextMethod::new(&[agent("A", "An invoice.", &[]), agent("B", "An invoice.", &[])]);
         let choice = alike.choose("An invoice.", 10_000);
         assert!(choice.agent.is_none() && choice.confidence < 0.5, "{choice:?}");
+    }
+
+    #[test]
+    fn what_an_agent_publishes_is_not_sent_to_it_again() {
+        let review = Agent {
+            output: "A review. Review of a contract, finished.".into(),
+            ..agent("Contracts", "A draft contract that has not been reviewed yet.", &[])
+        };
+        let archive = agent("Archive", "A review of a contract that is finished and not archived yet.", &[]);
+        let other = agent("Travel", "A request to book a journey by train.", &[]);
+        let reply = "Review of a contract, finished. There is a penalty.";
+        assert_eq!(chosen(&TextMethod::new(&[review.clone(), other.clone()]), reply), None);
+        assert_eq!(chosen(&TextMethod::new(&[review, other, archive]), reply).as_deref(), Some("Archive"));
     }
 
     #[test]

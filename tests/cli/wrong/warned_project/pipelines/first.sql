@@ -1,0 +1,1 @@
+INSERT INTO results SELECT value FROM agent_messages;

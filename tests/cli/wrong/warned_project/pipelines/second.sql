@@ -1,0 +1,1 @@
+INSERT INTO results SELECT upper(value) AS value FROM agent_messages;
