@@ -284,7 +284,7 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         ),
         known(
             r"^Unsupported SQL type (\w+)",
-            Code::TYPE_MISMATCH,
+            Code::COLUMN_TYPE,
             "there is no type `$1`",
             "types are TEXT, BYTEA, BOOLEAN, INT, BIGINT, DOUBLE, TIMESTAMP, DATE, DECIMAL and T[]",
         ),

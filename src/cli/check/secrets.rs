@@ -35,6 +35,24 @@ pub fn in_folder(folder: &Path) -> Vec<Diagnostic> {
     paths.iter().flat_map(|path| in_file(path)).collect()
 }
 
+/// Lets no other finding show a line that has a secret in it.
+pub fn hide(findings: &mut [Diagnostic]) {
+    let lines = |span: &Span| {
+        let span = span.written();
+        let line = |offset| span.source.line_column(offset).0;
+        (span.source.name.clone(), line(span.range.start)..=line(span.range.end))
+    };
+    let secret = findings.iter().filter(|finding| finding.code == Code::SECRET_IN_SQL);
+    let secret: Vec<_> = secret.filter_map(|finding| finding.span.as_ref()).map(lines).collect();
+    for finding in findings {
+        let Some((name, shown)) = finding.span.as_ref().map(lines) else { continue };
+        let is_there = |(file, hidden): &(String, std::ops::RangeInclusive<usize>)| {
+            *file == name && hidden.start() <= shown.end() && shown.start() <= hidden.end()
+        };
+        finding.is_secret |= secret.iter().any(is_there);
+    }
+}
+
 /// The secrets in a file.
 pub fn in_file(path: &Path) -> Vec<Diagnostic> {
     SourceText::read(path).map_or_else(|_| Vec::new(), |source| in_text(&source))

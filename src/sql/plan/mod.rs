@@ -302,9 +302,11 @@ impl Planner {
                 Some(Err(errors)) => errors,
                 None => vec![errors::planner_died(at)],
             };
+            // The same holds for types that do not exist.
             let columns: Vec<Span> = errors
                 .iter()
-                .filter(|error| error.code == Code::COLUMN_UNKNOWN && !self.errors.contains(error))
+                .filter(|error| [Code::COLUMN_UNKNOWN, Code::COLUMN_TYPE].contains(&error.code))
+                .filter(|error| !self.errors.contains(error))
                 .filter_map(|error| error.span.clone())
                 .collect();
             // What is wrong beside a column that was taken out may be wrong because of that.
