@@ -47,8 +47,8 @@ pub struct CheckOptions {
 pub async fn run(options: CheckOptions, environment: &Environment) -> Result<(), Failed> {
     let Found { mut findings, pipelines } = find(&options, environment).await?;
     sort(&mut findings);
-    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let number = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     match options.format {
         CheckFormat::Json => data(&format!("{:#}\n", to_json(&findings)))?,
         CheckFormat::Github => data(&to_github(&findings))?,
