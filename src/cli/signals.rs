@@ -9,7 +9,7 @@ use crate::connectors::StopFlag;
 /// From now on, signals set `stop`.
 ///
 /// # Errors
-/// When the system lets no handler be set.
+/// When the system refuses the handler.
 pub fn stop_on_signal(stop: StopFlag) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(pub &'static str);
 
-/// A code and what it is about.
+/// A code and its meaning.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeDoc {
     /// The code.

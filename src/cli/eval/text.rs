@@ -10,13 +10,13 @@ use super::input::{Labelled, NONE};
 use super::score::{Scores, Took};
 use crate::cli::output::count;
 
-/// How many wrong messages are listed; `--format json` has all.
+/// How many wrong decisions are listed; `--format json` has all.
 const LISTED: usize = 20;
 
-/// How much of a message is shown, in characters.
+/// How many characters of a message are shown.
 const EXCERPT: usize = 72;
 
-/// What cannot be computed.
+/// Shown for what cannot be computed.
 const NOTHING: &str = "-";
 
 /// The whole report of one pipeline.
@@ -63,7 +63,7 @@ impl Report {
         self.text.push('\n');
     }
 
-    /// A table below its first row; the first column is to the left, the others to the right.
+    /// A table whose first column is aligned left and whose other columns are aligned right.
     fn table(&mut self, rows: &[Vec<String>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -238,7 +238,7 @@ impl Report {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 fn outcome(decision: &Decision) -> String {
     decision.agent.clone().unwrap_or_else(|| format!("no answer ({})", decision.status))
 }
@@ -252,7 +252,7 @@ fn numbered(index: usize, agent: &str) -> String {
     if agent == NONE { format!("   {NONE}") } else { format!("{:>2} {agent}", index + 1) }
 }
 
-/// The same at the head of a column.
+/// Its short form, for the head of a column.
 fn short(index: usize, agent: &str) -> String {
     if agent == NONE { NONE.into() } else { (index + 1).to_string() }
 }
@@ -273,7 +273,7 @@ fn whole(number: Option<f64>) -> String {
     number.map_or_else(|| NOTHING.into(), |n| format!("{n:.0}"))
 }
 
-/// Prices of single calls are small: four digits that say something.
+/// Prices of single calls are small, so small amounts get more digits.
 fn money(number: Option<f64>) -> String {
     match number {
         None => "unknown".into(),
@@ -284,7 +284,7 @@ fn money(number: Option<f64>) -> String {
 
 fn signed(number: f64, shown: fn(Option<f64>) -> String) -> String {
     let text = shown(Some(number.abs()));
-    // What is shown as zero has no sign.
+    // A number that is shown as zero has no sign.
     let is_zero = text.chars().all(|c| matches!(c, '0' | '.'));
     let sign = if is_zero {
         ""

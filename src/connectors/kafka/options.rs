@@ -1,11 +1,11 @@
-//! What can be set for a Kafka table, and what is known about its messages. What the options mean is in `config`.
+//! The options of a Kafka table and the metadata of its messages. `config` reads them.
 
 use datafusion::arrow::datatypes::DataType;
 
 use crate::connectors::options::{OptionDoc, option};
 use crate::sql::table::AGENT_TOPICS;
 
-/// The options, those of formats left out.
+/// The options, without those of formats.
 pub const OPTIONS: &[OptionDoc] = &[
     option("bootstrap_servers", "The brokers to begin with: `host:port`, several separated by commas."),
     option("topic", "The topic. It must exist when the pipeline starts, unless that is told to create topics."),

@@ -1,7 +1,7 @@
-//! `connector = 'single_file'`: a file, one line a message.
+//! `connector = 'single_file'`: a file with one message on each line.
 //!
-//! A source reads the file once from its beginning to its end and then is done; a pipe is read as its lines come. A sink
-//! empties the file when it is opened and then appends. How a line holds a row is for `formats`.
+//! A source reads a file once, from its beginning to its end, and then ends; it reads a pipe as lines arrive. A sink
+//! empties the file when it opens it, then appends. `formats` decides how a line holds a row.
 
 mod pipe;
 mod sink;
@@ -30,9 +30,9 @@ static OPTIONS: &[OptionDoc] = &[
     .choices(&["true", "false"]),
 ];
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 128 << 10;
-/// How often something that waits looks whether it should stop.
+/// How often a thread that waits checks for a stop.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// The connector.
@@ -83,7 +83,7 @@ fn read_spec(table: &TableDef, environment: &Environment, direction: Direction) 
     options.finish()?;
     match (path, format) {
         (Some(path), Some(format)) => Ok(Spec { table: table.clone(), path: path.into(), format }),
-        // Whatever is missing has been reported, so this is not reached; an empty list would say nothing.
+        // What is missing has been reported, so this is not reached. An empty list would report nothing.
         _ => Err(vec![Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` is not complete", table.name))]),
     }
 }
