@@ -131,7 +131,7 @@ pub enum InterpolateError {
     #[error("`${{` is not closed by `}}`")]
     Unclosed,
     /// The text between the braces is not a valid variable name.
-    #[error("`{0}` is no name of a variable")]
+    #[error("`{0}` is not a valid variable name")]
     Name(String),
 }
 

@@ -67,7 +67,7 @@ async fn pictures(root: &Path) -> Result<Vec<(PathBuf, String)>, Failed> {
 
 fn connectors() -> String {
     let mut out = format!(
-        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`. Those that begin with `baton.` only Baton has.\n"
+        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`. Only Baton has the options that begin with `baton.`.\n"
     );
     for connector in registry::all() {
         let _ = write!(out, "\n## {}\n\n{}\n\n", connector.name(), connector.description());

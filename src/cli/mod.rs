@@ -288,9 +288,7 @@ async fn run(
     if engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)? {
         tracing::info!("stopped; everything that was read is delivered");
     } else {
-        tracing::warn!(
-            "stopped before everything that was read was delivered: Kafka gives it out again, files begin anew"
-        );
+        tracing::warn!("stopped before everything that was read was delivered: Kafka redelivers it; files start over");
     }
     Ok(())
 }
@@ -308,19 +306,20 @@ fn rendered_json(rendered: &Rendered) -> serde_json::Value {
 /// `500ms`, `30s`, `5m`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = text[..digits].parse().map_err(|_| format!("`{text}` is no duration; write 500ms, 30s or 5m"))?;
+    let number: u64 =
+        text[..digits].parse().map_err(|_| format!("`{text}` is not a duration; write 500ms, 30s or 5m"))?;
     match &text[digits..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!("`{text}` is no duration; write 500ms, 30s or 5m")),
+        _ => Err(format!("`{text}` is not a duration; write 500ms, 30s or 5m")),
     }
 }
 
 /// `0.9`.
 fn parse_share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| format!("`{text}` is no share of 1; write 0.9 for 90 %"))
+    share.ok_or_else(|| format!("`{text}` is not a number from 0 to 1; write 0.9 for 90 %"))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl Connector for Blackhole {
     }
 
     fn description(&self) -> &'static str {
-        "Takes every row and keeps none; only a sink."
+        "Discards every row; only a sink."
     }
 
     fn options(&self) -> &'static [OptionDoc] {

@@ -170,7 +170,7 @@ impl Flow {
         )
         .at(node.span.clone())
         .help(
-            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here and will read them again",
+            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here, and will read them again after a restart",
         );
         self.failure.set(reason);
         Stopped

@@ -299,7 +299,7 @@ impl Opened {
             match tokio::time::timeout(self.drain_timeout, sink.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.flow.failure.set(error.into()),
-                Err(_) => tracing::warn!(pipeline = self.name, "a sink did not take everything in time"),
+                Err(_) => tracing::warn!(pipeline = self.name, "a sink did not deliver everything in time"),
             }
         }
         match self.flow.failure.get() {

@@ -162,7 +162,7 @@ pub async fn publish(servers: &str, inputs: Vec<Input>) -> Result<Vec<Published>
         let delivered = producer
             .send(record, Duration::from_secs(10))
             .await
-            .map_err(|(e, _)| format!("a line of the input was not taken: {e}"))?;
+            .map_err(|(e, _)| format!("the broker refused a line of the input: {e}"))?;
         if input.begins {
             let place = format!("{}/{}/{}", input.topic, delivered.partition, delivered.offset);
             published.push(Published { label: input.label, place });

@@ -157,7 +157,7 @@ fn topics(project: &Project) -> Result<Topics, Failed> {
 }
 
 fn start_broker(topics: &BTreeSet<String>) -> Result<MockCluster<'static, DefaultProducerContext>, Failed> {
-    let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the broker in memory cannot start: {e}"));
+    let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the in-memory broker cannot start: {e}"));
     let cluster = MockCluster::new(1).map_err(failed)?;
     for topic in topics {
         cluster.create_topic(topic, 1, 1).map_err(failed)?;

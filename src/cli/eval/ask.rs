@@ -79,7 +79,7 @@ impl Question {
         if let Some((source, _)) = pipeline.udfs.iter().find(|(u, _)| u.name == CLASSIFY)
             && !is_classify(source)
         {
-            let message = format!("`{CLASSIFY}` of this project is another function than the one of Baton");
+            let message = format!("`{CLASSIFY}` of this project is not Baton's function");
             return Err(vec![wrong(message, "let it be async, take text, agents and options, and return text")]);
         }
         let mut errors = Vec::new();
@@ -87,7 +87,7 @@ impl Question {
             let value = call.args.get(index).cloned().flatten();
             if value.is_none() {
                 let message =
-                    format!("the {what} of `{CLASSIFY}` depend on the row, so that a message alone does not tell them");
+                    format!("the {what} of `{CLASSIFY}` depend on the row, so they are not known for a message alone");
                 errors.push(wrong(message, &format!("give the same {what} for every row, such as a literal")));
             }
             value
@@ -95,7 +95,7 @@ impl Question {
         let (agents, options) = (constant(1, "agents"), constant(2, "options"));
         let (Some(agents), Some(options)) = (agents, options) else { return Err(errors) };
         let Some(names) = names(&agents) else {
-            let message = format!("the agents of `{CLASSIFY}` are no list of names");
+            let message = format!("the agents of `{CLASSIFY}` are not a list of names");
             let help = "write them as JSON: [{\"name\": \"…\", \"description\": \"…\", \"input\": \"…\"}, …]";
             return Err(vec![wrong(message, help)]);
         };

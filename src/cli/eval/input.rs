@@ -170,7 +170,7 @@ impl Reader<'_> {
             None => format!("the names are {} and {NONE}", names.join(", ")),
         };
         let at = line.rfind(expected).filter(|_| !expected.is_empty()).map(|at| at..at + expected.len());
-        Err(Mistake { at, ..Mistake::new(format!("`{expected}` is no agent of {whose}"), help) })
+        Err(Mistake { at, ..Mistake::new(format!("`{expected}` is not an agent of {whose}"), help) })
     }
 
     fn add(&mut self, line: usize, range: Range<usize>, mistake: Mistake) {
@@ -209,18 +209,18 @@ fn json_fields(line: &str) -> Result<(String, String), Mistake> {
     let value = serde_json::from_str(line).map_err(|error| {
         // The diagnostic has the place already, so the parser's ` at line …` is cut.
         let said = error.to_string();
-        let message = format!("the line is no JSON: {}", said.split(" at line ").next().unwrap_or(&said));
+        let message = format!("the line is not JSON: {}", said.split(" at line ").next().unwrap_or(&said));
         let at = line.char_indices().map(|(i, _)| i).take_while(|i| *i < error.column()).last().unwrap_or(0);
         Mistake { at: Some(at..line.len()), ..Mistake::new(message, SHAPE) }
     })?;
-    let Value::Object(mut fields) = value else { return Err(Mistake::new("the line is no JSON object", SHAPE)) };
+    let Value::Object(mut fields) = value else { return Err(Mistake::new("the line is not a JSON object", SHAPE)) };
     let mut field = |name: &str| match fields.remove(name) {
         Some(Value::String(text)) => Ok(text),
         None => Err(Mistake::new(format!("the line has no `{name}`"), SHAPE)),
         Some(Value::Null) if name == "expected" => {
             Err(Mistake::new("`expected` is null", format!("write \"{NONE}\" for a message that no agent takes")))
         }
-        Some(_) => Err(Mistake::new(format!("`{name}` is no text"), SHAPE)),
+        Some(_) => Err(Mistake::new(format!("`{name}` is not text"), SHAPE)),
     };
     Ok((field("text")?, field("expected")?))
 }
@@ -344,15 +344,15 @@ mod tests {
         let text = "{\"text\":\"Send Emails Agent\",\"expected\":\"Send Emails Agent\"}\nno JSON\n[1]\n{\"text\":1,\"expected\":\"NONE\"}\n\
                     {\"text\":\"a\"}\n{\"text\":\"a\",\"expected\":null}\n{\"text\":\" \",\"expected\":\"NONE\"}\n{\"text\":\"a\",\"expected\":\"Janitor\"}\n{\"text\":\"a\",\"expected\":\"none\"}\n";
         insta::assert_snapshot!(wrong("a.jsonl", text).join("\n"), @r#"
-        1:41 `Send Emails Agent` is no agent of `route` | did you mean `Send Email Agent`?
-        2:2 the line is no JSON: expected ident | write it like {"text": "…", "expected": "an agent's name, or NONE"}
-        3:1 the line is no JSON object | write it like {"text": "…", "expected": "an agent's name, or NONE"}
-        4:1 `text` is no text | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        1:41 `Send Emails Agent` is not an agent of `route` | did you mean `Send Email Agent`?
+        2:2 the line is not JSON: expected ident | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        3:1 the line is not a JSON object | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        4:1 `text` is not text | write it like {"text": "…", "expected": "an agent's name, or NONE"}
         5:1 the line has no `expected` | write it like {"text": "…", "expected": "an agent's name, or NONE"}
         6:1 `expected` is null | write "NONE" for a message that no agent takes
         7:1 `text` is blank, and no model is asked about that | remove the line
-        8:25 `Janitor` is no agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
-        9:25 `none` is no agent of `route` | did you mean `NONE`?
+        8:25 `Janitor` is not an agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
+        9:25 `none` is not an agent of `route` | did you mean `NONE`?
         "#);
     }
 
@@ -360,7 +360,7 @@ mod tests {
     fn all_wrong_csv_lines_are_told() {
         let text = "text,expected\na,Nobody Agent\nb\n\"c\",NONE,x\n\"\n\",NONE\n\"d,NONE\n";
         insta::assert_snapshot!(wrong("a.csv", text).join("\n"), @r#"
-        2:3 `Nobody Agent` is no agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
+        2:3 `Nobody Agent` is not an agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
         3:1 the line has 1 field, the first line has 2 | write every column that the first line names
         4:1 the line has 3 fields, the first line has 2 | put a field with commas in it into quotation marks
         5:1 `text` is blank, and no model is asked about that | remove the line

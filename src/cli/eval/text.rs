@@ -120,7 +120,7 @@ impl Report {
         let answered = scores.messages - scores.unanswered();
         if scores.without_confidence == answered {
             self.line("");
-            self.line("No decision says how sure it is: a threshold changes nothing.");
+            self.line("No decision has a confidence, so a threshold changes nothing.");
             return;
         }
         let mut rows = vec![header(&["least confidence", "routed", "coverage", "precision", "accuracy"])];
@@ -131,9 +131,9 @@ impl Report {
         self.table(&rows);
         self.line("");
         self.line(
-            "A decision below the least confidence counts as NONE. Coverage: what goes to an agent, of all messages;",
+            "A decision below the least confidence counts as NONE. Coverage: the share of messages that go to an agent;",
         );
-        self.line("precision: what goes to the right one, of these; accuracy: what ends where it should, of all.");
+        self.line("precision: the share of these that go to the right one; accuracy: the share of all that end where they should.");
         if scores.without_confidence > 0 {
             let decisions = count(scores.without_confidence, "decision");
             self.line(&format!("{decisions} without a confidence: followed at every threshold."));
@@ -197,7 +197,7 @@ impl Report {
             }
         }
         if took.sources.contains_key("log") {
-            self.line("what came from the decision log cost nothing and took no time now");
+            self.line("answers from the decision log cost nothing and took no time in this run");
         }
     }
 
@@ -371,8 +371,8 @@ mod tests {
         0.95                   2     0.500      1.000     0.750
         0.99                   1     0.250      1.000     0.500
 
-        A decision below the least confidence counts as NONE. Coverage: what goes to an agent, of all messages;
-        precision: what goes to the right one, of these; accuracy: what ends where it should, of all.
+        A decision below the least confidence counts as NONE. Coverage: the share of messages that go to an agent;
+        precision: the share of these that go to the right one; accuracy: the share of all that end where they should.
         1 decision without a confidence: followed at every threshold.
 
         Wrong decisions:
@@ -384,7 +384,7 @@ mod tests {
         latency p50 7 ms, p95 7 ms, max 7 ms
         answers from log (1), model (3)
         models m (4)
-        what came from the decision log cost nothing and took no time now
+        answers from the decision log cost nothing and took no time in this run
         ");
     }
 

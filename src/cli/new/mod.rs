@@ -83,7 +83,7 @@ pub fn agent(name: &str) -> Result<(), Failed> {
     }
     let path = project.root.join("pipelines").join(format!("{ident}.sql"));
     if path.exists() {
-        let message = format!("the file `{}` is there already", display_path(&path));
+        let message = format!("the file `{}` already exists", display_path(&path));
         return Err(vec![Diagnostic::new(Code::FILE, message).help("give the agent another name")].into());
     }
     let text = include_str!("agent.sql")

@@ -153,7 +153,7 @@ fn refused_topic(connection: &Connection, code: RDKafkaErrorCode) -> ConnectorEr
     if code == RDKafkaErrorCode::InvalidTopic {
         return ConnectorError::new(
             Code::OPTION_VALUE,
-            format!("`{topic}` (table `{table}`) is no name that a topic can have"),
+            format!("`{topic}` (table `{table}`) is not a valid topic name"),
         )
         .help("use letters, digits, `.`, `_` and `-`, at most 249");
     }
@@ -304,7 +304,7 @@ fn settle_once<C: HasEvents>(
             ConnectorError::new(
                 Code::SOURCE_FAILED,
                 format!(
-                    "consumer group `{group}` has committed nothing of topic `{topic}` (table `{}`)",
+                    "consumer group `{group}` has no committed offset for topic `{topic}` (table `{}`)",
                     connection.table
                 ),
             )

@@ -99,7 +99,7 @@ impl Events {
         if code == RDKafkaErrorCode::AllBrokersDown {
             if !self.down.swap(true, Ordering::Relaxed) {
                 let last = self.last().map_or(text, |reason| reason.text);
-                tracing::warn!(target: "kafka", client = %self.name, "no broker can be reached, trying again until one is: {last}");
+                tracing::warn!(target: "kafka", client = %self.name, "no broker can be reached, retrying: {last}");
             }
             return;
         }

@@ -164,7 +164,7 @@ impl Group {
                 true
             }
             Err(error) => {
-                tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, trying again: {error}");
+                tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, retrying: {error}");
                 self.ledger.tracker().not_committed(offsets.iter().map(|(partition, _)| *partition));
                 false
             }
@@ -183,10 +183,10 @@ impl Group {
         let closing = self.closing.load(Ordering::Relaxed);
         if consumer.assignment_lost() {
             // Another process owns them, and may have read past us.
-            tracing::warn!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were lost; what is in flight of them will be read again");
+            tracing::warn!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were lost; their rows in flight will be redelivered");
         } else if !closing {
             if !self.ledger.wait_until(self.patience, |tracker| !tracker.has_open(&taken)) {
-                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions go to another process with rows in flight; they will be read again");
+                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were revoked with rows in flight, which will be redelivered");
             }
             self.commit(consumer);
         }
@@ -216,11 +216,11 @@ impl ConsumerContext for Group {
                 self.given(list);
             }
             Rebalance::Revoke(list) => {
-                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?numbers(list), "partitions taken back");
+                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?numbers(list), "partitions revoked");
                 self.taken(consumer, list);
             }
             Rebalance::Error(error) => {
-                tracing::warn!(target: "kafka", topic = %self.topic, "the group could not be balanced: {error}");
+                tracing::warn!(target: "kafka", topic = %self.topic, "the group could not be rebalanced: {error}");
             }
         }
     }

@@ -182,10 +182,10 @@ impl Outstanding {
                     .help(format!("raise `max.message.bytes` of topic `{topic}`, or make the row smaller"))
             }
             Some(RDKafkaErrorCode::MessageTimedOut) => failed(match last {
-                Some(last) => format!("no acknowledgement within `message.timeout.ms`; the last trouble was: {last}"),
+                Some(last) => format!("no acknowledgement within `message.timeout.ms`; the last error was: {last}"),
                 None => "no acknowledgement within `message.timeout.ms`".into(),
             })
-            .help("check the brokers; rows that were not acknowledged will be read and written again"),
+            .help("check the brokers; rows that were not acknowledged will be redelivered"),
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic

@@ -122,7 +122,7 @@ impl KafkaSink {
         if let Some(stray) = stray {
             let named = stray.map_or_else(|| "no topic".to_string(), |topic| format!("the topic `{topic}`"));
             let message = format!("a row of table `{}` names {named}, which no agent has", self.table);
-            let help = "leave such rows out with WHERE, and give them another way";
+            let help = "filter out such rows with WHERE, and write them to another table";
             return Err(ConnectorError::new(Code::SINK_FAILED, message).help(help));
         }
         Ok(Some(column))

@@ -244,7 +244,7 @@ impl Reader {
             if arrival == Arrival::Back {
                 tracing::warn!(
                     target: "kafka", topic = %self.topic, partition, offset,
-                    "the partition's offsets went back (the topic was made anew or cut); reading on from there"
+                    "the partition's offsets went back (the topic was recreated or truncated); continuing from there"
                 );
                 self.pass_on(consumer, &mut gathered, output)?;
                 consumer.context().restart(partition);
@@ -342,7 +342,7 @@ impl Reader {
                 Ok(())
             }
             Some(RDKafkaErrorCode::PollExceeded) => {
-                tracing::warn!(target: "kafka", topic = %self.topic, "the process was held up for longer than `max.poll.interval.ms`; joining the group again");
+                tracing::warn!(target: "kafka", topic = %self.topic, "the process did not poll for longer than `max.poll.interval.ms`; rejoining the group");
                 Ok(())
             }
             // `Events` has logged it.
@@ -368,14 +368,14 @@ impl Reader {
                 return Ok(());
             }
         }
-        tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching stops");
+        tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching is paused");
         consumer.context().hold(consumer);
         while !stop.is_set() && !relieved(IDLE / 2) {
             // Only rebalances and answers to commits should come. A message that does come is taken.
             self.step(consumer, output, Duration::ZERO)?;
         }
         consumer.context().release(consumer);
-        tracing::debug!(target: "kafka", topic = %self.topic, "fetching goes on");
+        tracing::debug!(target: "kafka", topic = %self.topic, "fetching is resumed");
         Ok(())
     }
 
@@ -393,7 +393,7 @@ impl Reader {
             }
             if left.is_zero() {
                 let rows = ledger.tracker().rows_in_flight();
-                tracing::warn!(target: "kafka", topic = %self.topic, rows, "stopping with rows in flight; they will be read again");
+                tracing::warn!(target: "kafka", topic = %self.topic, rows, "stopping with rows in flight, which will be redelivered");
                 break;
             }
             poll();
@@ -401,7 +401,7 @@ impl Reader {
         let answered = committer.finish(CLOSE_TIMEOUT, poll);
         consumer.context().close();
         if !answered {
-            tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be read again");
+            tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be redelivered");
         }
     }
 }

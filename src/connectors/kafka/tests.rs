@@ -144,7 +144,7 @@ fn missing_and_unknown_options() {
     1 | CREATE TABLE t (
       |              ^
       |
-    help: add `'topic' = '…'` to its WITH clause (The topic. It must exist when the pipeline starts, unless that is told to create topics.)
+    help: add `'topic' = '…'` to its WITH clause (The topic. It must exist at the start, or be created with `--create-topics`.)
 
     error[T101]: table `t` has no option `topics`
      --> t.sql:5:22
@@ -167,7 +167,7 @@ fn client_configs_that_are_refused() {
         6 |     client_configs = 'enable.auto.commit=true, group.id=a, no.such=1, fetch.wait.max.ms=soon, ${PASSWORD}'
           |                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
           |
-        help: leave it out: Baton commits an offset when everything that came of it is delivered
+        help: leave it out: Baton commits an offset when all its results are delivered
 
         error[T103]: `client_configs` cannot set `group.id`
          --> t.sql:6:22

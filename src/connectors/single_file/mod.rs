@@ -44,8 +44,8 @@ impl Connector for SingleFile {
     }
 
     fn description(&self) -> &'static str {
-        "A file with one row a line. A source reads it from its beginning to its end, which ends the pipeline; a sink empties \
-         it when the pipeline starts, and makes the folders that are missing."
+        "A file with one row on each line. A source reads it once, from its beginning to its end. A sink empties it when the \
+         pipeline starts, and creates missing folders."
     }
 
     fn options(&self) -> &'static [OptionDoc] {

@@ -191,7 +191,7 @@ impl FileSource {
         let (table, path, line) = (&self.table, self.path.display(), self.line);
         let error = ConnectorError::new(Code::BAD_DATA, format!("table `{table}`: line {line} of `{path}`: {reason}"));
         End::Failed(error.help(
-            "correct the line, pass over such lines with `bad_data = 'drop'`, or keep them with `'baton.dead_letters' = '…'`",
+            "correct the line, skip such lines with `bad_data = 'drop'`, or keep them with `'baton.dead_letters' = '…'`",
         ))
     }
 
