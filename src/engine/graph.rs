@@ -189,8 +189,8 @@ impl Builder<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input, origin),
             LogicalPlan::Filter(filter) => {
                 let input = self.node(&filter.input, origin)?;
-                // One after the other, so that a row that fails the first condition never reaches the second: `x <> 0
-                // AND 10 / x > 2`.
+                // One after the other, so that a row that fails the first condition never reaches the second:
+                // `x <> 0 AND 10 / x > 2`.
                 let mut kept = input;
                 for condition in split_conjunction(&filter.predicate) {
                     let predicate = physical(condition, filter.input.schema()).map_err(failed)?;

@@ -8,6 +8,6 @@ CREATE AGENT answer_questions WITH (
   output = 'The answer to the question.',
   prompt = 'You answer questions for people who are in a hurry. Answer in at most 100 words of plain English. Say so when
     you do not know.',
-  -- How the agent's own message begins. The next agent is chosen by it. Here no agent takes it, so it ends in unrouted.
+  -- How the agent's own message begins. The next agent is chosen by it. Here none takes it, so it ends in unrouted.
   reply = 'Answered, nothing further to do.'
 );
