@@ -7,10 +7,10 @@
 use std::sync::{Arc, LazyLock};
 
 use baton::config::Environment;
-use baton::connectors::options::OptionReader;
 use baton::diag::SourceText;
 use baton::formats::{Decoder, Direction, Encoder, FORMAT_OPTIONS, Format};
 use baton::sql::definition::{Definition, read};
+use baton::sql::option_reader::OptionReader;
 use baton::sql::statement::parse;
 use baton::sql::table::TableDef;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};

@@ -9,11 +9,12 @@ use clap::Command;
 use super::output::{Failed, note};
 use super::{plan, prepare};
 use crate::config::Environment;
-use crate::connectors::options::OptionDoc;
 use crate::connectors::registry;
 use crate::diag::all_codes;
 use crate::engine::draw::{Drawing, Theme};
 use crate::formats::FORMAT_OPTIONS;
+use crate::sql::agent::OPTIONS as AGENT_OPTIONS;
+use crate::sql::options::OptionDoc;
 use crate::sql::types::to_sql;
 
 const MADE: &str = "<!-- Made by `baton docs`; edit the source that it is made from. -->\n";
@@ -67,7 +68,7 @@ async fn pictures(root: &Path) -> Result<Vec<(PathBuf, String)>, Failed> {
 
 fn connectors() -> String {
     let mut out = format!(
-        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`. Only Baton has the options that begin with `baton.`.\n"
+        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`; those of `CREATE AGENT` are at the end. Only Baton has the options that begin with `baton.`.\n"
     );
     for connector in registry::all() {
         let _ = write!(out, "\n## {}\n\n{}\n\n", connector.name(), connector.description());
@@ -81,6 +82,11 @@ fn connectors() -> String {
     }
     out.push_str("\n## Formats\n\nOptions of every table that holds messages.\n\n");
     table(&mut out, FORMAT_OPTIONS);
+    out.push_str(
+        "\n## Agents\n\nOptions in the `WITH` clause of `CREATE AGENT`, which only Baton has. An agent has one of `prompt` and `url`, or \
+         neither: then SQL of its own reads its inbox, or a program elsewhere reads its topic.\n\n",
+    );
+    table(&mut out, AGENT_OPTIONS);
     out
 }
 

@@ -184,8 +184,8 @@ impl Compiled {
         let on_error: udf::RowErrors = Arc::new(|error: &RowError| tracing::warn!("{error}; its result is NULL"));
         for pipeline in &self.pipelines {
             for (source, slot) in &pipeline.udfs {
-                if let Some(library) = built.iter().find(|b| b.source.name == source.name) {
-                    slot.fill(udf::load(library, Arc::clone(&on_error)).map_err(|e| vec![e])?);
+                if let Some(BuiltUdf { source, library }) = built.iter().find(|b| b.source.name == source.name) {
+                    slot.fill(udf::load(source, library, Arc::clone(&on_error)).map_err(|e| vec![e])?);
                 }
             }
         }

@@ -18,6 +18,10 @@ pub fn unknown(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     for option in pipelines.iter().flat_map(PipelineText::tables).flat_map(|table| &table.options) {
         known.extend(config::variables(&option.value));
     }
+    // The URL and the headers of `http_call` may name variables too.
+    for statement in pipelines.iter().flat_map(PipelineText::statements) {
+        known.extend(config::variables(statement.text()));
+    }
     let set = std::env::vars().map(|(name, _)| name);
     let mut unknown: Vec<String> = set.filter(|name| name.starts_with("BATON_") && !known.contains(name)).collect();
     unknown.sort();

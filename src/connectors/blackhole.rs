@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::options::{OptionDoc, OptionReader};
 use super::{Connector, ConnectorError, OpenContext, Sink, SinkSpec, SourceSpec, only_a_sink};
 use crate::config::Environment;
 use crate::delivery::Lineage;
 use crate::diag::Diagnostic;
 use crate::formats::{Direction, FORMAT_OPTIONS, Format};
+use crate::sql::option_reader::OptionReader;
+use crate::sql::options::OptionDoc;
 use crate::sql::table::TableDef;
 
 /// The connector.

@@ -7,7 +7,6 @@ pub mod bad_data;
 pub mod blackhole;
 pub mod dead_letters;
 pub mod kafka;
-pub mod options;
 pub mod registry;
 pub mod single_file;
 pub mod stdout;
@@ -25,9 +24,9 @@ use crate::config::Environment;
 use crate::delivery::{Ledger, Lineage};
 use crate::diag::{Code, Diagnostic};
 use crate::formats::Direction;
+use crate::sql::options::OptionDoc;
 use crate::sql::table::TableDef;
 use dead_letters::Rejected;
-use options::OptionDoc;
 
 /// A kind of table: `connector = 'kafka'`.
 pub trait Connector: Send + Sync {

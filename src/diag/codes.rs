@@ -49,7 +49,7 @@ codes! {
     METADATA = "T106", "A metadata column is unknown to the connector or has the wrong type.";
     TABLE_DIRECTION = "T107", "A source is written to, or a sink is read from.";
     DEAD_LETTERS = "T108", "A table cannot take the messages that another table cannot read.";
-    AGENT_TWICE = "T109", "Two agents have the same name or topic.";
+    AGENT_TWICE = "T109", "Two agents have the same name or topic, or an agent has the topic of a table.";
     // Q: queries
     COLUMN_UNKNOWN = "Q101", "A column does not exist where it is used.";
     FUNCTION_UNKNOWN = "Q102", "A function does not exist.";
@@ -68,7 +68,7 @@ codes! {
     UDF_COMPILE = "U003", "A UDF does not compile.";
     UDF_LOAD = "U004", "A compiled UDF cannot be loaded.";
     UDF_TOOLCHAIN = "U005", "UDFs cannot be compiled because a tool is missing.";
-    UDF_OPTIONS = "U006", "The options of `llm_classify` or `llm_complete` are wrong.";
+    UDF_OPTIONS = "U006", "The options of `llm_classify` or `llm_complete`, or the URL or options of `http_call`, are wrong.";
     // W: what may be a mistake
     AGENTS_OVERLAP = "W101", "Two agents take nearly the same input.";
     AGENT_NOT_EXPECTED = "W102", "No labelled message expects an agent.";

@@ -221,7 +221,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .map(|candidate| (edit_distance(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(wanted.chars().count()) / 3).max(1))
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count().max(wanted.chars().count());
+            // Two single letters have nothing in common.
+            *distance <= (length / 3).max(1) && *distance < length.max(1)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

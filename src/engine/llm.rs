@@ -105,7 +105,7 @@ pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> V
 }
 
 /// Splits a message about settings into the mistake and the edit, which follows a colon.
-fn parts(mistake: &str, otherwise: &str) -> (String, String) {
+pub(super) fn parts(mistake: &str, otherwise: &str) -> (String, String) {
     let edit =
         [": set ", ": write ", ": did you mean ", ": there are "].iter().filter_map(|words| mistake.find(words)).min();
     match edit {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::graph::{self, Graph, NodeId, NodeKind};
-use super::llm;
+use super::{http, llm};
 use crate::config::Environment;
 use crate::connectors::dead_letters::DeadLetters;
 use crate::connectors::registry::{self, connector};
@@ -14,10 +14,10 @@ use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::Direction;
 use crate::sql::definition::Definition;
 use crate::sql::outline::{Outline, outline};
-use crate::sql::plan::plan;
+use crate::sql::plan::{attempt, plan};
 use crate::sql::render::{Rendered, Use, render};
 use crate::sql::resolve::PipelineText;
-use crate::sql::table::{ColumnKind, DEAD_LETTERS, TableDef};
+use crate::sql::table::{AGENT_TOPICS, ColumnKind, DEAD_LETTERS, TableDef};
 use crate::sql::udfs::UdfSet;
 use crate::udf::{AsyncOptions, LoadedSlot, UdfSource, scalar_udf};
 
@@ -75,25 +75,16 @@ pub async fn compile(
     // Errors in tables are certain even when queries have errors too, so both are reported.
     let mut errors = Vec::new();
     let tables = check_tables(&text, environment, &mut errors);
-    let plan = match plan(text.clone(), &set).await {
-        Ok(plan) => plan,
-        Err(wrong) => {
-            errors.extend(wrong);
-            return Err(errors);
-        }
-    };
-    let mut graph = match graph::build(&plan, &set) {
-        Ok(graph) => graph,
-        Err(wrong) => {
-            errors.extend(wrong);
-            return Err(errors);
-        }
-    };
+    let (plan, wrong) = attempt(text.clone(), &set).await;
+    let graph = if wrong.is_empty() { graph::build(&plan, &set) } else { Err(wrong) };
+    errors.extend(graph.as_ref().err().into_iter().flatten().cloned());
     let Tables { sources: mut by_table, mut sinks, mut dead_letters } = tables;
     for table in plan.inferred.iter().filter_map(|name| plan.tables.get(name)) {
         check_sink(table, environment, &mut sinks, &mut errors);
     }
     errors.extend(llm::check(&plan, udfs, environment));
+    errors.extend(http::check(&plan, &text.agents, udfs, environment));
+    let Ok(mut graph) = graph else { return Err(errors) };
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -133,8 +124,8 @@ pub async fn check_unused(text: PipelineText, udfs: &[UdfSource], environment: &
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let mut errors = Vec::new();
     for table in text.tables() {
-        let is_read =
-            table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Metadata(_))) && table.agent_topics.is_empty();
+        let is_read = table.columns.iter().any(|c| matches!(c.kind, ColumnKind::Metadata(_)))
+            && table.option(AGENT_TOPICS).is_none();
         let way = table.option("type").map_or(if is_read { "source" } else { "sink" }, |entry| &entry.value);
         let Some(connector) = direction(table, way, &mut errors) else { continue };
         let wrong = match way {

@@ -12,8 +12,9 @@ mod tests;
 
 use std::num::NonZeroUsize;
 
-use crate::connectors::options::{OptionDoc, OptionReader, option};
 use crate::diag::{Code, Diagnostic};
+use crate::sql::option_reader::OptionReader;
+use crate::sql::options::{OptionDoc, option};
 use crate::sql::table::{ColumnDef, ColumnKind, DEAD_LETTERS};
 use crate::sql::types::to_sql;
 pub use decoder::{BadData, Decoder};

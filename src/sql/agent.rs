@@ -7,9 +7,8 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Array, Expr, Spanned, SqlOption, Value, ValueWithSpan};
 use serde_json::{Map, Value as Json};
 
-use super::definition::{quoted_key, read_option};
 use super::name_of;
-use super::options::{OptionDoc, option};
+use super::options::{OptionDoc, option, quoted_key, read_option};
 use super::statement::{CreateAgent, to_span};
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
@@ -41,7 +40,8 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "url",
         "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
-         `{\"context\": \"…\"}`; other fields of the answer go into the message.",
+         `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` in it is the value of that environment \
+         variable, which no log and no error shows.",
     ),
     option(
         "options",

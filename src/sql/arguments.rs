@@ -39,7 +39,9 @@ pub struct Texts {
 pub fn calls(plan: &PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<'_>> {
     let relations = plan.relations.values().map(|r| (&r.plan, &r.statement));
     let mut found = Vec::new();
-    for (plan, statement) in relations.chain(plan.sinks.iter().map(|s| (&s.plan, &s.span))) {
+    let sinks = plan.sinks.iter().map(|s| (&s.plan, &s.span));
+    let recovered = plan.recovered.iter().map(|(plan, statement)| (plan, statement));
+    for (plan, statement) in relations.chain(sinks).chain(recovered) {
         // Visiting fails only when what is visited does.
         let _ = plan.apply(|node| {
             node.apply_expressions(|e| {

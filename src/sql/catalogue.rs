@@ -50,13 +50,26 @@ impl Project {
     }
 }
 
+fn is_sql_file(name_or_path: &str) -> bool {
+    Path::new(name_or_path).extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"))
+}
+
+/// The file of a pipeline, which need not be there: that of an agent is supplied.
+#[must_use]
+pub fn file_of(name_or_path: &str, cwd: &Path) -> PathBuf {
+    match Project::find(cwd) {
+        Some(project) if !is_sql_file(name_or_path) => project.root.join(format!("pipelines/{name_or_path}.sql")),
+        _ => cwd.join(name_or_path),
+    }
+}
+
 /// Finds a pipeline by its name, or by the path of a `.sql` file, and reads it. What is wrong with it, and with the
 /// catalogue, is in [`PipelineText::errors`].
 ///
 /// # Errors
 /// When there is no such pipeline, or it cannot be read.
 pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Project>), Vec<Diagnostic>> {
-    let is_path = Path::new(name_or_path).extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"));
+    let is_path = is_sql_file(name_or_path);
     let (path, project) = if is_path {
         let path = cwd.join(name_or_path);
         let project = path.parent().and_then(Project::find).or_else(|| Project::find(cwd));

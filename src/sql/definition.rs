@@ -6,12 +6,12 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{
-    self, ColumnOption, CreateTable, CreateTableOptions, CreateView, Expr, Query, SetExpr, SqlOption, Statement,
-    TableObject, Value,
+    self, ColumnOption, CreateTable, CreateTableOptions, CreateView, Query, SetExpr, Statement, TableObject,
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::agent::{AgentDef, read_agent};
+use super::options::read_option;
 use super::statement::{Ast, ParsedStatement, parse_each, to_span};
 use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
 use super::{dialect, name_as_written, name_of, types};
@@ -463,40 +463,6 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
         }
     }
     Ok(result)
-}
-
-pub(super) fn read_option(
-    source: &Arc<SourceText>,
-    option: &SqlOption,
-    table: &Span,
-) -> Result<OptionEntry, Diagnostic> {
-    let form = |span: Span| {
-        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
-            .at(span)
-            .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
-    };
-    let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
-    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, option));
-    let Expr::Value(value) = value else { return Err(form(key_span)) };
-    let (text, quoted) = match &value.value {
-        Value::SingleQuotedString(text) => (text.clone(), true),
-        Value::Number(text, _) => (text.clone(), false),
-        Value::Boolean(b) => (b.to_string(), false),
-        _ => return Err(form(key_span)),
-    };
-    let value_span = to_span(source, value.span).unwrap_or_else(|| key_span.clone());
-    Ok(OptionEntry { key: key.value.clone(), key_span, value: text, quoted, value_span })
-}
-
-/// The parser does not tell where a key in quotes stands: just before the `=` before its value.
-pub(super) fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
-    let SqlOption::KeyValue { key, value: Expr::Value(value) } = option else { return table.clone() };
-    let Some(value) = to_span(source, value.span) else { return table.clone() };
-    let quoted = format!("'{}'", key.value);
-    match source.text[..value.range.start].rfind(&quoted) {
-        Some(at) => Span::new(source, at..at + quoted.len()),
-        None => table.clone(),
-    }
 }
 
 fn read_view(source: &Arc<SourceText>, view: CreateView, statement: &Span) -> Result<ViewDef, Diagnostic> {

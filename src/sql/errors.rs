@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 
 use datafusion::common::{Column, DataFusionError, SchemaError, TableReference};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use regex::Regex;
 
 use super::as_identifier;
-use super::statement::to_span;
+use super::statement::{to_span, tokens};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
 /// Words of the program's inside that mean nothing to an analyst: no message has them, but for what the author wrote.
@@ -165,7 +166,10 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
     while let Some(stripped) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
         rest = stripped;
     }
-    let say = |code, message: String, help: &str| Diagnostic::new(code, message).at(at.clone()).help(help);
+    let say = |code, message: String, help: &str| {
+        let place = place_of_name(&message, at).unwrap_or_else(|| at.clone());
+        Diagnostic::new(code, message).at(place).help(help)
+    };
     if let Some(name) = duplicate_projection(rest) {
         let message = format!("two columns of the SELECT have the name `{}`", in_sql_words(name));
         return say(Code::QUERY, message, "give each a name of its own: `… AS name`");
@@ -189,6 +193,20 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
         return say(Code::TYPE_MISMATCH, first, CONVERT);
     }
     say(Code::QUERY, first, "change the statement that is marked above")
+}
+
+/// Where the name stands that a message is about, when its statement has it once.
+fn place_of_name(message: &str, at: &Span) -> Option<Span> {
+    let name = message.split('`').nth(1)?;
+    // Of a view, `at` is its name.
+    let tokens = tokens(&Span::new(&at.source, at.range.start..at.source.text.len()));
+    let statement = tokens.iter().take_while(|(token, _)| *token != Token::SemiColon);
+    let mut places = statement.filter_map(|(token, range)| match token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(range),
+        _ => None,
+    });
+    let range = places.next().filter(|_| at.written() == at)?;
+    places.next().is_none().then(|| Span::new(&at.source, range.clone()))
 }
 
 const CANNOT_PLAN: &str = "this statement cannot be planned";
@@ -263,6 +281,12 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
             Code::TYPE_MISMATCH,
             "'$1' is no $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
+        ),
+        known(
+            r"^Unsupported SQL type (\w+)",
+            Code::COLUMN_TYPE,
+            "there is no type `$1`",
+            "types are TEXT, BYTEA, BOOLEAN, INT, BIGINT, DOUBLE, TIMESTAMP, DATE, DECIMAL and T[]",
         ),
         known(
             r"^Field (.+) not found in struct",
@@ -367,7 +391,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(KNOWN.len(), 12);
+        assert_eq!(KNOWN.len(), 13);
         assert_eq!(SHAPES.len(), 3);
     }
 

@@ -1,5 +1,13 @@
-//! What an option of a statement is for: docs and checks are made from it. Reading the options of a table belongs to
-//! `connectors`, those of an agent to [`agent`](super::agent).
+//! The options of a statement: what each is for, which docs and checks are made from, and how one is written. What a table's
+//! options say is for [`option_reader`](super::option_reader), what an agent's say for [`agent`](super::agent).
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Expr, SqlOption, Value};
+
+use super::statement::to_span;
+use super::table::OptionEntry;
+use crate::diag::{Code, Diagnostic, SourceText, Span};
 
 /// What an option is for; docs and checks are made from it.
 #[derive(Debug, Clone, Copy)]
@@ -33,5 +41,40 @@ impl OptionDoc {
     pub const fn choices(mut self, choices: &'static [&'static str]) -> Self {
         self.choices = choices;
         self
+    }
+}
+
+/// Reads an option as it is written.
+pub(super) fn read_option(
+    source: &Arc<SourceText>,
+    option: &SqlOption,
+    table: &Span,
+) -> Result<OptionEntry, Diagnostic> {
+    let form = |span: Span| {
+        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
+            .at(span)
+            .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
+    };
+    let SqlOption::KeyValue { key, value } = option else { return Err(form(table.clone())) };
+    let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, table, option));
+    let Expr::Value(value) = value else { return Err(form(key_span)) };
+    let (text, quoted) = match &value.value {
+        Value::SingleQuotedString(text) => (text.clone(), true),
+        Value::Number(text, _) => (text.clone(), false),
+        Value::Boolean(b) => (b.to_string(), false),
+        _ => return Err(form(key_span)),
+    };
+    let value_span = to_span(source, value.span).unwrap_or_else(|| key_span.clone());
+    Ok(OptionEntry { key: key.value.clone(), key_span, value: text, quoted, value_span })
+}
+
+/// The parser does not tell where a key in quotes stands: just before the `=` before its value.
+pub(super) fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
+    let SqlOption::KeyValue { key, value: Expr::Value(value) } = option else { return table.clone() };
+    let Some(value) = to_span(source, value.span) else { return table.clone() };
+    let quoted = format!("'{}'", key.value);
+    match source.text[..value.range.start].rfind(&quoted) {
+        Some(at) => Span::new(source, at..at + quoted.len()),
+        None => table.clone(),
     }
 }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 
 use super::agent::AgentDef;
+use super::clashes::{agents_twice, topics_of_tables};
 use super::definition::{Definition, InsertDef, Script, script};
 use super::statement::to_span;
 use super::table::{AGENT_TOPICS, DEAD_LETTERS, TableDef};
@@ -50,6 +51,16 @@ impl PipelineText {
         });
         let queries = views.chain(self.inserts.iter().map(|i| (&i.query, &i.span)));
         queries.flat_map(|(query, at)| relations(query, at)).map(|(name, _)| name).collect()
+    }
+
+    /// The statements that its author wrote: views, INSERTs and agents.
+    pub fn statements(&self) -> impl Iterator<Item = &Span> {
+        let views = self.definitions.iter().filter_map(|d| match d {
+            Definition::View(view) => Some(&view.statement),
+            Definition::Memory(_) | Definition::Table(_) => None,
+        });
+        let all = views.chain(self.inserts.iter().map(|i| &i.span)).chain(self.agents.iter().map(|a| &a.statement));
+        all.filter(|span| span.written() == *span)
     }
 }
 
@@ -112,6 +123,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     for definition in own.definitions {
         known.add(definition, true);
     }
+    known.errors.extend(topics_of_tables(&agents, &known.definitions));
     let mut inserts = own.inserts;
     inserts.extend(catalogue_inserts);
     let is_kept = |agent: &&AgentDef| agent.is_supplied() && agents.iter().any(|kept| kept.span == agent.span);
@@ -282,31 +294,6 @@ fn missing(name: &str, agent: &AgentDef) -> Diagnostic {
         .help(format!("add `CREATE TABLE {name} (…) WITH (connector = 'kafka', …)` to sql/; {help}"))
 }
 
-/// Agents that could not be told apart.
-fn agents_twice(agents: &[AgentDef]) -> Vec<Diagnostic> {
-    let mut errors = Vec::new();
-    for (i, agent) in agents.iter().enumerate() {
-        let mut twice = |message: String, at: &Span, first: &Span| {
-            let help = format!("the other one is at {}: give each its own", first.place());
-            errors.push(Diagnostic::new(Code::AGENT_TWICE, message).at(at.clone()).help(help));
-        };
-        for first in &agents[..i] {
-            if first.ident == agent.ident {
-                twice(format!("there are two agents `{}`", agent.ident), &agent.span, &first.span);
-            } else if first.topic == agent.topic {
-                let message = format!("two agents have the topic `{}`", agent.topic);
-                twice(message, &agent.places.topic, &first.places.topic);
-            }
-            // Names that differ in case alone could not be told apart in an answer.
-            if first.name.to_lowercase() == agent.name.to_lowercase() {
-                let message = format!("two agents are called `{}`", agent.name);
-                twice(message, &agent.places.name, &first.places.name);
-            }
-        }
-    }
-    errors
-}
-
 /// A file is read from top to bottom, as Arroyo reads it: what a statement uses stands above it, and so does the INSERT
 /// that fills a memory table.
 fn used_too_early(own: &Script) -> Vec<Diagnostic> {
@@ -414,7 +401,10 @@ impl<'a> Order<'a> {
                     self.missing.insert(name.to_string());
                     let near = nearest(name, self.known.keys().map(String::as_str));
                     let help = near.map_or_else(
-                        || "define it in this file or in sql/".to_string(),
+                        || match name {
+                            expand::AGENTS => "declare an agent with CREATE AGENT, which makes this table".to_string(),
+                            _ => "define it in this file or in sql/".to_string(),
+                        },
                         |near| format!("did you mean `{near}`? it is defined at {}", self.known[near].span().place()),
                     );
                     let error = Diagnostic::new(Code::TABLE_UNKNOWN, format!("there is no table or view `{name}`"))

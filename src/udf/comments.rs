@@ -9,7 +9,8 @@ use std::time::Duration;
 use proc_macro2::{TokenStream, TokenTree};
 use toml::{Spanned, Value};
 
-use super::source::{AsyncOptions, duration, span_of};
+use super::options::{AsyncOptions, duration};
+use super::place::span_of;
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// What a comment for the embedded engine opens with, behind `//`.

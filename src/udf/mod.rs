@@ -9,6 +9,8 @@ mod comments;
 mod dependencies;
 mod function;
 mod host;
+mod options;
+mod place;
 mod source;
 mod standard;
 mod states;
@@ -20,7 +22,8 @@ pub use host::{
     Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HOST_VARIABLE, HostChannel, LoadedSlot,
     LoadedUdf, RowError, RowErrors, Slot, SyncUdf, load,
 };
-pub use source::{AsyncOptions, Signature, UdfKind, UdfSource, discover, parse};
+pub use options::AsyncOptions;
+pub use source::{Signature, UdfKind, UdfSource, discover, parse};
 pub use standard::standard;
 pub use states::{Rejection, UdfStates};
 pub use types::UdfType;

@@ -5,15 +5,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use proc_macro2::LineColumn;
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::parse::ParseBuffer;
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, GenericParam, Item, ItemFn, LitInt, LitStr, Meta, ReturnType};
 
+use super::options::{AsyncOptions, duration};
+use super::place::span_of;
 use super::types::{self, Position, UdfType};
 use super::{comments, dependencies};
 use crate::diag::{Code, Diagnostic, SourceText, Span, display_path, nearest};
@@ -55,28 +55,6 @@ pub enum UdfKind {
     Sync,
     /// An `async fn`: many calls are in flight at once.
     Async(AsyncOptions),
-}
-
-/// The options of `#[udf(…)]`, with Arroyo's defaults; a comment for the embedded engine may give another time-out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AsyncOptions {
-    /// Whether answers come in the order of the calls.
-    pub ordered: bool,
-    /// How many calls may run at once.
-    pub allowed_in_flight: u32,
-    /// How long one call may take on the embedded engine; a call that takes longer kills the UDF's thread.
-    pub timeout: Duration,
-}
-
-impl AsyncOptions {
-    /// The time-out of a UDF whose calls take as long as they take: longer than any process runs.
-    pub const NO_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
-}
-
-impl Default for AsyncOptions {
-    fn default() -> Self {
-        Self { ordered: false, allowed_in_flight: 1000, timeout: Duration::from_secs(5) }
-    }
 }
 
 impl UdfSource {
@@ -309,24 +287,6 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
     Ok(())
 }
 
-/// A time as Arroyo writes it, above zero.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let n: u64 = text[..digits].parse().ok()?;
-    let seconds = |each: u64| n.checked_mul(each).map(Duration::from_secs);
-    match text[digits..].trim_start() {
-        "ns" | "nanos" => Some(Duration::from_nanos(n)),
-        "µs" | "micros" => Some(Duration::from_micros(n)),
-        "ms" | "millis" => Some(Duration::from_millis(n)),
-        "s" | "secs" | "seconds" => seconds(1),
-        "m" | "mins" | "minutes" => seconds(60),
-        "h" | "hrs" | "hours" => seconds(3600),
-        _ => None,
-    }
-    // The UDF counts in whole microseconds of 64 bits.
-    .filter(|d| (1..=u128::from(u64::MAX)).contains(&d.as_micros()))
-}
-
 fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnostic>) -> Signature {
     let name = &function.sig.ident;
     let is_async = function.sig.asyncness.is_some();
@@ -389,11 +349,6 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
         );
     }
     Signature { args, returns }
-}
-
-pub(super) fn span_of(text: &Arc<SourceText>, span: proc_macro2::Span) -> Span {
-    let offset = |at: LineColumn| text.offset(at.line, at.column + 1);
-    Span::new(text, offset(span.start())..offset(span.end()))
 }
 
 /// The parser's reason; of a text that cannot even be cut into words it knows no more than that.

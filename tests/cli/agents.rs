@@ -31,12 +31,13 @@ const LEGAL_REVIEW: &str = "CREATE AGENT legal_review WITH (
 );
 ";
 
-/// The same agent, whose work is done by the SQL below it or somewhere else.
+/// The same agent, whose work is done by the SQL below it or somewhere else. Without a model, `output` is how its own
+/// answer is known.
 const DECLARED: &str = "CREATE AGENT legal_review WITH (
   name        = 'Legal Review Agent',
   description = 'Checks contracts for risky terms.',
   input       = 'A draft contract that has not been reviewed yet.',
-  output      = 'A review.'
+  output      = 'Review of a contract, finished.'
 );
 ";
 
@@ -288,7 +289,7 @@ const STANDARD: [(&str, &str); 8] = [
     ("http_call", "http_call('http://localhost/', value, '{}')"),
     ("llm_classify", "llm_classify(value, '[{\"name\": \"One\", \"description\": \"d\", \"input\": \"i\"}]', '{}')"),
     ("llm_complete", "llm_complete('Answer.', value, 'nothing', '{}')"),
-    ("open_message", "open_message(CAST(value AS BYTEA), 't', 0, 1, 2, '{}')"),
+    ("open_message", "open_message(CAST(value AS BYTEA), 't', CAST(0 AS INT), 1, 2, '{}')"),
     ("reply", "TRY_CAST(reply(value, 'Done.', NULL, NULL) AS TEXT)"),
     ("start_workflow", "TRY_CAST(start_workflow('w', 'sender', value, 'New.', '{}') AS TEXT)"),
 ];

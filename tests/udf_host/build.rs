@@ -125,9 +125,8 @@ fn a_library_that_is_none_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let library = dir.path().join("libshout-0.so");
     fs::write(&library, "this is no library").unwrap();
-    let mut built = BUILT["shout"].clone();
-    built.library = library;
-    let error = baton::udf::load(&built, std::sync::Arc::new(|_: &baton::udf::RowError| ())).unwrap_err();
+    let source = &BUILT["shout"].source;
+    let error = baton::udf::load(source, &library, std::sync::Arc::new(|_: &baton::udf::RowError| ())).unwrap_err();
     let text = shown(&[error]).replace(&dir.path().display().to_string(), "[DIR]").replace("target/udf-fixtures/", "");
     insta::assert_snapshot!(text, @r#"
     error[U004]: `shout` is compiled but cannot be loaded: [DIR]/libshout-0.so: file too short
@@ -140,7 +139,6 @@ fn a_library_that_is_none_is_told() {
     "#);
 
     // A sync UDF's library has none of an async one's functions.
-    let mut built = BUILT["behave"].clone();
-    built.library = BUILT["shout"].library.clone();
-    assert!(baton::udf::load(&built, std::sync::Arc::new(|_: &baton::udf::RowError| ())).is_err());
+    let (source, library) = (&BUILT["behave"].source, &BUILT["shout"].library);
+    assert!(baton::udf::load(source, library, std::sync::Arc::new(|_: &baton::udf::RowError| ())).is_err());
 }

@@ -34,7 +34,8 @@ pub fn shown(diagnostics: &[baton::diag::Diagnostic]) -> String {
 pub fn sync(name: &str) -> (SyncUdf, Arc<Mutex<Vec<RowError>>>) {
     let errors: Arc<Mutex<Vec<RowError>>> = Arc::default();
     let told = Arc::clone(&errors);
-    match load(&BUILT[name], Arc::new(move |e: &RowError| told.lock().unwrap().push(e.clone()))).unwrap() {
+    let BuiltUdf { source, library } = &BUILT[name];
+    match load(source, library, Arc::new(move |e: &RowError| told.lock().unwrap().push(e.clone()))).unwrap() {
         LoadedUdf::Sync(udf) => (udf, errors),
         LoadedUdf::Async(_) => panic!("{name} is async"),
     }
@@ -42,7 +43,8 @@ pub fn sync(name: &str) -> (SyncUdf, Arc<Mutex<Vec<RowError>>>) {
 
 /// An async fixture.
 pub fn library(name: &str) -> AsyncLibrary {
-    match load(&BUILT[name], Arc::new(|_: &RowError| ())).unwrap() {
+    let BuiltUdf { source, library } = &BUILT[name];
+    match load(source, library, Arc::new(|_: &RowError| ())).unwrap() {
         LoadedUdf::Async(library) => library,
         LoadedUdf::Sync(_) => panic!("{name} is sync"),
     }

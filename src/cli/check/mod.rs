@@ -47,8 +47,8 @@ pub struct CheckOptions {
 pub async fn run(options: CheckOptions, environment: &Environment) -> Result<(), Failed> {
     let Found { mut findings, pipelines } = find(&options, environment).await?;
     sort(&mut findings);
-    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let number = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     match options.format {
         CheckFormat::Json => data(&format!("{:#}\n", to_json(&findings)))?,
         CheckFormat::Github => data(&to_github(&findings))?,
@@ -97,10 +97,15 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
         prepare::extend(&mut findings, warnings::not_expected(&project, &known));
         prepare::extend(&mut findings, secrets::in_folder(&project.root.join("sql")));
         prepare::extend(&mut findings, secrets::in_folder(&project.root.join("pipelines")));
+    } else {
+        for name in &names {
+            prepare::extend(&mut findings, secrets::in_file(&catalogue::file_of(name, &cwd)));
+        }
     }
     prepare::extend(&mut findings, warnings::overlap(&known));
     prepare::extend(&mut findings, warnings::read_twice(&known));
     prepare::extend(&mut findings, variables::unknown(&known));
+    secrets::hide(&mut findings);
     Ok(Found { findings, pipelines: known.len() })
 }
 

@@ -19,8 +19,10 @@ static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         // Keys of well-known services.
         r"\b((?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|xox[bap]-[A-Za-z0-9-]{10,})",
         r"(-----BEGIN [A-Z ]*PRIVATE KEY)",
-        // A password in a URL.
+        // A password in a URL, or a long name, which is one; and what its query gives.
         r"[a-z][a-z0-9+.-]*://[^/\s:@]*:([^/\s@]+)@",
+        r"[a-z][a-z0-9+.-]*://([^/\s:@]{16,})@",
+        r"(?i)[?&](?:[\w.-]*(?:key|token|secret|password|passwd|signature)|sig|auth)=([^&#\s]{6,})",
     ];
     forms.iter().filter_map(|form| Regex::new(form).ok()).collect()
 });
@@ -30,8 +32,30 @@ pub fn in_folder(folder: &Path) -> Vec<Diagnostic> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "sql")).collect();
     paths.sort();
-    let sources = paths.iter().filter_map(|path| SourceText::read(path).ok());
-    sources.flat_map(|source| in_text(&source)).collect()
+    paths.iter().flat_map(|path| in_file(path)).collect()
+}
+
+/// Keeps all other findings from showing a line that contains a secret.
+pub fn hide(findings: &mut [Diagnostic]) {
+    let lines = |span: &Span| {
+        let span = span.written();
+        let line = |offset| span.source.line_column(offset).0;
+        (span.source.name.clone(), line(span.range.start)..=line(span.range.end))
+    };
+    let secret = findings.iter().filter(|finding| finding.code == Code::SECRET_IN_SQL);
+    let secret: Vec<_> = secret.filter_map(|finding| finding.span.as_ref()).map(lines).collect();
+    for finding in findings {
+        let Some((name, shown)) = finding.span.as_ref().map(lines) else { continue };
+        let is_there = |(file, hidden): &(String, std::ops::RangeInclusive<usize>)| {
+            *file == name && hidden.start() <= shown.end() && shown.start() <= hidden.end()
+        };
+        finding.is_secret |= secret.iter().any(is_there);
+    }
+}
+
+/// The secrets in a file.
+pub fn in_file(path: &Path) -> Vec<Diagnostic> {
+    SourceText::read(path).map_or_else(|_| Vec::new(), |source| in_text(&source))
 }
 
 fn in_text(source: &std::sync::Arc<SourceText>) -> Vec<Diagnostic> {
@@ -89,6 +113,9 @@ mod tests {
             r#"options = '{"headers": {"x-api-key": "12345678"}}'"#,
             "comment = 'my key is sk-abcdefghijklmnopqrst'",
             "url = 'https://user:secret@host/'",
+            "url = 'https://0123456789abcdef@host/'",
+            "url = 'https://host/x?api_key=sk-abc&a=b'",
+            "url = 'https://host/x?a=b&X-Amz-Signature=0123456789'",
         ] {
             assert_eq!(found(secret), 1, "{secret}");
         }
@@ -98,6 +125,8 @@ mod tests {
             r#"options = '{"headers": {"Authorization": "Bearer ${TOKEN}"}}'"#,
             r#"options = '{"max_tokens": 4000}'"#,
             "topic = 'tokens', url = 'http://localhost:8080/a@b'",
+            "url = 'https://user:${PASSWORD}@host/x?api_key=${API_KEY}&max_tokens=100&page=12345678'",
+            "url = 'https://reader@host/x?key=id'",
         ] {
             assert_eq!(found(other), 0, "{other}");
         }

@@ -60,7 +60,9 @@ pub fn not_expected(project: &Project, pipelines: &[PipelineText]) -> Vec<Diagno
 pub fn unused(catalogue: &PipelineText, used: &BTreeSet<&str>) -> Vec<Diagnostic> {
     let tables = catalogue.tables().filter(|table| !used.contains(table.name.as_str()) && !is_made(&table.statement));
     let told = tables.map(|table| {
-        let message = format!("no pipeline reads or writes `{}`", table.name);
+        let topic = table.option("topic").filter(|topic| topic.value != table.name);
+        let topic = topic.map_or_else(String::new, |topic| format!(" (topic `{}`)", topic.value));
+        let message = format!("no pipeline reads or writes `{}`{topic}", table.name);
         Diagnostic::warning(Code::TABLE_UNUSED, message).at(table.span.clone()).help("use it, or remove it")
     });
     told.collect()

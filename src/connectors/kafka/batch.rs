@@ -176,9 +176,9 @@ mod tests {
 
     use super::*;
     use crate::config::Environment;
-    use crate::connectors::options::OptionReader;
     use crate::connectors::testing::{column, table};
     use crate::formats::{Direction, FORMAT_OPTIONS};
+    use crate::sql::option_reader::OptionReader;
 
     fn message(offset: i64, payload: &str) -> OwnedMessage {
         let payload = Some(payload.as_bytes().to_vec());

@@ -10,9 +10,9 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use super::client::Secrets;
 use super::options::{METADATA, OPTIONS};
 use crate::config::Environment;
-use crate::connectors::options::OptionReader;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::formats::{Direction, FORMAT_OPTIONS, Format};
+use crate::sql::option_reader::OptionReader;
 use crate::sql::table::{AGENT_TOPICS, ColumnKind, TableDef};
 use crate::sql::types::to_sql;
 

@@ -25,11 +25,11 @@ mod source;
 
 use datafusion::arrow::datatypes::DataType;
 
-use super::options::OptionDoc;
 use super::{Connector, SinkSpec, SourceSpec};
 use crate::config::Environment;
 use crate::diag::Diagnostic;
 use crate::formats::Direction;
+use crate::sql::options::OptionDoc;
 use crate::sql::table::TableDef;
 
 /// `connector = 'kafka'`.

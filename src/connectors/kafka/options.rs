@@ -2,7 +2,7 @@
 
 use datafusion::arrow::datatypes::DataType;
 
-use crate::connectors::options::{OptionDoc, option};
+use crate::sql::options::{OptionDoc, option};
 use crate::sql::table::AGENT_TOPICS;
 
 /// The options, without those of formats.

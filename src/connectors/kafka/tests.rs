@@ -138,14 +138,6 @@ fn missing_and_unknown_options() {
       |
     help: add `'bootstrap_servers' = '…'` to its WITH clause (The brokers to begin with: `host:port`, several separated by commas.)
 
-    error[T102]: table `t` needs the option `topic`
-     --> t.sql:1:14
-      |
-    1 | CREATE TABLE t (
-      |              ^
-      |
-    help: add `'topic' = '…'` to its WITH clause (The topic. It must exist at the start, or be created with `--create-topics`.)
-
     error[T101]: table `t` has no option `topics`
      --> t.sql:5:22
       |

@@ -13,11 +13,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{OptionDoc, OptionReader, option};
 use super::{Connector, ConnectorError, SinkSpec, SourceSpec};
 use crate::config::Environment;
 use crate::diag::{Code, Diagnostic};
 use crate::formats::{Direction, FORMAT_OPTIONS, Format};
+use crate::sql::option_reader::OptionReader;
+use crate::sql::options::{OptionDoc, option};
 use crate::sql::table::TableDef;
 
 static OPTIONS: &[OptionDoc] = &[

@@ -1,7 +1,7 @@
-//! Columns that are filled value by value and can be cut back: a message that turns out bad half way leaves no trace.
+//! The columns of each type.
 //!
 //! What fits which type is as `arrow-json` has it (numbers may come as text, text never as numbers), because Arroyo
-//! reads its rows with that. Arrow's own builders cannot be cut back, hence these.
+//! reads its rows with that.
 
 use std::mem;
 use std::sync::Arc;
@@ -18,28 +18,15 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use jiter::{Jiter, Peek};
 
+use super::column::{Column, Validity};
 use super::nested::{ListColumn, StructColumn};
 use super::text;
 use super::wrong::Wrong;
 use crate::sql::table::JSON_FIELD;
 use crate::sql::types::to_sql;
-
-/// A column in the making.
-pub(super) trait Column: Send {
-    /// Appends the next value, which is not null.
-    fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong>;
-    /// Appends NULL.
-    fn null(&mut self);
-    /// How many values it has.
-    fn len(&self) -> usize;
-    /// Cuts it back to so many.
-    fn truncate(&mut self, len: usize);
-    /// Its values as an array; it is empty after that.
-    fn finish(&mut self) -> ArrayRef;
-}
 
 /// A column for a field, or `None` when JSON has nothing that fits its type.
 pub(super) fn column(field: &Field) -> Option<Box<dyn Column>> {
@@ -77,36 +64,15 @@ pub(super) fn column(field: &Field) -> Option<Box<dyn Column>> {
             Box::new(Decimals { values: Values::new(data_type), precision: *precision, scale: *scale })
         }
         DataType::Utf8 => Box::new(Bytes::<PlainText>::new()),
-        DataType::List(item) => Box::new(ListColumn::new(item)?),
-        DataType::Struct(fields) => Box::new(StructColumn::new(fields)?),
+        DataType::List(item) => Box::new(ListColumn::new(item, column(item)?)),
+        DataType::Struct(fields) => Box::new(StructColumn::new(fields, columns(fields)?)),
         _ => return None,
     })
 }
 
-/// Which values are there and which are NULL.
-pub(super) struct Validity(BooleanBufferBuilder);
-
-impl Validity {
-    pub(super) fn new() -> Self {
-        Self(BooleanBufferBuilder::new(0))
-    }
-
-    pub(super) fn push(&mut self, valid: bool) {
-        self.0.append(valid);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
-    pub(super) fn finish(&mut self) -> Option<NullBuffer> {
-        let nulls = NullBuffer::new(self.0.finish());
-        (nulls.null_count() > 0).then_some(nulls)
-    }
+/// The columns for fields, or `None` when one has no column.
+pub(super) fn columns(fields: &Fields) -> Option<Vec<Box<dyn Column>>> {
+    fields.iter().map(|field| column(field)).collect()
 }
 
 /// Values of a fixed width.

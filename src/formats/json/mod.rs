@@ -3,6 +3,7 @@
 //! Rows come in and go out as Arroyo's do; where Arroyo writes broken JSON (text that is none in a `JSON` column), a
 //! string is written instead.
 
+mod column;
 mod columns;
 mod kafka_schema;
 mod nested;
@@ -65,7 +66,7 @@ pub(super) struct JsonReader {
 impl JsonReader {
     /// `None` when a column has a type that is not [`readable`].
     pub(super) fn new(schema: &Schema) -> Option<Self> {
-        Some(Self { columns: Object::new(schema.fields())?, rows: 0 })
+        Some(Self { columns: Object::new(schema.fields(), columns::columns(schema.fields())?), rows: 0 })
     }
 
     /// Appends a row, or nothing at all.

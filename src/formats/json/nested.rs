@@ -8,7 +8,7 @@ use datafusion::arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{FieldRef, Fields};
 use jiter::{Jiter, Peek};
 
-use super::columns::{Column, Validity, column};
+use super::column::{Column, Validity};
 use super::wrong::Wrong;
 
 /// A column with what is asked of its values.
@@ -19,8 +19,8 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(field: &FieldRef) -> Option<Self> {
-        Some(Self { name: field.name().clone(), nullable: field.is_nullable(), column: column(field)? })
+    fn new(field: &FieldRef, column: Box<dyn Column>) -> Self {
+        Self { name: field.name().clone(), nullable: field.is_nullable(), column }
     }
 
     fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong> {
@@ -46,9 +46,9 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// `None` when a type does not fit JSON.
-    pub(super) fn new(fields: &Fields) -> Option<Self> {
-        Some(Self { slots: fields.iter().map(Slot::new).collect::<Option<_>>()? })
+    /// An object whose fields fill these columns.
+    pub(super) fn new(fields: &Fields, columns: Vec<Box<dyn Column>>) -> Self {
+        Self { slots: fields.iter().zip(columns).map(|(field, column)| Slot::new(field, column)).collect() }
     }
 
     /// Reads an object as row number `row`. Keys without a column are passed over, columns without a key are NULL, and
@@ -121,8 +121,8 @@ pub(super) struct StructColumn {
 }
 
 impl StructColumn {
-    pub(super) fn new(fields: &Fields) -> Option<Self> {
-        Some(Self { fields: fields.clone(), object: Object::new(fields)?, validity: Validity::new() })
+    pub(super) fn new(fields: &Fields, columns: Vec<Box<dyn Column>>) -> Self {
+        Self { fields: fields.clone(), object: Object::new(fields, columns), validity: Validity::new() }
     }
 }
 
@@ -166,8 +166,8 @@ pub(super) struct ListColumn {
 }
 
 impl ListColumn {
-    pub(super) fn new(item: &FieldRef) -> Option<Self> {
-        Some(Self { item: Arc::clone(item), slot: Slot::new(item)?, offsets: vec![0], validity: Validity::new() })
+    pub(super) fn new(item: &FieldRef, column: Box<dyn Column>) -> Self {
+        Self { item: Arc::clone(item), slot: Slot::new(item, column), offsets: vec![0], validity: Validity::new() }
     }
 }
 

@@ -209,9 +209,9 @@ mod parity {
     use datafusion::common::Result;
 
     use crate::config::Environment;
-    use crate::connectors::options::OptionReader;
     use crate::connectors::testing::{column, json_column, table};
     use crate::formats::{Decoder, Direction, Encoder, FORMAT_OPTIONS, Format};
+    use crate::sql::option_reader::OptionReader;
     use crate::sql::table::{ColumnDef, TableDef};
 
     fn data_type(name: &str) -> DataType {

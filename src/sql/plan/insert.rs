@@ -11,13 +11,21 @@ use super::Planner;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::definition::InsertDef;
 use crate::sql::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
-use crate::sql::{as_identifier, errors, functions, types};
+use crate::sql::{as_identifier, functions, types};
 
 impl Planner {
     /// The query of an INSERT, its columns cast to the table's: by position, or as the INSERT lists them. A column that
     /// the list leaves out is NULL.
     pub(super) async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
         let plan = self.query(&insert.query, &insert.span).await?;
+        let fitted = self.fit(plan.clone(), insert, table);
+        if fitted.is_none() {
+            self.recovered.push((plan, insert.span.clone()));
+        }
+        fitted
+    }
+
+    fn fit(&mut self, plan: LogicalPlan, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
         // A sink that is declared with columns of metadata is refused by its connector, which says why.
         let targets: Vec<&ColumnDef> =
             if table.is_both_ways() { table.write_columns().collect() } else { table.columns.iter().collect() };
@@ -31,7 +39,8 @@ impl Planner {
         }
         let columns = plan.schema().columns();
         if columns.len() != listed.len() {
-            let given: Vec<String> = columns.iter().map(|c| errors::in_sql_words(&c.name)).collect();
+            // What has no name has one of the planner's making.
+            let given: Vec<&str> = columns.iter().map(|c| if c.name.contains('(') { "…" } else { &c.name }).collect();
             let takes = if insert.columns.is_empty() { "has" } else { "is given" };
             self.errors.push(
                 Diagnostic::new(

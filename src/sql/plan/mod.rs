@@ -47,6 +47,8 @@ pub struct PipelinePlan {
     pub sinks: Vec<SinkPlan>,
     /// The UDFs that are called, by name.
     pub udfs: BTreeSet<String>,
+    /// Queries that are wrong, without what is wrong with them, each with its statement: what they call can be looked at.
+    pub recovered: Vec<(LogicalPlan, Span)>,
     /// Evaluates expressions of these plans.
     pub state: SessionState,
 }
@@ -78,6 +80,12 @@ pub struct SinkPlan {
 /// # Errors
 /// All that is wrong with its queries.
 pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec<Diagnostic>> {
+    let (plan, errors) = attempt(text, udfs).await;
+    if errors.is_empty() { Ok(plan) } else { Err(errors) }
+}
+
+/// Plans what can be planned of a pipeline, and gives all that is wrong with its queries.
+pub async fn attempt(text: PipelineText, udfs: &UdfSet) -> (PipelinePlan, Vec<Diagnostic>) {
     let context = session(udfs);
     let mut planner = Planner {
         context,
@@ -87,6 +95,7 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         only_written: Vec::new(),
         errors: text.errors.clone(),
         result_udfs: BTreeSet::new(),
+        recovered: Vec::new(),
     };
     planner.constants(&text).await;
     let mut tables = BTreeMap::new();
@@ -150,7 +159,8 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         }
         if planner.broken.contains(&insert.table) {
             // Its own mistakes are found all the same.
-            planner.query(&insert.query, &insert.span).await;
+            let plan = planner.query(&insert.query, &insert.span).await;
+            planner.recovered.extend(plan.map(|plan| (plan, insert.span.clone())));
             continue;
         }
         let memory = memory_columns.get(&insert.table);
@@ -184,11 +194,8 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
             );
         }
     }
-    if !planner.errors.is_empty() {
-        return Err(planner.errors);
-    }
     let state = planner.context.state();
-    Ok(PipelinePlan {
+    let plan = PipelinePlan {
         name: text.name,
         tables,
         inferred,
@@ -197,8 +204,10 @@ pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec
         constants: planner.constants.names().clone(),
         sinks,
         udfs: planner.result_udfs,
+        recovered: planner.recovered,
         state,
-    })
+    };
+    (plan, planner.errors)
 }
 
 fn session(udfs: &UdfSet) -> SessionContext {
@@ -231,6 +240,7 @@ struct Planner {
     only_written: Vec<OnlyWritten>,
     errors: Vec<Diagnostic>,
     result_udfs: BTreeSet<String>,
+    recovered: Vec<(LogicalPlan, Span)>,
 }
 
 /// A column that is no part of a message: its key or its timestamp.
@@ -284,13 +294,19 @@ impl Planner {
         // The planner stops at the first column that does not exist. Without that one it finds the next.
         for attempt in 0..MOST_COLUMNS {
             let errors = match guarded(self.plan_query(&query, at)).await {
-                Some(Ok(plan)) => return (self.errors.len() == before).then_some(plan),
+                Some(Ok(plan)) if self.errors.len() == before => return Some(plan),
+                Some(Ok(plan)) => {
+                    self.recovered.push((plan, at.clone()));
+                    return None;
+                }
                 Some(Err(errors)) => errors,
                 None => vec![errors::planner_died(at)],
             };
+            // The same holds for types that do not exist.
             let columns: Vec<Span> = errors
                 .iter()
-                .filter(|error| error.code == Code::COLUMN_UNKNOWN && !self.errors.contains(error))
+                .filter(|error| [Code::COLUMN_UNKNOWN, Code::COLUMN_TYPE].contains(&error.code))
+                .filter(|error| !self.errors.contains(error))
                 .filter_map(|error| error.span.clone())
                 .collect();
             // What is wrong beside a column that was taken out may be wrong because of that.

@@ -23,13 +23,17 @@ pub(super) fn without_functions(query: &mut Query, unknown: &BTreeSet<String>) {
     });
 }
 
-/// Puts NULL in the place of columns at these places; whether there were any.
+/// Puts NULL in the place of columns, and of casts to types, at these places; whether there were any.
 pub(super) fn without_columns(query: &mut Query, at: &Span, places: &[Span]) -> bool {
     let starts: BTreeSet<usize> = places.iter().map(|place| place.range.start).collect();
     replace(query, &mut |expr| match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
             let span = to_span(&at.source, expr.span());
             span.is_some_and(|span| starts.iter().any(|start| span.range.contains(start)))
+        }
+        Expr::Cast { data_type, .. } => {
+            let name = data_type.to_string();
+            places.iter().any(|place| place.text().eq_ignore_ascii_case(&name))
         }
         _ => false,
     })

@@ -20,7 +20,8 @@ use super::abi;
 use super::args::CallArgs;
 use super::isolation::{AT_ONCE, call_alone};
 use super::session::{Death, GRACE, Next, Session};
-use crate::udf::source::{AsyncOptions, UdfSource};
+use crate::udf::options::AsyncOptions;
+use crate::udf::source::UdfSource;
 
 /// The opened library of an async UDF; each [`AsyncLibrary::start`] gives it a thread of its own.
 #[derive(Clone)]

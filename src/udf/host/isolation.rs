@@ -4,7 +4,7 @@ use datafusion::arrow::array::ArrayRef;
 
 use super::abi::AsyncLibrary;
 use super::session::{Death, Next, Session};
-use crate::udf::source::AsyncOptions;
+use crate::udf::options::AsyncOptions;
 
 /// How many calls are repeated at once, each alone in its runtime.
 pub(super) const AT_ONCE: usize = 32;

@@ -18,6 +18,7 @@ mod session;
 mod sync;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 pub use args::CallArgs;
@@ -25,8 +26,7 @@ pub use calls::{Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, Slot}
 pub use channel::{HostChannel, VARIABLE as HOST_VARIABLE};
 pub use sync::SyncUdf;
 
-use super::build::BuiltUdf;
-use super::source::UdfKind;
+use super::source::{UdfKind, UdfSource};
 use crate::diag::{Code, Diagnostic};
 
 /// What went wrong in one row.
@@ -80,12 +80,11 @@ impl fmt::Debug for LoadedSlot {
     }
 }
 
-/// Opens a compiled UDF; `errors` is told of the rows that a sync one dies on.
+/// Opens the library that a UDF was compiled to; `errors` is told of the rows that a sync one dies on.
 ///
 /// # Errors
 /// [`Code::UDF_LOAD`] when the library cannot be opened or lacks the functions that the macro makes.
-pub fn load(built: &BuiltUdf, errors: RowErrors) -> Result<LoadedUdf, Diagnostic> {
-    let source = &built.source;
+pub fn load(source: &UdfSource, library: &Path, errors: RowErrors) -> Result<LoadedUdf, Diagnostic> {
     let failed = |error: abi::LoadError| {
         Diagnostic::new(Code::UDF_LOAD, format!("`{}` is compiled but cannot be loaded: {error}", source.name))
             .at(source.name_span.clone())
@@ -94,11 +93,11 @@ pub fn load(built: &BuiltUdf, errors: RowErrors) -> Result<LoadedUdf, Diagnostic
     let source = Arc::new(source.clone());
     Ok(match source.kind {
         UdfKind::Sync => {
-            let library = abi::SyncLibrary::open(&built.library).map_err(failed)?;
+            let library = abi::SyncLibrary::open(library).map_err(failed)?;
             LoadedUdf::Sync(SyncUdf::new(source, library, errors))
         }
         UdfKind::Async(_) => {
-            let library = abi::AsyncLibrary::open(&built.library).map_err(failed)?;
+            let library = abi::AsyncLibrary::open(library).map_err(failed)?;
             LoadedUdf::Async(AsyncLibrary::new(source, library))
         }
     })

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::abi::{AsyncLibrary, Drained, Runtime};
 use super::c_data::Signals;
 use super::pump::{News, Pump};
-use crate::udf::source::AsyncOptions;
+use crate::udf::options::AsyncOptions;
 
 /// How long beyond the time-out of a call its thread may do nothing.
 pub(super) const GRACE: Duration = Duration::from_secs(1);

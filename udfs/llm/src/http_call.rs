@@ -1,33 +1,22 @@
 //! `http_call`: an agent that is an HTTP service gets a row, and what it answers is the row's result.
 //!
-//! | Option | Default | Range |
-//! | --- | --- | --- |
-//! | `method` | `POST` | `GET`, `POST`, `PUT`, `PATCH`, `DELETE` |
-//! | `headers` | none | an object of texts; `${NAME}` in one is the environment's value |
-//! | `content_type` | `application/json` where there is a body | any |
-//! | `idempotency_key` | none | sent as the header `Idempotency-Key`, the same on every try |
-//! | `timeout` | `BATON_HTTP_TIMEOUT`, else `30s`: one call | `10ms` to `9m` |
-//! | `deadline` | `BATON_HTTP_DEADLINE`, else `2m`: all calls and waits | `10ms` to `9m` |
-//! | `retries` | `BATON_HTTP_RETRIES`, else 2 | 0 to 10 |
-//!
-//! `BATON_HTTP_CONCURRENCY` (64) and `BATON_HTTP_CA_FILE` are settings of the environment alone.
+//! The options of a call are in [`baton_llm_settings::http`]. `BATON_HTTP_CONCURRENCY` (64) and `BATON_HTTP_CA_FILE` are
+//! settings of the environment alone. What stands for `${NAME}` in a URL or a header is a secret: no error shows it, and no
+//! answer that quotes it.
 
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
 use crate::transport::{Failed, Request, Row, Transport, describe_answer};
-use baton_llm_settings::options::{Reader, parse_object, unknown_keys};
-use baton_llm_settings::secret::{Secret, redact_answer};
+use baton_llm_settings::http::{HttpOptions, Part, not_set, parse_url, parts};
+use baton_llm_settings::secret::{LEAST_IN_ANSWERS, Secret, redact, redact_answer};
 use baton_llm_settings::settings::Backoff;
 use baton_llm_settings::text::{parse_duration, parse_number};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
-
-const OPTIONS: &[&str] = &["method", "headers", "content_type", "idempotency_key", "timeout", "deadline", "retries"];
 
 /// The result of `http_call`. The statuses mean what [`Status`] says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -171,14 +160,25 @@ impl HttpCaller {
         result: &mut HttpAnswer,
     ) -> Result<(), Failure> {
         let settings = self.settings.as_ref().map_err(|error| Failure::config(error.clone()))?;
-        let options = HttpOptions::parse(options, &self.environment).map_err(Failure::config)?;
-        let url = read_url(url)?;
-        let mut headers = options.headers;
+        let options = HttpOptions::parse(options).map_err(|mistakes| Failure::config(mistakes.join("; ")))?;
+        let mut secrets = Secrets { environment: &self.environment, values: Vec::new(), errors: Vec::new() };
+        let address = Address::read(url, &mut secrets)?;
+        let mut headers = read_headers(&options, &mut secrets);
+        let Secrets { values: secrets, errors, .. } = secrets;
+        if !errors.is_empty() {
+            return Err(Failure::config(errors.join("; ")));
+        }
+        let Address { url, shown, hidden } = address;
         if body.is_some() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let request =
-            Request { method: options.method, url, headers, body: body.unwrap_or_default().as_bytes().to_vec() };
+        let request = Request {
+            method: Method::from_bytes(options.method.as_bytes()).unwrap_or(Method::POST),
+            url,
+            shown,
+            headers,
+            body: body.unwrap_or_default().as_bytes().to_vec(),
+        };
         let mut row = Row {
             clock: RowClock::start(options.deadline.unwrap_or(settings.deadline)),
             attempts: 0,
@@ -188,7 +188,7 @@ impl HttpCaller {
             answers_before: None,
             failed_alone: false,
         };
-        let secrets: Vec<&Secret> = options.secrets.iter().collect();
+        let secrets: Vec<&Secret> = secrets.iter().collect();
         let sent = self.transport.send(&request, &mut row, &secrets).await;
         result.attempts = row.attempts;
         let (answer, failure) = match sent {
@@ -199,6 +199,8 @@ impl HttpCaller {
             }
             Err(Failed { failure, answer }) => (answer, Some(failure)),
         };
+        // A library below may name the server.
+        let failure = failure.map(|failure| Failure { message: redact(&failure.message, &hidden), ..failure });
         if let Some(answer) = answer {
             result.http_status = Some(answer.status.as_u16());
             match String::from_utf8(answer.body) {
@@ -217,137 +219,188 @@ impl HttpCaller {
     }
 }
 
-fn read_url(url: Option<&str>) -> Result<Url, Failure> {
-    let Some(url) = url.map(str::trim).filter(|url| !url.is_empty()) else {
-        return Err(Failure::bad_input("the URL is NULL or blank"));
-    };
-    // The text may hold a password, so it is not quoted.
-    let url = Url::parse(url).map_err(|error| Failure::bad_input(format!("the URL is none ({error})")))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err(Failure::bad_input(format!("the URL begins with `{other}:`, which is neither http nor https"))),
-    }
+/// Values of the environment in the texts of one call.
+struct Secrets<'a> {
+    environment: &'a Environment,
+    /// What came out of the environment: it must not be seen.
+    values: Vec<Secret>,
+    errors: Vec<String>,
 }
 
-/// The options of one call.
-struct HttpOptions {
-    method: Method,
-    headers: HeaderMap,
-    timeout: Option<Duration>,
-    deadline: Option<Duration>,
-    retries: Option<u32>,
-    /// What came out of the environment: it must not be seen in an error.
-    secrets: Vec<Secret>,
-}
-
-impl HttpOptions {
-    fn parse(text: Option<&str>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let mut object = parse_object(text)?;
-        let mut errors = unknown_keys(&object, OPTIONS);
-        let headers = object.remove("headers").filter(|value| !value.is_null());
-        let mut reader = Reader { object: &mut object, errors: &mut errors };
-        let method = reader.take("method", "one of GET, POST, PUT, PATCH, DELETE", |value| {
-            match value.as_str()?.to_ascii_uppercase().as_str() {
-                "GET" => Some(Method::GET),
-                "POST" => Some(Method::POST),
-                "PUT" => Some(Method::PUT),
-                "PATCH" => Some(Method::PATCH),
-                "DELETE" => Some(Method::DELETE),
-                _ => None,
-            }
-        });
-        let content_type = reader.text("content_type");
-        let idempotency_key = reader.text("idempotency_key");
-        let timeout = reader.duration("timeout");
-        let deadline = reader.duration("deadline");
-        let retries = reader.take("retries", "a whole number from 0 to 10", |value| {
-            value.as_u64().filter(|number| *number <= 10).and_then(|number| u32::try_from(number).ok())
-        });
-        let mut sent = Headers { headers: HeaderMap::new(), secrets: Vec::new(), errors: &mut errors };
-        match headers {
-            None => {}
-            Some(Value::Object(headers)) => sent.read(&headers, environment),
-            Some(_) => {
-                sent.errors.push("the option `headers` is no object: write it like {\"X-Name\": \"value\"}".into())
-            }
-        }
-        for (name, value) in [("content-type", content_type), ("idempotency-key", idempotency_key)] {
-            if let Some(value) = value {
-                sent.insert(name, &value);
-            }
-        }
-        let Headers { headers, secrets, .. } = sent;
-        if !errors.is_empty() {
-            return Err(errors.join("; "));
-        }
-        Ok(Self { method: method.unwrap_or(Method::POST), headers, timeout, deadline, retries, secrets })
-    }
-}
-
-struct Headers<'a> {
-    headers: HeaderMap,
-    secrets: Vec<Secret>,
-    errors: &'a mut Vec<String>,
-}
-
-impl Headers<'_> {
-    fn read(&mut self, headers: &Map<String, Value>, environment: &dyn Fn(&str) -> Option<String>) {
-        for (name, value) in headers {
-            let Some(value) = value.as_str() else {
-                self.errors.push(format!("the header `{name}` is no text: write its value in quotes"));
-                continue;
-            };
-            match self.expand(value, environment) {
-                Ok(value) => self.insert(name, &value),
-                Err(why) => self.errors.push(format!("the header `{name}` {why}")),
-            }
-        }
-    }
-
-    /// `value` with every `${NAME}` in it replaced. What was put in is not looked at again.
-    fn expand(&mut self, value: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+impl Secrets<'_> {
+    /// `text` with its variables replaced. What was put in is not looked at again. Mistakes are said of `what`.
+    fn expand(&mut self, what: &str, text: &str) -> Option<String> {
+        let parts = parts(text).map_err(|why| self.errors.push(format!("{what} {why}"))).ok()?;
         let mut expanded = String::new();
-        let mut rest = value;
-        while let Some((before, after)) = rest.split_once("${") {
-            let (name, after) = after.split_once('}').ok_or("has a `${` without its `}`")?;
-            let found = environment(name).filter(|value| !value.is_empty());
-            let found = found.ok_or_else(|| format!("needs {name}, which is not set: set it in the environment"))?;
-            expanded.push_str(before);
-            expanded.push_str(found.trim());
-            self.secrets.push(Secret::new(found));
-            rest = after;
+        let mut whole = true;
+        for part in parts {
+            match part {
+                Part::Text(text) => expanded.push_str(text),
+                Part::Variable { name, default, .. } => {
+                    match ((self.environment)(name).filter(|value| !value.trim().is_empty()), default) {
+                        (Some(value), _) => {
+                            expanded.push_str(value.trim());
+                            self.values.push(Secret::new(value.trim()));
+                        }
+                        (None, Some(default)) => expanded.push_str(default),
+                        (None, None) => {
+                            self.errors.push(not_set(what, name));
+                            whole = false;
+                        }
+                    }
+                }
+            }
         }
-        expanded.push_str(rest);
-        Ok(expanded)
+        whole.then_some(expanded)
     }
+}
 
-    fn insert(&mut self, name: &str, value: &str) {
+/// Where a call goes.
+struct Address {
+    url: Url,
+    /// What messages call the server, where the environment says which one it is: `https://${HOST}`.
+    shown: Option<String>,
+    /// The server's name, where it is not to be seen.
+    hidden: Vec<Secret>,
+}
+
+impl Address {
+    /// Reads a URL. When a variable is missing that is noted, and what there is of the URL is of no use.
+    fn read(url: Option<&str>, secrets: &mut Secrets<'_>) -> Result<Self, Failure> {
+        let Some(written) = url.map(str::trim).filter(|url| !url.is_empty()) else {
+            return Err(Failure::bad_input("the URL is NULL or blank"));
+        };
+        let before = secrets.values.len();
+        let Some(expanded) = secrets.expand("the URL", written) else {
+            return Err(Failure::config(secrets.errors.join("; ")));
+        };
+        let url = parse_url(&expanded).map_err(Failure::bad_input)?;
+        let derived: Vec<Secret> = secrets.values[before..].iter().flat_map(|value| forms(value.reveal())).collect();
+        secrets.values.extend(derived);
+        let server = server(written);
+        let (shown, hidden) = if server.contains("${") {
+            (Some(server), url.host_str().map(Secret::new).into_iter().collect())
+        } else {
+            (None, Vec::new())
+        };
+        Ok(Self { url, shown, hidden })
+    }
+}
+
+/// The beginning of a URL up to its path, without user and password, as it is written.
+fn server(written: &str) -> String {
+    let mut server = String::new();
+    for part in parts(written).unwrap_or_default() {
+        match part {
+            Part::Variable { name, .. } => server.push_str(&format!("${{{name}}}")),
+            Part::Text(text) => {
+                // The two slashes before the server are none of a path.
+                let from = if server.is_empty() { text.find("://").map_or(0, |at| at + 3) } else { 0 };
+                match text[from..].find(['/', '?', '#', '&']) {
+                    Some(end) => {
+                        server.push_str(&text[..from + end]);
+                        break;
+                    }
+                    None => server.push_str(text),
+                }
+            }
+        }
+    }
+    match (server.rfind('@'), server.find("://")) {
+        (Some(at), Some(slashes)) => format!("{}{}", &server[..slashes + 3], &server[at + 1..]),
+        (Some(at), None) => server[at + 1..].to_owned(),
+        _ => server,
+    }
+}
+
+/// The forms in which a value of a URL may come back: as the URL writes it, as a server reads it, and, of a value that is a
+/// whole URL, its parts. Short ones are left out: they may be plain words.
+fn forms(value: &str) -> Vec<Secret> {
+    let mut parts = vec![value.to_owned()];
+    let whole = Url::parse(value).ok().filter(Url::has_host);
+    for url in whole.iter().chain(&Url::parse(&format!("http://h/?{value}")).ok()) {
+        let [path, query] = [url.path(), url.query().unwrap_or_default()];
+        parts.extend([format!("{path}?{query}"), path.into(), query.into(), url.username().into()]);
+        parts.extend(url.password().map(str::to_owned));
+        parts.extend(query.split(['&', '=']).map(str::to_owned));
+        parts.extend(url.query_pairs().flat_map(|(key, value)| [key.into_owned(), value.into_owned()]));
+    }
+    let encoded: Vec<String> = parts.iter().flat_map(|part| encodings(part)).collect();
+    parts.extend(encoded);
+    parts.retain(|part| part.len() >= LEAST_IN_ANSWERS);
+    // What is part of another form is replaced after it.
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts.dedup();
+    parts.into_iter().map(Secret::new).collect()
+}
+
+/// A text as a path and as a query write it, the latter with both ways to write a blank.
+fn encodings(text: &str) -> Vec<String> {
+    let Ok(mut url) = Url::parse("http://h/") else { return Vec::new() };
+    url.set_path(text);
+    let path = url.path().trim_start_matches('/').to_owned();
+    url.query_pairs_mut().append_key_only(text);
+    let query = url.query().unwrap_or_default().to_owned();
+    vec![path, query.replace('+', "%20"), query]
+}
+
+/// The headers of a call, as they are sent.
+fn read_headers(options: &HttpOptions, secrets: &mut Secrets<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut insert = |name: &str, value: &str, errors: &mut Vec<String>| {
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
             (Ok(name), Ok(mut value)) => {
                 value.set_sensitive(true);
-                self.headers.insert(name, value);
+                headers.insert(name, value);
             }
-            (Err(_), _) => self.errors.push(format!("`{name}` is no name of a header")),
+            (Err(_), _) => errors.push(format!("`{name}` is no name of a header")),
             // The value may be a secret, so it is not quoted.
-            (_, Err(_)) => self.errors.push(format!("the header `{name}` has a character in it that no header takes")),
+            (_, Err(_)) => errors.push(format!("the header `{name}` has a character in it that no header takes")),
+        }
+    };
+    for (name, value) in &options.headers {
+        if let Some(value) = secrets.expand(&format!("the header `{name}`"), value) {
+            insert(name, &value, &mut secrets.errors);
         }
     }
+    for (name, value) in [("content-type", &options.content_type), ("idempotency-key", &options.idempotency_key)] {
+        if let Some(value) = value {
+            insert(name, value, &mut secrets.errors);
+        }
+    }
+    headers
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<HttpOptions, String> {
-        HttpOptions::parse(Some(text), &|name| (name == "TOKEN").then(|| "canary".to_owned()))
+    fn environment() -> Environment {
+        Box::new(|name| {
+            let values =
+                [("TOKEN", "canary"), ("HOST", "agents.example"), ("URL", "https://u:canary-0@h.example/w?k=canary+1")];
+            values.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn headers(text: &str) -> Result<HeaderMap, String> {
+        let options = HttpOptions::parse(Some(text)).map_err(|errors| errors.join("; "))?;
+        let environment = environment();
+        let mut secrets = Secrets { environment: &environment, values: Vec::new(), errors: Vec::new() };
+        let headers = read_headers(&options, &mut secrets);
+        if secrets.errors.is_empty() { Ok(headers) } else { Err(secrets.errors.join("; ")) }
     }
 
     #[test]
     fn headers_take_secrets_from_the_environment() {
-        let options = parse(r#"{"headers":{"Authorization":"Bearer ${TOKEN}!","X-A":"$b {c}"}}"#).unwrap();
-        assert_eq!(options.headers["authorization"], "Bearer canary!");
-        assert_eq!(options.headers["x-a"], "$b {c}");
-        assert_eq!(format!("{:?}", options.headers["authorization"]), "Sensitive");
+        let headers =
+            headers(r#"{"headers":{"Authorization":"Bearer ${TOKEN}!","X-A":"$b {c}","X-B":"${NOPE:-d}"}}"#).unwrap();
+        assert_eq!(headers["authorization"], "Bearer canary!");
+        assert_eq!(
+            (&headers["x-a"], &headers["x-b"]),
+            (&HeaderValue::from_static("$b {c}"), &HeaderValue::from_static("d"))
+        );
+        assert_eq!(format!("{:?}", headers["authorization"]), "Sensitive");
     }
 
     #[test]
@@ -358,9 +411,9 @@ mod tests {
             (r#"{"retries":11}"#, "the option `retries` is 11: set a whole number from 0 to 10"),
             (
                 r#"{"headers":{"X":"${NOPE}"}}"#,
-                "the header `X` needs NOPE, which is not set: set it in the environment",
+                "the header `X` needs NOPE, which is not set: set NOPE in the environment",
             ),
-            (r#"{"headers":{"X":"${TOKEN"}}"#, "the header `X` has a `${` without its `}`"),
+            (r#"{"headers":{"X":"${TOKEN"}}"#, "the header `X` has a `${` without its `}`: write `${NAME}`"),
             (r#"{"headers":{"X":1}}"#, "the header `X` is no text: write its value in quotes"),
             (r#"{"headers":{"X Y":"1"}}"#, "`X Y` is no name of a header"),
             (r#"{"headers":[]}"#, "the option `headers` is no object: write it like {\"X-Name\": \"value\"}"),
@@ -369,15 +422,52 @@ mod tests {
                 "the header `idempotency-key` has a character in it that no header takes",
             ),
         ] {
-            assert_eq!(parse(text).err().as_deref(), Some(message), "{text}");
+            assert_eq!(headers(text).err().as_deref(), Some(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_take_values_from_the_environment_and_messages_show_none_of_them() {
+        let environment = environment();
+        let read = |url: &str| {
+            let mut secrets = Secrets { environment: &environment, values: Vec::new(), errors: Vec::new() };
+            Address::read(Some(url), &mut secrets).map(|address| (address, secrets.values))
+        };
+        for (written, url, shown) in [
+            ("https://agent.example/x?key=${TOKEN}", "https://agent.example/x?key=canary", None),
+            ("https://${HOST}:8080/x", "https://agents.example:8080/x", Some("https://${HOST}:8080")),
+            ("https://u:${TOKEN}@${HOST}/", "https://u:canary@agents.example/", Some("https://${HOST}")),
+            ("${URL}&y=1", "https://u:canary-0@h.example/w?k=canary+1&y=1", Some("${URL}")),
+            ("${NOPE:-http://localhost:1/x}/y", "http://localhost:1/x/y", Some("${NOPE}")),
+        ] {
+            let (address, secrets) = read(written).unwrap();
+            assert_eq!((address.url.as_str(), address.shown.as_deref()), (url, shown), "{written}");
+            assert_eq!(address.hidden.is_empty(), shown.is_none());
+            let text = redact("canary-0 canary 1 canary+1 /w?k=canary+1", &secrets);
+            assert!(written != "${URL}&y=1" || !text.contains("canary"), "{text}");
+        }
+        for (written, status, error) in [
+            (
+                "https://h/?key=${NOPE}&x=${NOPE_2}",
+                Status::Config,
+                "the URL needs NOPE, which is not set: set NOPE in the environment; \
+                 the URL needs NOPE_2, which is not set: set NOPE_2 in the environment",
+            ),
+            ("https://h/${TOKEN", Status::Config, "the URL has a `${` without its `}`: write `${NAME}`"),
+        ] {
+            let failure = read(written).err().unwrap();
+            assert_eq!((failure.status, failure.message.as_str()), (status, error));
         }
     }
 
     #[test]
     fn urls_are_http_or_https() {
-        for wrong in [None, Some(" "), Some("agent"), Some("file:///etc/passwd")] {
-            assert_eq!(read_url(wrong).unwrap_err().status, Status::BadInput);
+        let environment = environment();
+        for wrong in [None, Some(" "), Some("agent"), Some("file:///etc/passwd"), Some("${TOKEN}:x")] {
+            let mut secrets = Secrets { environment: &environment, values: Vec::new(), errors: Vec::new() };
+            let failure = Address::read(wrong, &mut secrets).err().unwrap();
+            assert_eq!(failure.status, Status::BadInput);
+            assert!(!failure.message.contains("canary"), "{}", failure.message);
         }
-        assert!(read_url(Some("https://agent.example/x")).is_ok());
     }
 }

@@ -32,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
+    /// What messages call the server in place of its name.
+    pub(crate) shown: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Request {
 impl Request {
     /// Scheme, host and port: all of a URL that is shown, because a path or a query may hold a secret.
     pub(crate) fn origin(&self) -> String {
-        self.url.origin().ascii_serialization()
+        self.shown.clone().unwrap_or_else(|| self.url.origin().ascii_serialization())
     }
 }
 

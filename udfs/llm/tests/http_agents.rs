@@ -82,6 +82,51 @@ async fn every_answer_has_its_status() {
 }
 
 #[tokio::test]
+async fn what_a_url_takes_from_the_environment_is_seen_by_the_service_alone() {
+    // A secret with characters that a URL writes otherwise, one that is a whole URL, and a service that quotes both.
+    const SECRET: &str = "canary key/1";
+    let said = "no canary%20key%2F1, canary%20key/1, canary key/1, secret-path";
+    for (variable, expected) in [("KEY", "/secret-path?key=canary%20key/1"), ("URL", "/secret-path?key=canary%20key/1")]
+    {
+        for (status, last) in [(200, Status::Ok), (403, Status::Rejected), (500, Status::Unavailable)] {
+            let stub = Stub::start([say(status, said)]).await;
+            let whole = format!("{}/secret-path?key={SECRET}", stub.url);
+            let caller =
+                HttpCaller::new(HttpSettings { retries: 0, ..HttpSettings::default() }, move |name| match name {
+                    "KEY" => Some(SECRET.to_owned()),
+                    "URL" => Some(whole.clone()),
+                    _ => None,
+                });
+            let url =
+                if variable == "KEY" { format!("{}/secret-path?key=${{KEY}}", stub.url) } else { "${URL}".into() };
+            let answer = caller.call(Some(&url), Some("x"), None).await;
+            assert_eq!((answer.status, stub.asked().remove(0).path.as_str()), (last, expected), "{:?}", answer.error);
+            let text = serde_json::to_string(&answer).unwrap();
+            assert!(!text.contains("canary") && !text.contains("key/1"), "{text}");
+            if variable == "URL" {
+                assert!(!text.contains(&stub.url) && (status == 200 || text.contains("${URL} answers")), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_the_environment_names_is_not_named_when_it_is_not_there() {
+    for url in ["http://${HOST}:1/x", "http://${HOST}/x", "https://user:${TOKEN}@${HOST}/x"] {
+        let settings = HttpSettings { retries: 0, ..HttpSettings::default() };
+        let caller = HttpCaller::new(settings, |name| match name {
+            "HOST" => Some("canary-host.invalid".to_owned()),
+            "TOKEN" => Some("canary".to_owned()),
+            _ => None,
+        });
+        let answer = caller.call(Some(url), Some("x"), None).await;
+        let error = answer.error.unwrap();
+        assert_eq!(answer.status, Status::Unavailable, "{error}");
+        assert!(error.contains("${HOST}") && !error.contains("canary") && !error.contains("user"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn connections_that_fail() {
     for (wire, status) in [(Wire::Hang, Status::Timeout), (Wire::Reset, Status::Unavailable)] {
         let (url, _) = raw(wire).await;
@@ -95,9 +140,15 @@ async fn wrong_arguments_make_no_call() {
     let stub = Stub::start([say(200, "")]).await;
     for (url, options, status, error) in [
         (None, None, Status::BadInput, "the URL is NULL or blank"),
-        (Some("ftp://x/"), None, Status::BadInput, "neither http nor https"),
-        (Some("nothing"), None, Status::BadInput, "the URL is none"),
+        (Some("ftp://x/"), None, Status::BadInput, "neither `http:` nor `https:`"),
+        (Some("nothing"), None, Status::BadInput, "the URL is not valid"),
         (Some(stub.url.as_str()), Some(r#"{"headers":{"A":"${NOT_SET}"}}"#), Status::Config, "NOT_SET"),
+        (
+            Some("${NOT_SET}/x"),
+            None,
+            Status::Config,
+            "the URL needs NOT_SET, which is not set: set NOT_SET in the environment",
+        ),
         (Some(stub.url.as_str()), Some(r#"{"timeot":"1s"}"#), Status::Config, "did you mean `timeout`?"),
     ] {
         let answer = caller().call(url, Some("x"), options).await;

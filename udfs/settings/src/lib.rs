@@ -1,5 +1,5 @@
 //! The settings of Baton's LLM functions, read and checked: the environment (`BATON_LLM_…`) in [`settings`] and
-//! [`limits`], the `options` argument of a call in [`options`].
+//! [`limits`], the `options` argument of a call in [`options`] and, of `http_call`, in [`http`].
 //!
 //! This crate asks no model: `baton-llm` does that. It is a crate of its own because the engine checks the settings too,
 //! before a pipeline runs.
@@ -8,6 +8,7 @@ pub mod address;
 pub mod check;
 pub mod endpoint;
 pub mod headers;
+pub mod http;
 pub mod limits;
 pub mod options;
 pub mod prompt;

@@ -34,7 +34,7 @@ impl fmt::Display for Secret {
 
 /// A key so short that it may be a plain word (local servers take `none`, `EMPTY`, `ollama`) is left in answers: taking it
 /// out would change what the model says.
-pub(crate) const LEAST_IN_ANSWERS: usize = 8;
+pub const LEAST_IN_ANSWERS: usize = 8;
 
 /// [`redact`] for what a server answered, which goes into rows.
 pub fn redact_answer<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {

@@ -181,7 +181,7 @@ fn request(
     let mut json = Vec::with_capacity(size_hint);
     serde_json::to_writer(&mut json, body)
         .map_err(|error| format!("the request cannot be written as JSON ({error})"))?;
-    Ok(Request { method: Method::POST, url: url(&endpoint.base, path)?, headers, body: json })
+    Ok(Request { method: Method::POST, url: url(&endpoint.base, path)?, shown: None, headers, body: json })
 }
 
 fn sensitive(value: &str) -> Option<HeaderValue> {

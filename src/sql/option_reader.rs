@@ -4,10 +4,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::options::OptionDoc;
+use super::table::{OptionEntry, TableDef};
 use crate::config::{Environment, InterpolateError};
 use crate::diag::{Code, Diagnostic, Span, nearest};
-pub use crate::sql::options::{OptionDoc, option};
-use crate::sql::table::{OptionEntry, TableDef};
 
 /// Reads the options of one table and collects the errors.
 pub struct OptionReader<'a> {
@@ -82,6 +82,12 @@ impl<'a> OptionReader<'a> {
     /// The value of a required option.
     pub fn required(&mut self, key: &str) -> Option<String> {
         if self.table.option(key).is_none() {
+            // It is there, misspelt, which `finish` says.
+            let known = |entry: &OptionEntry| self.docs.iter().any(|doc| doc.key == entry.key);
+            let meant = |entry: &OptionEntry| nearest(&entry.key, self.docs.iter().map(|doc| doc.key)) == Some(key);
+            if self.table.options.iter().any(|entry| !known(entry) && meant(entry)) {
+                return None;
+            }
             let description = self.docs.iter().find(|d| d.key == key).map_or("", |d| d.description);
             self.fail(
                 Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` needs the option `{key}`", self.table.name))

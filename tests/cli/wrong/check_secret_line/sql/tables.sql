@@ -1,0 +1,3 @@
+CREATE TABLE agent_topics (topic TEXT METADATA FROM 'topic', workflow_id TEXT, value BYTEA) WITH (connector = 'kafka', bootstrap_servers = 'localhost:9092', 'baton.topics' = 'agents', format = 'raw_bytes', 'sink.key_field' = 'workflow_id');
+CREATE TABLE agent_messages (value BYTEA, workflow_id TEXT) WITH (connector = 'kafka', bootstrap_servers = 'localhost:9092', topic = 'agent_messages', format = 'raw_bytes', 'sink.key_field' = 'workflow_id');
+CREATE TABLE dead_letters (workflow_id TEXT, payload BYTEA, status TEXT, error TEXT) WITH (connector = 'kafka', bootstrap_servers = 'localhost:9092', topic = 'dead_letters', format = 'json');
