@@ -26,7 +26,7 @@ use json::{DecimalEncoding, JsonFormat, TimestampFormat};
 pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     option("format", "How a message holds a row: `json` (an object, its keys are the columns), `raw_string` or `raw_bytes` (the whole message is the column `value`).")
         .choices(&["json", "raw_string", "raw_bytes"]),
-    option("bad_data", "What to do with a message that cannot be read: `fail` ends the pipeline, `drop` counts it and goes on.")
+    option("bad_data", "What to do with a message that cannot be read: `fail` stops the pipeline, `drop` counts it and goes on.")
         .default("fail")
         .choices(&["fail", "drop"]),
     option(
