@@ -1,5 +1,5 @@
-//! `CREATE AGENT`: what an agent is called, what it takes, and who does its work. What a pipeline gets from it is in
-//! [`expand`](super::expand).
+//! `CREATE AGENT`: an agent's name, its input and output, and who does its work. [`expand`](super::expand) turns it
+//! into plain SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ const LONGEST_NAME: usize = 200;
 /// An agent.
 #[derive(Debug, Clone)]
 pub struct AgentDef {
-    /// The identifier: the name of its inbox in SQL, and of the pipeline that Baton supplies.
+    /// The identifier. Its inbox in SQL has this name, and so has the pipeline that Baton supplies.
     pub ident: String,
     /// Where the identifier stands.
     pub span: Span,
@@ -87,7 +87,7 @@ pub struct AgentDef {
 pub struct Places {
     /// The name.
     pub name: Span,
-    /// The topic, or the identifier that it follows from.
+    /// The topic, or the identifier if there is no option `topic`.
     pub topic: Span,
 }
 
@@ -98,9 +98,9 @@ pub enum Work {
     Elsewhere,
     /// A model.
     Prompt {
-        /// What it is told.
+        /// The prompt.
         prompt: String,
-        /// How the agent's message begins.
+        /// The beginning of the agent's message.
         reply: String,
         /// The options of the call, `schema` among them: a JSON object.
         options: String,
@@ -109,7 +109,7 @@ pub enum Work {
     },
     /// An HTTP service.
     Url {
-        /// Where it is.
+        /// Its URL.
         url: String,
         /// The options of the call: a JSON object.
         options: String,
@@ -117,7 +117,7 @@ pub enum Work {
 }
 
 impl AgentDef {
-    /// Whether Baton supplies its pipeline.
+    /// Whether Baton supplies the agent's pipeline.
     #[must_use]
     pub fn is_supplied(&self) -> bool {
         self.work != Work::Elsewhere
@@ -127,7 +127,7 @@ impl AgentDef {
 /// Reads a statement.
 ///
 /// # Errors
-/// Everything that is wrong with its options.
+/// All errors in its options.
 pub fn read_agent(
     source: &Arc<SourceText>,
     agent: &CreateAgent,
@@ -170,13 +170,14 @@ pub fn read_agent(
     Ok(AgentDef { ident, span, statement, name, topic, description, input, output, examples, work, places })
 }
 
-/// What the options of one agent say, and what is wrong with them.
+/// The options of one agent, and the errors found in them.
 struct Reader<'a> {
     ident: &'a str,
     span: &'a Span,
     texts: BTreeMap<&'static str, (String, Span)>,
     examples: Vec<String>,
-    /// The options that are there, also those with a wrong value and those that are misspelt: none of them is missing.
+    /// The options that are present. An option with a wrong value or a misspelt key counts too, so it is not reported
+    /// as missing.
     given: BTreeSet<&'static str>,
     errors: Vec<Diagnostic>,
 }
@@ -186,7 +187,7 @@ impl Reader<'_> {
         self.errors.push(Diagnostic::new(code, message).at(at.clone()).help(help));
     }
 
-    /// Takes an option, when it is one and has a value of its type.
+    /// Takes an option if the key is known and the value has the right type.
     fn take(&mut self, source: &Arc<SourceText>, option: &SqlOption, statement: &Span) {
         let SqlOption::KeyValue { key, value } = option else {
             let message = format!("`{option}` is not how an option is written");
@@ -308,7 +309,7 @@ impl Reader<'_> {
         let merged = self.options_with(options.as_ref(), schema.as_ref());
         match (prompt, url) {
             (Some((prompt, _)), url) => {
-                // With both, nobody knows yet which of them stays.
+                // If both are given, it is not known which one stays.
                 if url.is_none() {
                     self.require("reply", ", since it has a `prompt`");
                 }
@@ -320,8 +321,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The options of the call as a JSON object, with the schema in it. As they are written when there is nothing to add:
-    /// then a mistake that is found in them later can be shown where it stands.
+    /// The options of the call as a JSON object, with the schema added. Without a schema the text stays as written, so
+    /// that an error found later can point to its place.
     fn options_with(&mut self, options: Option<&(String, Span)>, schema: Option<&(String, Span)>) -> String {
         let given = options.map_or("{}", |(text, _)| text);
         let mut merged = match serde_json::from_str(given) {
@@ -354,7 +355,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with a value that must be an object of JSON.
+/// The message for a value that must be a JSON object.
 fn not_an_object(key: &str, what: &str, error: Option<serde_json::Error>) -> String {
     match error {
         Some(error) => {
@@ -370,7 +371,7 @@ fn is_of_a_topic(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// The first sentence of an option's description, as it goes on behind a colon.
+/// The first sentence of an option's description, to follow a colon.
 fn first_sentence(description: &str) -> String {
     let text = description.trim_start_matches("Required. ").trim_start_matches("With `prompt`, required: ");
     let first = text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.');
@@ -391,7 +392,7 @@ fn text_of(value: &Expr) -> Option<String> {
     }
 }
 
-/// A text on one line: an author may break it anywhere.
+/// A text on one line. Authors may break it anywhere.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,5 +1,5 @@
-//! Reading the options of a table: each is documented where it is declared, `${…}` comes from the environment, and all
-//! that is wrong is found at once.
+//! Reads the options of a table. Each option is documented where it is declared, `${…}` comes from the environment, and
+//! all errors are found at once.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::table::{OptionEntry, TableDef};
 use crate::config::{Environment, InterpolateError};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
-/// Reads the options of one table and collects everything that is wrong with them.
+/// Reads the options of one table and collects all errors in them.
 pub struct OptionReader<'a> {
     table: &'a TableDef,
     environment: &'a Environment,
@@ -18,7 +18,7 @@ pub struct OptionReader<'a> {
 }
 
 impl<'a> OptionReader<'a> {
-    /// Options of a table, of which only those in `docs` exist (`connector` and `type` always do).
+    /// Accepts only the options in `docs`, and always `connector` and `type`.
     pub fn new(
         table: &'a TableDef,
         environment: &'a Environment,
@@ -33,10 +33,10 @@ impl<'a> OptionReader<'a> {
         self.table
     }
 
-    /// The value of an option, its variables put in; its default when it is not given.
+    /// The value of an option with its variables substituted, or its default if it is not given.
     ///
-    /// The key must be in the docs that the reader was made with.
-    /// It stands in quotes, as on Arroyo, and is one of the choices when there are some.
+    /// The key must be in the docs given to the reader. The value must be quoted, as on Arroyo, and be one of the
+    /// choices if there are any.
     pub fn optional(&mut self, key: &str) -> Option<String> {
         let value = self.value(key)?;
         let Some(entry) = self.table.option(key) else { return Some(value) };
@@ -53,7 +53,7 @@ impl<'a> OptionReader<'a> {
         Some(value)
     }
 
-    /// The value, whatever it is.
+    /// The value, without checks.
     fn value(&mut self, key: &str) -> Option<String> {
         let doc = self.docs.iter().find(|d| d.key == key).copied();
         debug_assert!(doc.is_some(), "option {key} is read but not documented");
@@ -79,10 +79,10 @@ impl<'a> OptionReader<'a> {
         }
     }
 
-    /// The value of an option that must be given.
+    /// The value of a required option.
     pub fn required(&mut self, key: &str) -> Option<String> {
         if self.table.option(key).is_none() {
-            // It is there, misspelt, which `finish` says.
+            // `finish` reports a misspelt key.
             let known = |entry: &OptionEntry| self.docs.iter().any(|doc| doc.key == entry.key);
             let meant = |entry: &OptionEntry| nearest(&entry.key, self.docs.iter().map(|doc| doc.key)) == Some(key);
             if self.table.options.iter().any(|entry| !known(entry) && meant(entry)) {
@@ -99,7 +99,7 @@ impl<'a> OptionReader<'a> {
         self.optional(key)
     }
 
-    /// An option whose value is parsed; `expected` says in words what it must be (`a whole number`).
+    /// An option whose value is parsed. `expected` describes a right value (`a whole number`).
     pub fn parsed<T>(&mut self, key: &str, expected: &str) -> Option<T>
     where
         T: FromStr,
@@ -115,8 +115,8 @@ impl<'a> OptionReader<'a> {
         None
     }
 
-    /// An option that is `true` or `false` (Arroyo takes `'yes'` and `'no'` too); `false` when neither given nor
-    /// defaulted.
+    /// An option that is `true` or `false` (Arroyo accepts `'yes'` and `'no'` too); `false` if it is not given and has
+    /// no default.
     pub fn flag(&mut self, key: &str) -> bool {
         match self.value(key).as_deref() {
             Some("true" | "yes") => true,
@@ -130,8 +130,7 @@ impl<'a> OptionReader<'a> {
         }
     }
 
-    /// Says that an option has a value that it does not take. The value is shown as written, never what a variable in
-    /// it stands for.
+    /// Reports a wrong value. It is shown as written; the value of a variable in it is never shown.
     pub fn wrong(&mut self, entry: &OptionEntry, expected: &str) {
         self.errors.push(
             Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` cannot be `{}`", entry.key, entry.value))
@@ -140,15 +139,15 @@ impl<'a> OptionReader<'a> {
         );
     }
 
-    /// Adds an error of the caller's own.
+    /// Adds an error of the caller.
     pub fn fail(&mut self, error: Diagnostic) {
         self.errors.push(error);
     }
 
-    /// Ends the reading: unknown options are errors too.
+    /// Finishes reading. Unknown options are errors too.
     ///
     /// # Errors
-    /// Everything that was found to be wrong.
+    /// All errors that were found.
     pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
         for entry in &self.table.options {
             let known = |key: &str| matches!(key, "connector" | "type") || self.docs.iter().any(|d| d.key == key);

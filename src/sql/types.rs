@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, Exa
 /// The Arrow type of a SQL type; `JSON` is text.
 ///
 /// # Errors
-/// What is wrong, in words, for a type that columns cannot have.
+/// An explanation, if columns cannot have this type.
 pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
@@ -49,7 +49,7 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
     })
 }
 
-/// `TIMESTAMP(3)`: what a second is divided into.
+/// `TIMESTAMP(3)`: the unit for a number of digits.
 fn timestamp_unit(digits: Option<u64>) -> Result<TimeUnit, String> {
     Ok(match digits {
         Some(0) => TimeUnit::Second,
@@ -75,7 +75,7 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, String> {
     Ok(DataType::Decimal128(p, s))
 }
 
-/// An Arrow type in SQL's words, for messages.
+/// The SQL name of an Arrow type, for messages.
 #[must_use]
 pub fn to_sql(arrow: &DataType) -> String {
     match arrow {

@@ -1,5 +1,5 @@
-//! `array_distinct`, `array_union` and `array_intersect`: sorted, NULL first, as DataFusion 48 has them, which Arroyo
-//! has. There a list that is NULL is an error for the two that take two lists, unless it is the literal NULL.
+//! `array_distinct`, `array_union` and `array_intersect` as in Arroyo's DataFusion 48: sorted, NULL first. For the two
+//! that take two lists, a NULL list is an error unless it is the literal NULL.
 
 use std::sync::Arc;
 
