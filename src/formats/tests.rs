@@ -303,7 +303,7 @@ fn bad_messages_are_told_in_plain_words() {
     ] {
         assert_eq!(pipe.error(message.as_bytes()), expected, "{message:.100}");
     }
-    assert_eq!(pipe.error(b"{\"id\":\"\xff\"}"), "it is not text: byte 8 is no UTF-8");
+    assert_eq!(pipe.error(b"{\"id\":\"\xff\"}"), "it is not text: byte 8 is not valid UTF-8");
     assert!(pipe.rows().is_empty(), "a bad message leaves no trace");
 }
 

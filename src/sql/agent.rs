@@ -14,32 +14,35 @@ use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// The options of `CREATE AGENT`.
 pub const OPTIONS: &[OptionDoc] = &[
-    option("name", "Required. What the model answers, and the `sender` of the agent's messages."),
+    option(
+        "name",
+        "Required. The agent's name: the model answers with it, and it is the `sender` of the agent's messages.",
+    ),
     option("description", "Required. What the agent does."),
     option(
         "input",
         "Required. What it takes: say what such a message is and how far the work on it has come, in the words that the \
          message begins with. No two agents should take the same.",
     ),
-    option("output", "Required. What it publishes when it is done."),
+    option("output", "Required. The message that it publishes when it is done."),
     option("topic", "Its topic. Without it, the identifier after CREATE AGENT."),
     option(
         "examples",
-        "Texts that this agent takes, as a list: `ARRAY['…', '…']`. The model is shown them, and the offline method compares \
+        "Texts that this agent takes, as a list: `ARRAY['…', '…']`. The model sees them, and the offline method compares \
          messages with them.",
     ),
-    option("prompt", "What a model is told to do with a message. Baton supplies the agent's pipeline."),
+    option("prompt", "The instructions for the model. Baton supplies the agent's pipeline."),
     option(
         "reply",
-        "With `prompt`, required: how the agent's message begins. The next agent is chosen by it. The model's answer follows.",
+        "With `prompt`, required: how the agent's message begins. The router chooses the next agent by it. The model's answer follows.",
     ),
     option(
         "schema",
-        "With `prompt`: a JSON Schema. The answer is then JSON that keeps it, and `answer` of the message.",
+        "With `prompt`: a JSON Schema. The answer is then JSON that follows it, in the message's field `answer`.",
     ),
     option(
         "url",
-        "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
+        "Instead of `prompt`: the URL of an HTTP service that does the work. It gets the message as JSON and answers 200 with \
          `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` in it is the value of that environment \
          variable, which no log and no error shows.",
     ),
@@ -190,7 +193,7 @@ impl Reader<'_> {
     /// Takes an option if the key is known and the value has the right type.
     fn take(&mut self, source: &Arc<SourceText>, option: &SqlOption, statement: &Span) {
         let SqlOption::KeyValue { key, value } = option else {
-            let message = format!("`{option}` is not how an option is written");
+            let message = format!("`{option}` is not a valid option");
             return self.fail(Code::SYNTAX, message, self.span, "write `key = 'value'`");
         };
         let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, statement, option));
@@ -258,7 +261,7 @@ impl Reader<'_> {
         let length = name.chars().count();
         if length > LONGEST_NAME {
             let message = format!("the name of agent `{}` has {length} characters", self.ident);
-            self.fail(Code::OPTION_VALUE, message, at, format!("{LONGEST_NAME} is the most"));
+            self.fail(Code::OPTION_VALUE, message, at, format!("at most {LONGEST_NAME} are allowed"));
         }
         if name.eq_ignore_ascii_case("none") {
             let message = format!("an agent cannot be called `{name}`");

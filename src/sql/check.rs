@@ -71,7 +71,7 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
                 && digits.contains('_')
             {
                 let span = to_span(&self.at.source, value.span).unwrap_or_else(|| self.at.clone());
-                let error = Diagnostic::new(Code::QUERY, format!("`{digits}` is no number")).at(span);
+                let error = Diagnostic::new(Code::QUERY, format!("`{digits}` is not a number")).at(span);
                 self.found.errors.push(error.help(format!("write `{}`", digits.replace('_', ""))));
             }
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
@@ -212,11 +212,11 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
                 Code::REFUSED,
-                "DISTINCT over an endless stream has no end".into(),
+                "DISTINCT over an endless stream never finishes".into(),
                 "leave DISTINCT out; for UNION write UNION ALL",
             ),
             LogicalPlan::Sort(_) => {
-                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out");
+                refuse(Code::REFUSED, "ORDER BY over an endless stream never finishes".into(), "leave ORDER BY out");
             }
             LogicalPlan::Limit(_) => {
                 refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE");
@@ -280,7 +280,7 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
                         ),
                     )
                     .at(at.clone())
-                    .help("make a view of it: a view is worked out once, however many read it"),
+                    .help("make a view of it: a view is computed once, however many queries read it"),
                 );
             }
             asking.push(node);

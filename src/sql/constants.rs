@@ -121,7 +121,7 @@ impl Constants {
                 return Err(vec![
                     error
                         .at(at.clone())
-                        .help("it is worked out once, when the pipeline is planned: call the function outside"),
+                        .help("it is evaluated once, when the pipeline is planned: call the function outside"),
                 ]);
             }
             if let Entry::Vacant(unknown) = known.entry(subquery) {

@@ -220,9 +220,9 @@ fn read_statements(source: &Arc<SourceText>, statements: Vec<ParsedStatement>, e
 }
 
 fn not_understood(what: &str, parts: &str, statement: &Span) -> Diagnostic {
-    Diagnostic::new(Code::SYNTAX, format!("{what} has a part here that pipelines do not have"))
+    Diagnostic::new(Code::SYNTAX, format!("this {what} has a clause that pipelines do not support"))
         .at(statement.clone())
-        .help(format!("beside the name it has {parts}"))
+        .help(format!("after the name, write only {parts}"))
 }
 
 /// A SELECT on its own writes its rows to stdout, as Arroyo sends them to its preview.
@@ -272,7 +272,7 @@ fn object_name(
     match name.0.as_slice() {
         [part] => match part.as_ident() {
             Some(ident) => Ok((name_of(ident), to_span(source, ident.span).unwrap_or_else(|| statement.clone()))),
-            None => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` is no name")).at(statement.clone())),
+            None => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` is not a valid name")).at(statement.clone())),
         },
         _ => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` has more than one part"))
             .at(statement.clone())
@@ -318,7 +318,7 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
     for (i, column) in columns.iter().enumerate() {
         if columns[..i].iter().any(|c| c.name == column.name) {
             errors.push(
-                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is there twice in `{name}`", column.name))
+                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is declared twice in `{name}`", column.name))
                     .at(column.span.clone())
                     .help("remove one of them"),
             );
@@ -329,7 +329,7 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
         CreateTableOptions::With(options) => Some(options),
         other => {
             errors.push(
-                Diagnostic::new(Code::SYNTAX, format!("`{other}` is not how options are written"))
+                Diagnostic::new(Code::SYNTAX, format!("`{other}` is not a valid option"))
                     .at(span.clone())
                     .help("write `WITH (connector = '…', …)`"),
             );
@@ -417,9 +417,9 @@ fn wrong_memory(table: &str, columns: &[ColumnDef], options: &[OptionEntry]) -> 
         errors.push(error.help("add `connector = '…'`, or take the options out"));
     }
     for column in columns.iter().filter(|c| c.kind != ColumnKind::Data) {
-        let message = format!("column `{}`: a memory table has what is inserted and nothing else", column.name);
+        let message = format!("column `{}`: a memory table has only the columns that are inserted", column.name);
         let error = Diagnostic::new(Code::FORMAT_COLUMNS, message).at(column.span.clone());
-        errors.push(error.help("work it out in the query of the INSERT"));
+        errors.push(error.help("compute it in the query of the INSERT"));
     }
     errors
 }

@@ -210,7 +210,7 @@ fn place_of_name(message: &str, at: &Span) -> Option<Span> {
 }
 
 const CANNOT_PLAN: &str = "this statement cannot be planned";
-const TAKE_APART: &str = "take it apart with views, to see which part it is";
+const TAKE_APART: &str = "split it into views to find the part that fails";
 
 /// The diagnostic for a statement that makes the planner panic.
 #[must_use]
@@ -255,7 +255,7 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         known(
             r"(?s)^Cannot coerce arithmetic expression (.+) to valid types",
             Code::TYPE_MISMATCH,
-            "$1: these types cannot be calculated with",
+            "$1: these types do not support arithmetic",
             CONVERT,
         ),
         known(
@@ -267,19 +267,19 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         known(
             r"(?s)Cannot cast string '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
-            "'$1' is no $2",
+            "'$1' is not a valid $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
         ),
         known(
             r"(?s)regex parse error:.*error: (.+)$",
             Code::QUERY,
             "a regular expression is wrong: $1",
-            "correct it; a sign that stands for itself is written with a backslash before it",
+            "correct it; put a backslash before a character that is meant literally",
         ),
         known(
             r"(?s)Cannot cast value '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
-            "'$1' is no $2",
+            "'$1' is not a valid $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
         ),
         known(

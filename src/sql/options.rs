@@ -51,7 +51,7 @@ pub(super) fn read_option(
     table: &Span,
 ) -> Result<OptionEntry, Diagnostic> {
     let form = |span: Span| {
-        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
+        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not a valid option"))
             .at(span)
             .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
     };

@@ -286,9 +286,9 @@ impl Known {
 /// Reports a missing table that agents need.
 fn missing(name: &str, agent: &AgentDef) -> Diagnostic {
     let (what, help) = match name {
-        expand::TOPICS => ("whose options the agents' topics have", "`baton new` shows one"),
-        expand::MESSAGES => ("to which agents answer", "`baton new` shows one"),
-        _ => ("for what an agent cannot take", "`baton new` shows one"),
+        expand::TOPICS => ("whose options apply to the agents' topics", "`baton new` shows one"),
+        expand::MESSAGES => ("to which agents write their answers", "`baton new` shows one"),
+        _ => ("for messages that an agent cannot take", "`baton new` shows one"),
     };
     Diagnostic::new(Code::TABLE_UNKNOWN, format!("CREATE AGENT needs a table `{name}`, {what}"))
         .at(agent.span.clone())
@@ -378,20 +378,17 @@ impl<'a> Order<'a> {
         if self.open.iter().any(|n| n == name) {
             self.missing.extend(self.open.iter().cloned());
             self.errors.push(
-                Diagnostic::new(
-                    Code::QUERY,
-                    format!("`{name}` is defined by itself: {} → {name}", self.open.join(" → ")),
-                )
-                .at(at.clone())
-                .help("a view can only read what is defined without it"),
+                Diagnostic::new(Code::QUERY, format!("`{name}` refers to itself: {} → {name}", self.open.join(" → ")))
+                    .at(at.clone())
+                    .help("a view cannot read itself, not even through other views"),
             );
             return;
         }
         if self.open.len() >= MAX_VIEWS {
-            let message = format!("more than {MAX_VIEWS} views stand on each other");
+            let message = format!("more than {MAX_VIEWS} views read one another in a chain");
             if !self.errors.iter().any(|e| e.message == message) {
                 let error = Diagnostic::new(Code::QUERY, message).at(at.clone());
-                self.errors.push(error.help("put some of them together"));
+                self.errors.push(error.help("merge some of them"));
             }
             return;
         }

@@ -276,7 +276,7 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
             }
             return Err(WrongOption {
                 span: meta.path.span(),
-                message: format!("`{name}` is no option of `#[udf]`"),
+                message: format!("`{name}` is not an option of `#[udf]`"),
                 help: nearest(&name, NAMES).map_or_else(
                     || "the options are `ordered`, `unordered`, `allowed_in_flight = N` and `timeout = \"10s\"`".into(),
                     |near| format!("did you mean `{near}`?"),

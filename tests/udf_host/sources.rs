@@ -398,7 +398,7 @@ fn types_that_a_udf_cannot_have() {
 fn wrong_options() {
     let with = |attribute: &str| refused(&format!("{attribute}\nasync fn f(x: i64) -> i64 {{ x }}\n"));
     insta::assert_snapshot!(with("#[udf(orderd, max = 3, allowed_in_flight = \"many\", timeout = 10)]"), @r#"
-    error[U001]: `orderd` is no option of `#[udf]`
+    error[U001]: `orderd` is not an option of `#[udf]`
      --> udfs/f.rs:1:7
       |
     1 | #[udf(orderd, max = 3, allowed_in_flight = "many", timeout = 10)]
@@ -406,7 +406,7 @@ fn wrong_options() {
       |
     help: did you mean `ordered`?
 
-    error[U001]: `max` is no option of `#[udf]`
+    error[U001]: `max` is not an option of `#[udf]`
      --> udfs/f.rs:1:15
       |
     1 | #[udf(orderd, max = 3, allowed_in_flight = "many", timeout = 10)]

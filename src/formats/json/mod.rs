@@ -75,7 +75,7 @@ impl JsonReader {
     /// What is wrong with the message, in a sentence.
     pub(super) fn push(&mut self, payload: &[u8]) -> Result<(), String> {
         if let Err(error) = str::from_utf8(payload) {
-            return Err(format!("it is not text: byte {} is no UTF-8", error.valid_up_to() + 1));
+            return Err(format!("it is not text: byte {} is not valid UTF-8", error.valid_up_to() + 1));
         }
         self.read(payload).map_err(|wrong| {
             self.columns.truncate(self.rows);

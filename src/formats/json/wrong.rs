@@ -33,7 +33,7 @@ impl Wrong {
         Self::new(What::Syntax(error, index))
     }
 
-    /// The message is JSON, but no object.
+    /// The message is JSON, but not an object.
     pub(super) fn no_object(json: &mut Jiter<'_>, peek: Peek) -> Self {
         skip(json, peek).map_or_else(|wrong| wrong, |found| Self::new(What::NoObject(found)))
     }

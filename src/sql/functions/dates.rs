@@ -126,7 +126,7 @@ fn date_part(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue
     let interval = matches!(args.args.get(1).map(ColumnarValue::data_type), Some(DataType::Interval(_)));
     let unknown = matches!(part.as_str(), "nanosecond" | "nanoseconds" | "nsec" | "nsecs" | "isodow" | "isoyear");
     if unknown && !interval {
-        return exec_err!("date_part knows no '{part}'");
+        return exec_err!("date_part does not know '{part}'");
     }
     from.invoke_with_args(args)
 }

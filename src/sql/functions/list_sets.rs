@@ -94,7 +94,7 @@ fn of_two(args: &[ArrayRef], set: Set) -> Result<ArrayRef> {
     let converter = RowConverter::new(vec![SortField::new(left.value_type())])?;
     build(left, |row| {
         if left.is_null(row) || right.is_null(row) {
-            return exec_err!("array_union and array_intersect take no list that is NULL: write coalesce(list, [])");
+            return exec_err!("array_union and array_intersect do not take a NULL list: write coalesce(list, [])");
         }
         let (left, right) =
             (converter.convert_columns(&[left.value(row)])?, converter.convert_columns(&[right.value(row)])?);

@@ -136,7 +136,7 @@ fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
             let (start, length) = (starts.map_or(1, |starts| starts.value(row)), lists.value_length(row));
             if length == 0 && starts.is_none() {
                 return exec_err!(
-                    "array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
+                    "array_position does not take an empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
                 );
             }
             if start < 1 || start > i64::from(length) {

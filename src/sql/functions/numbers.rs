@@ -60,7 +60,7 @@ fn of_one(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64) -> R
     Ok(match x.data_type() {
         DataType::Float32 => Arc::new(unary::<_, _, Float32Type>(x.as_primitive::<Float32Type>(), float)),
         DataType::Float64 => Arc::new(unary::<_, _, Float64Type>(x.as_primitive::<Float64Type>(), double)),
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
@@ -77,7 +77,7 @@ fn of_two(args: &[ArrayRef], float: fn(f32, f32) -> f32, double: fn(f64, f64) ->
                 binary(x.as_primitive::<Float64Type>(), y.as_primitive::<Float64Type>(), double)?;
             Arc::new(numbers)
         }
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
@@ -89,7 +89,7 @@ fn with_digits(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64)
         None => Int64Array::from_value(0, x.len()),
     };
     let digits = digits.try_unary::<_, datafusion::arrow::array::types::Int32Type, _>(|d| {
-        i32::try_from(d).map_err(|_| exec_datafusion_err!("{d} is no number of digits"))
+        i32::try_from(d).map_err(|_| exec_datafusion_err!("{d} is not a valid number of digits"))
     })?;
     Ok(match x.data_type() {
         DataType::Float32 => {
@@ -102,7 +102,7 @@ fn with_digits(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64)
                 binary(x.as_primitive::<Float64Type>(), &digits, |x, d| double(x * 10_f64.powi(d)) / 10_f64.powi(d))?;
             Arc::new(numbers)
         }
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
@@ -158,7 +158,7 @@ fn power(args: &[ArrayRef]) -> Result<ArrayRef> {
     }
     let whole = |base: i64, exponent: i64| {
         let Ok(times) = u32::try_from(exponent) else {
-            return exec_err!("power of whole numbers takes no negative exponent ({exponent}): write {base}.0");
+            return exec_err!("power of whole numbers does not take a negative exponent ({exponent}): write {base}.0");
         };
         base.checked_pow(times).ok_or_else(|| exec_datafusion_err!("overflow in power({base}, {exponent})"))
     };

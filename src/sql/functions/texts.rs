@@ -63,7 +63,7 @@ fn whole(args: &[ArrayRef], at: usize) -> &Int64Array {
 fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |code: Option<i64>| match code {
         None => Ok(None),
-        Some(0) => exec_err!("chr(0) is no character of a text"),
+        Some(0) => exec_err!("chr(0) is not a valid character"),
         // Of a code that is too large, the lower 32 bits count.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as it is there")]
         Some(code) => char::from_u32(code as u32)
@@ -150,7 +150,7 @@ fn pad(name: &str, args: &[ArrayRef], join: fn(padding: String, text: &str) -> S
         let (true, true, Some(fill)) = (texts.is_valid(row), lengths.is_valid(row), fill) else { return Ok(None) };
         let (text, length) = (texts.value(row), lengths.value(row));
         if length > i64::from(i32::MAX) {
-            return exec_err!("{name} makes no text of {length} characters");
+            return exec_err!("{name} cannot make a text of {length} characters");
         }
         let length = usize::try_from(length).unwrap_or_default();
         let characters = graphemes(text);

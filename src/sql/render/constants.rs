@@ -40,7 +40,7 @@ pub async fn fold(
         let (mut values, nothing) = evaluated.await.map_err(|e| {
             let e: DataFusionError = e;
             let mut known = errors::to_diagnostics(&e, &at);
-            known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be worked out".into(), "rewrite it"))
+            known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be evaluated".into(), "rewrite it"))
         })?;
         if values.is_empty() && !found.is_list {
             values.push(nothing);

@@ -22,7 +22,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Reads one element of the argument. The error goes on after "agent 1".
     pub(crate) fn read(item: &Value) -> Result<Self, String> {
-        let Value::Object(fields) = item else { return Err("is no object".to_owned()) };
+        let Value::Object(fields) = item else { return Err("is not an object".to_owned()) };
         let text = |key: &str| match fields.get(key) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.trim().to_owned(),

@@ -139,7 +139,7 @@ mod tests {
             (Some("x"), "the agents are not JSON ("),
             (Some("{}"), "the agents are JSON, but no array"),
             (Some("[]"), "the list of agents is empty"),
-            (Some(r#"["A"]"#), "agent 1 is no object"),
+            (Some(r#"["A"]"#), "agent 1 is not an object"),
             (Some(r#"[{"name":"A"},{"description":"x"}]"#), "agent 2 has no name"),
             (Some(r#"[{"name":"A"},{"name":"a"}]"#), "two agents are called `a`"),
             (Some(r#"[{"name":"none"}]"#), "agent 1 is called NONE, which stands for no agent"),

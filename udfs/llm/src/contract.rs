@@ -48,10 +48,10 @@ pub(crate) struct Contract {
 }
 
 impl Contract {
-    /// The error goes on after the name of what holds the schema: "… is no valid JSON Schema (…)".
+    /// The error goes on after the name of what holds the schema: "… is not a valid JSON Schema (…)".
     pub(crate) fn new(schema: Value) -> Result<Self, String> {
         if !schema.is_object() && !schema.is_boolean() {
-            return Err("is no valid JSON Schema (a schema is an object)".to_owned());
+            return Err("is not a valid JSON Schema (a schema is an object)".to_owned());
         }
         let options = jsonschema::options()
             .offline()
@@ -61,7 +61,7 @@ impl Contract {
             Ok(validator) => Ok(Self { schema, validator }),
             Err(error) => {
                 let at = place(&error);
-                Err(format!("is no valid JSON Schema (at {at}: {})", excerpt(&error.to_string(), SENTENCE)))
+                Err(format!("is not a valid JSON Schema (at {at}: {})", excerpt(&error.to_string(), SENTENCE)))
             }
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         assert!(contract_error(Some("{}"), Some("{")).unwrap().starts_with("the contract is not JSON ("));
         for schema in [r#"{"type":"text"}"#, "[]", r#"{"$ref":"http://127.0.0.1:1/x"}"#, r#"{"pattern":"("}"#] {
             let error = contract_error(Some("{}"), Some(schema)).unwrap();
-            assert!(error.starts_with("the contract is no valid JSON Schema ("), "{error}");
+            assert!(error.starts_with("the contract is not a valid JSON Schema ("), "{error}");
         }
     }
 

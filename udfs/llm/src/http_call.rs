@@ -353,7 +353,7 @@ fn read_headers(options: &HttpOptions, secrets: &mut Secrets<'_>) -> HeaderMap {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
-            (Err(_), _) => errors.push(format!("`{name}` is no name of a header")),
+            (Err(_), _) => errors.push(format!("`{name}` is not a valid header name")),
             // The value may be a secret, so it is not quoted.
             (_, Err(_)) => errors.push(format!("the header `{name}` has a character in it that no header takes")),
         }
@@ -414,9 +414,9 @@ mod tests {
                 "the header `X` needs NOPE, which is not set: set NOPE in the environment",
             ),
             (r#"{"headers":{"X":"${TOKEN"}}"#, "the header `X` has a `${` without its `}`: write `${NAME}`"),
-            (r#"{"headers":{"X":1}}"#, "the header `X` is no text: write its value in quotes"),
-            (r#"{"headers":{"X Y":"1"}}"#, "`X Y` is no name of a header"),
-            (r#"{"headers":[]}"#, "the option `headers` is no object: write it like {\"X-Name\": \"value\"}"),
+            (r#"{"headers":{"X":1}}"#, "the header `X` is not text: write its value in quotes"),
+            (r#"{"headers":{"X Y":"1"}}"#, "`X Y` is not a valid header name"),
+            (r#"{"headers":[]}"#, "the option `headers` is not an object: write it like {\"X-Name\": \"value\"}"),
             (
                 r#"{"idempotency_key":"a\nb"}"#,
                 "the header `idempotency-key` has a character in it that no header takes",

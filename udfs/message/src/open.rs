@@ -79,7 +79,7 @@ impl Opened {
         };
         let message = match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(message)) => message,
-            Ok(_) => return Self::refused("contract", "the message is JSON, but no object".into(), place),
+            Ok(_) => return Self::refused("contract", "the message is JSON, but not an object".into(), place),
             Err(error) => {
                 let why = format!("the message is not JSON ({error}): it begins with {}", fields::cut(text, 80));
                 return Self::refused("contract", why, place);
@@ -294,7 +294,9 @@ impl Options {
                 "hops" => limits.hops = limit()?,
                 "messages" => limits.messages = limit()?,
                 _ => {
-                    return Err(wrong(format!("there is no option `{key}`: there are agent, agents, hops, messages")));
+                    return Err(wrong(format!(
+                        "there is no option `{key}`: the options are agent, agents, hops, messages"
+                    )));
                 }
             }
         }

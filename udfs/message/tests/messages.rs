@@ -54,7 +54,7 @@ fn what_cannot_be_read_or_breaks_the_contract_is_refused_with_its_place() {
         (&b"\xff"[..], "unreadable", "the message is not UTF-8 text"),
         (b"{", "contract", "the message is not JSON ("),
         (b"", "contract", "the message is not JSON ("),
-        (b"[1]", "contract", "the message is JSON, but no object"),
+        (b"[1]", "contract", "the message is JSON, but not an object"),
         (br#"{"hop": "1"}"#, "contract", "the message does not keep its contract: `hop` is \"1\""),
         (br#"{"context": "x", "hop": -1}"#, "contract", "the message does not keep its contract: `hop` is -1"),
         (br#"{"context": "x", "hop": 1e30}"#, "contract", "the message does not keep its contract: `hop` is 1e+30"),

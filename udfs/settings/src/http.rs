@@ -64,7 +64,7 @@ impl HttpOptions {
             None => Vec::new(),
             Some(Value::Object(headers)) => read_headers(&headers, &mut errors),
             Some(_) => {
-                errors.push("the option `headers` is no object: write it like {\"X-Name\": \"value\"}".into());
+                errors.push("the option `headers` is not an object: write it like {\"X-Name\": \"value\"}".into());
                 Vec::new()
             }
         };
@@ -85,7 +85,7 @@ fn read_headers(headers: &Map<String, Value>, errors: &mut Vec<String>) -> Vec<(
     let mut read = Vec::new();
     for (name, value) in headers {
         match value.as_str() {
-            None => errors.push(format!("the header `{name}` is no text: write its value in quotes")),
+            None => errors.push(format!("the header `{name}` is not text: write its value in quotes")),
             Some(value) => match parts(value) {
                 Ok(_) => read.push((name.clone(), value.to_owned())),
                 Err(why) => errors.push(format!("the header `{name}` {why}")),
@@ -122,7 +122,7 @@ pub fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
         let (inside, after) = after.split_once('}').ok_or("has a `${` without its `}`: write `${NAME}`")?;
         let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(format!("has `${{{inside}}}`, in which there is no name of a variable: write `${{NAME}}`"));
+            return Err(format!("has `${{{inside}}}`, which does not name a variable: write `${{NAME}}`"));
         }
         let written = &rest[before.len()..rest.len() - after.len()];
         parts.push(Part::Text(before));
@@ -200,8 +200,8 @@ mod tests {
         assert_eq!(needed("${A}${B:-}${C}"), ["A", "C"]);
         for (text, why) in [
             ("${A", "has a `${` without its `}`: write `${NAME}`"),
-            ("${A B}", "has `${A B}`, in which there is no name of a variable: write `${NAME}`"),
-            ("${}", "has `${}`, in which there is no name of a variable: write `${NAME}`"),
+            ("${A B}", "has `${A B}`, which does not name a variable: write `${NAME}`"),
+            ("${}", "has `${}`, which does not name a variable: write `${NAME}`"),
         ] {
             assert_eq!(parts(text).unwrap_err(), why);
         }

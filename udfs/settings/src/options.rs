@@ -149,7 +149,7 @@ pub fn parse_object(text: Option<&str>) -> Result<Map<String, Value>, String> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(Map::new()) };
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("the options are JSON, but no object: write them like '{\"timeout\": \"10s\"}'".to_owned()),
+        Ok(_) => Err("the options are JSON, but not an object: write them like '{\"timeout\": \"10s\"}'".to_owned()),
         Err(error) => Err(format!("the options are not JSON ({error}): write them like '{{\"timeout\": \"10s\"}}'")),
     }
 }
@@ -163,7 +163,7 @@ pub fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<String> 
             let shown = excerpt(key, 40);
             match nearest(key, known) {
                 Some(near) => format!("there is no option `{shown}`: did you mean `{near}`?"),
-                None => format!("there is no option `{shown}`: there are {}", known.join(", ")),
+                None => format!("there is no option `{shown}`: the options are {}", known.join(", ")),
             }
         })
         .collect()
@@ -255,7 +255,7 @@ mod tests {
             (
                 r#"{"zzz":1}"#,
                 Function::Complete,
-                "there is no option `zzz`: there are provider, model, schema, temperature, max_tokens, timeout, \
+                "there is no option `zzz`: the options are provider, model, schema, temperature, max_tokens, timeout, \
                  deadline, max_input_chars",
             ),
             (
@@ -280,7 +280,11 @@ mod tests {
                 Function::Complete,
                 "the option `prompt` is for llm_classify: the prompt of llm_complete is its first argument",
             ),
-            ("[]", Function::Classify, "the options are JSON, but no object: write them like '{\"timeout\": \"10s\"}'"),
+            (
+                "[]",
+                Function::Classify,
+                "the options are JSON, but not an object: write them like '{\"timeout\": \"10s\"}'",
+            ),
             (
                 r#"{"schema":"x"}"#,
                 Function::Complete,
