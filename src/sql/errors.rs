@@ -82,7 +82,7 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
             if in_words_of(at.text(), &found.message) {
                 return vec![found];
             }
-            tracing::debug!(planner = message, "an error for which there are no words of SQL");
+            tracing::debug!(planner = message, "an error without a message in SQL terms");
             vec![Diagnostic { code: found.code, ..planner_died(at) }]
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn timeout(
             if key != "timeout" {
                 let help = nearest(&key, KEYS).map_or_else(|| EXAMPLE.into(), |near| format!("did you mean `{near}`?"));
                 errors.push(
-                    Diagnostic::new(Code::UDF_SOURCE, format!("`{key}` is nothing that a UDF can tell Baton"))
+                    Diagnostic::new(Code::UDF_SOURCE, format!("`{key}` is not a setting for Baton"))
                         .at(span)
                         .help(help),
                 );
@@ -71,7 +71,8 @@ fn settings(text: &Arc<SourceText>, place: Range<usize>, errors: &mut Vec<Diagno
     let at = |range: Range<usize>| Span::new(text, place.start + range.start..place.start + range.end);
     match toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(body) {
         Ok(entries) if entries.is_empty() => {
-            let error = Diagnostic::new(Code::UDF_SOURCE, "this comment tells Baton nothing").at(at(0..body.len()));
+            let error =
+                Diagnostic::new(Code::UDF_SOURCE, "this comment has no setting for Baton").at(at(0..body.len()));
             errors.push(error.help(EXAMPLE));
             Vec::new()
         }

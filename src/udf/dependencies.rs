@@ -36,7 +36,7 @@ pub(super) fn read(text: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Depe
     for at in overlooked(&text.text) {
         errors.push(wrong(
             at..at + 2,
-            "this dependencies comment would be overlooked".into(),
+            "Arroyo would ignore this dependencies comment".into(),
             "put `/*` alone on a line, `[dependencies]` alone on the next",
         ));
     }

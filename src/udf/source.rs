@@ -342,7 +342,7 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
         errors.push(
             Diagnostic::new(
                 Code::UDF_SOURCE,
-                format!("`{name}` takes no argument, so it would not know for how many rows"),
+                format!("`{name}` takes no argument, so the number of rows would be unknown"),
             )
             .at(span_of(text, name.span()))
             .help("give it an argument, or make it an `async fn`"),

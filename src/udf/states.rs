@@ -139,7 +139,7 @@ impl UdfStates {
                     }
                     Ok(0) => return,
                     Err(error) => {
-                        tracing::warn!(%error, "what UDFs say cannot be read any more");
+                        tracing::warn!(%error, "cannot read the messages of UDFs any more");
                         return;
                     }
                 },
@@ -154,7 +154,7 @@ impl UdfStates {
             Ok(line) => line,
             Err(error) => {
                 let line = String::from_utf8_lossy(line);
-                tracing::debug!(%error, line = line.trim_end(), "a UDF said something that is not understood");
+                tracing::debug!(%error, line = line.trim_end(), "a UDF sent a message that cannot be parsed");
                 return;
             }
         };
@@ -166,7 +166,7 @@ impl UdfStates {
             // A rejected UDF reports nothing after that.
             (_, Some(State::Rejected(_))) | (Said::Working, None) => {}
             (Said::Working, Some(State::Waiting { since, .. })) => {
-                tracing::info!("`{udf}` goes on after {}", in_words(now - *since));
+                tracing::info!("`{udf}` continues after {}", in_words(now - *since));
                 udfs.remove(&udf);
             }
             (Said::Waiting, Some(State::Waiting { why: before, told, .. })) => {
@@ -180,7 +180,7 @@ impl UdfStates {
                 udfs.insert(udf, State::Waiting { why, since: now, told: now });
             }
             (Said::Rejected, _) => {
-                tracing::error!("`{udf}` can answer no row: {why}");
+                tracing::error!("`{udf}` cannot answer any row: {why}");
                 udfs.insert(udf.clone(), State::Rejected(Rejection { udf, why, help }));
                 self.rejected.notify_waiters();
             }

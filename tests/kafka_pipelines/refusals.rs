@@ -138,7 +138,7 @@ fn messages_wait_for_a_model_that_is_not_there() {
     };
     system.wait_until_routed(0..20);
     system.wait_until_committed("route_messages", "agent_messages");
-    eventually("the log says that they go on", || baton.stderr().contains("`llm_classify` goes on after "));
+    eventually("the log says that they go on", || baton.stderr().contains("`llm_classify` continues after "));
     baton.stop(Duration::from_secs(10));
     system.assert_routed(0..20, 1);
     assert_eq!(model.seen().calls, 20);

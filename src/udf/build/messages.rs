@@ -98,7 +98,7 @@ impl<'a> Messages<'a> {
         let causes = said.windows(2).filter(|pair| pair[0] == "Caused by:").map(|pair| pair[1]);
         let parts: Vec<&str> =
             said.first().copied().into_iter().chain(causes).filter(|p| !p.contains("for workspace member")).collect();
-        let message = if parts.is_empty() { "cargo failed and said nothing".into() } else { parts.join(": ") };
+        let message = if parts.is_empty() { "cargo failed without a message".into() } else { parts.join(": ") };
         Diagnostic::new(Code::UDF_COMPILE, message).at(places).help(if culprit.is_some() {
             "correct the dependency in this comment"
         } else {

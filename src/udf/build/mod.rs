@@ -84,7 +84,7 @@ pub fn build(dir: &Path, sources: &[UdfSource], progress: &mut dyn Progress) -> 
     keep_lock_file(&places).map_err(|e| vec![unwritable(&places.kept_lock, &e)])?;
     for source in stale {
         let Some(artifact) = artifacts.get(&source.name) else {
-            let message = format!("cargo compiled `{}`, and left no library", source.name);
+            let message = format!("cargo compiled `{}` but produced no library", source.name);
             return Err(vec![Diagnostic::new(Code::UDF_COMPILE, message).at(source.name_span.clone())]);
         };
         keep(&places, source, artifact, rustc.as_deref()).map_err(|e| vec![unwritable(&places.libraries, &e)])?;

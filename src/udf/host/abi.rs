@@ -219,12 +219,12 @@ impl Runtime {
                     (Some(ids), Some(values)) if ids.len() == values.len() => {
                         match ids.as_primitive_opt::<UInt64Type>() {
                             Some(ids) => Ok(Drained::Rows(ids.clone(), values)),
-                            None => {
-                                Err(ArrowError::CDataInterface("a UDF's results are numbered by no numbers".into()))
-                            }
+                            None => Err(ArrowError::CDataInterface(
+                                "the call numbers of a UDF's results are not integers".into(),
+                            )),
                         }
                     }
-                    _ => Err(ArrowError::CDataInterface("a UDF's results lack their numbers".into())),
+                    _ => Err(ArrowError::CDataInterface("a UDF's results have no call numbers".into())),
                 }
             }
         }

@@ -278,7 +278,7 @@ impl Driver {
         if ids.len() == numbers.len() && values.data_type() == self.returns() {
             self.emit(ids, values, Vec::new());
         } else {
-            let error = self.error("was compiled from another source than was read".into());
+            let error = self.error("was compiled from a different source".into());
             let errors = (0..ids.len()).map(|i| (i, error.clone())).collect();
             let nulls = new_null_array(self.returns(), ids.len());
             self.emit(ids, nulls, errors);
@@ -305,7 +305,7 @@ impl Driver {
                     Some((id, Ok(value))) if value.data_type() == self.returns() => self.emit(vec![id], value, Vec::new()),
                     Some((id, result)) => {
                         let error = self.error(match result {
-                            Ok(_) => "was compiled from another source than was read".into(),
+                            Ok(_) => "was compiled from a different source".into(),
                             Err(death) => death.message(options),
                         });
                         self.emit(vec![id], new_null_array(self.returns(), 1), vec![(0, error)]);

@@ -66,7 +66,7 @@ impl SyncUdf {
         let Some(result) = self.library.run(args)? else { return Ok(None) };
         if result.len() != rows || *result.data_type() != self.source.signature.returns.data_type {
             let name = &self.source.name;
-            return Err(ArrowError::CDataInterface(format!("`{name}` was compiled from another source than was read")));
+            return Err(ArrowError::CDataInterface(format!("`{name}` was compiled from a different source")));
         }
         Ok(Some(result))
     }
