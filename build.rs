@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("udfs");
     let mut files = Vec::new();
-    // Not the whole folder: cargo would look into udfs/target. A test sees that no UDF is missing.
+    // Not the whole folder: cargo would look into udfs/target. A test checks that no UDF is missing.
     println!("cargo::rerun-if-changed=build.rs");
-    // The UDFs, and the crates that they depend on with all that their Cargo.toml names; tests stay out.
+    // The UDFs and the crates that they depend on, with everything that their Cargo.toml names, but without tests.
     let is_wanted =
         |path: &Path| path.join("Cargo.toml").is_file() || path.ends_with("src") || path.ends_with("benches");
     list(&root, &mut files, &is_wanted);

@@ -1,9 +1,10 @@
-//! The environment as Baton sees it: variables, what the command line lays over them, and `${NAME}` in option values.
+//! The environment as Baton sees it: variables, values that the command line puts over them, and `${NAME}` in option
+//! values.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Variables of the process, with values laid over them (the demo lays its broker's address over
+/// Variables of the process, with values put over them (the demo puts its broker's address over
 /// `KAFKA_BOOTSTRAP_SERVERS`).
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -26,7 +27,7 @@ impl Environment {
         Self { overlay, isolated: true, keeps_unset: false }
     }
 
-    /// The same, in which a `${NAME}` that is not set stays in place: for text that is only looked at.
+    /// The same, but a `${NAME}` that is not set stays as written: for text that does not run.
     #[must_use]
     pub fn keeping_unset(mut self) -> Self {
         self.keeps_unset = true;
@@ -39,14 +40,14 @@ impl Environment {
         self.keeps_unset
     }
 
-    /// The same with one value laid over.
+    /// The same, with one value put over it.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.overlay.insert(name.to_string(), value.to_string());
         self
     }
 
-    /// The value of a variable; a variable set to nothing counts as not set.
+    /// The value of a variable. An empty variable counts as not set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
         let value = match self.overlay.get(name) {
@@ -57,10 +58,10 @@ impl Environment {
         value.filter(|v| !v.is_empty())
     }
 
-    /// Puts the environment's values in the place of `${NAME}` and `${NAME:-default}`; `$$` is one `$`.
+    /// Replaces `${NAME}` and `${NAME:-default}` with the environment's values; `$$` becomes one `$`.
     ///
     /// # Errors
-    /// [`InterpolateError`] names the variable that is not set, or the part that is not of that form.
+    /// [`InterpolateError`] names the variable that is not set, or the part that has another form.
     pub fn interpolate(&self, text: &str) -> Result<String, InterpolateError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -129,8 +130,8 @@ pub enum InterpolateError {
     /// `${` without `}`.
     #[error("`${{` is not closed by `}}`")]
     Unclosed,
-    /// What stands between the braces is no name.
-    #[error("`{0}` is no name of a variable")]
+    /// The text between the braces is not a valid variable name.
+    #[error("`{0}` is not a valid variable name")]
     Name(String),
 }
 

@@ -107,7 +107,7 @@ fn a_group_that_must_not_begin_by_itself_is_refused() {
         (error.code, error.message),
         (
             Code::SOURCE_FAILED,
-            format!("consumer group `baton-refuse-t` has committed nothing of topic `{topic}` (table `t`)")
+            format!("consumer group `baton-refuse-t` has no committed offset for topic `{topic}` (table `t`)")
         )
     );
 }

@@ -1,5 +1,5 @@
-//! `baton docs`: the reference pages that are made from the program itself, so that they cannot say anything else than
-//! it does. CI checks that they are current.
+//! `baton docs`: writes the reference pages from the program itself, so that they cannot differ from what it does. CI
+//! checks that they are current.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const MADE: &str = "<!-- Made by `baton docs`; edit the source that it is made f
 /// The pipeline of the reference system that has a picture of its own.
 const ROUTER: &str = "route_messages";
 
-/// Writes the pages into `docs/`, or says which are not current.
+/// Writes the pages into `docs/`, or with `check` reports which are not current.
 ///
 /// # Errors
 /// Files that cannot be written; with `check`, pages that differ.
@@ -51,7 +51,7 @@ pub async fn run(root: &Path, check: bool, command: Command) -> Result<(), Faile
     Err(Failed::Other(format!("not current: {}; run `cargo run --release -- docs`", stale.join(", "))))
 }
 
-/// Pictures of the reference system, for light and dark pages. They do not depend on anybody's environment.
+/// Pictures of the reference system, for light and dark pages. They do not depend on the user's environment.
 async fn pictures(root: &Path) -> Result<Vec<(PathBuf, String)>, Failed> {
     let environment = Environment::only([]).keeping_unset();
     let all = prepare::compile_all(root, None, &environment).await?;
@@ -68,7 +68,7 @@ async fn pictures(root: &Path) -> Result<Vec<(PathBuf, String)>, Failed> {
 
 fn connectors() -> String {
     let mut out = format!(
-        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`; those of `CREATE AGENT` are at the end. Those that begin with `baton.` only Baton has.\n"
+        "{MADE}\n# Connectors\n\nOptions stand in the `WITH` clause of `CREATE TABLE`; those of `CREATE AGENT` are at the end. Only Baton has the options that begin with `baton.`.\n"
     );
     for connector in registry::all() {
         let _ = write!(out, "\n## {}\n\n{}\n\n", connector.name(), connector.description());
@@ -122,7 +122,7 @@ fn errors() -> String {
 
 fn cli(command: Command) -> String {
     let mut out = format!("{MADE}\n# Command line\n");
-    // Help for the terminal folds lines at its width; this page has one of its own.
+    // Help in a terminal wraps at the terminal's width; this page has a fixed width.
     let mut command = command.term_width(100);
     command.build();
     for sub in command.get_subcommands_mut().filter(|s| !s.is_hide_set() && s.get_name() != "help") {

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and how answers, errors and exit codes reach a person or a script.
+//! The command line: its commands and options, and how results, errors and exit codes reach a person or a script.
 
 mod check;
 mod demo;
@@ -38,33 +38,33 @@ use serde_json::json;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// How log lines on stderr are written.
+    /// The format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "BATON_LOG_FORMAT")]
     log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run pipelines until they end or are stopped (SIGTERM finishes what is in flight).
+    /// Run pipelines until they end or are stopped (SIGTERM drains what is in flight).
     Run {
         /// Names of pipelines, or paths of .sql files [default: all pipelines that do not end by themselves].
         pipelines: Vec<String>,
         /// Create Kafka topics that are missing.
         #[arg(long)]
         create_topics: bool,
-        /// How long a stop waits for what is in flight.
+        /// How long to drain at a stop.
         #[arg(long, default_value = "30s", value_parser = parse_duration)]
         drain_timeout: Duration,
-        /// A file that is to say `ready` while everything runs and no UDF waits, and why not otherwise.
+        /// Write the process's status to this file: `ready`, or the reason why it is not.
         #[arg(long, value_name = "PATH", env = "BATON_READY_FILE")]
         ready_file: Option<PathBuf>,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
-    /// Find what is wrong with pipelines, without opening anything.
+    /// Find errors in pipelines without running anything.
     ///
-    /// It reports everything that `baton run` would refuse, in all pipelines at once, and warns of what may be a mistake.
+    /// It reports everything that `baton run` would refuse, in all pipelines at once, and warns of possible mistakes.
     Check {
         /// Names of pipelines or paths of .sql files, or the folder of a project [default: the project here].
         paths: Vec<String>,
@@ -94,36 +94,37 @@ enum Command {
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
-    /// Print the whole text of a pipeline as one file in Arroyo's dialect.
+    /// Print a pipeline as one file in Arroyo's dialect.
     Render {
         /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
         pipeline: String,
-        /// The SQL, or an object with it, the UDFs that it calls and what was left out.
+        /// The SQL, or a JSON object with it, the UDFs that it calls and what was left out.
         #[arg(long, value_enum, default_value_t = RenderFormat::Sql)]
         format: RenderFormat,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
         #[arg(long)]
         udfs: Option<PathBuf>,
     },
-    /// Measure on labelled messages how well a pipeline chooses agents.
+    /// Measure how well a pipeline chooses agents, on labelled messages.
     ///
-    /// Each message takes the place of the first argument of the pipeline's own call of `llm_classify`; agents and options
-    /// stay the pipeline's. No table is opened, so that no Kafka is needed.
+    /// Each message replaces the first argument of the pipeline's own call of `llm_classify`; agents and options stay
+    /// the same. No table is opened, so it needs no Kafka.
     Eval {
         /// The name of a file in pipelines/ (without .sql), or the path of a .sql file.
         pipeline: String,
-        /// The messages: JSON lines (.jsonl) or CSV (.csv) with `text` and `expected`, which is an agent's name or NONE.
+        /// The labelled messages: JSON lines (.jsonl) or CSV (.csv) with `text` and `expected`, an agent's name or
+        /// NONE.
         file: PathBuf,
         /// Another pipeline to compare with, on the same messages.
         #[arg(long, value_name = "PIPELINE")]
         against: Option<String>,
-        /// Fail (exit code 1) when the accuracy, 0 to 1, is less than this.
+        /// Fail (exit code 1) when the accuracy, from 0 to 1, is less than this.
         #[arg(long, value_name = "ACCURACY", value_parser = parse_share)]
         min_accuracy: Option<f64>,
-        /// How long a model may answer nothing before the messages that wait for it are given up.
+        /// Give up on pending messages when the model has not answered for this long.
         #[arg(long, default_value = "60s", value_parser = parse_duration)]
         patience: Duration,
-        /// A report for people, or one object with every decision.
+        /// A report for people, or one JSON object with every decision.
         #[arg(long, value_enum, default_value_t = EvalFormat::Text)]
         format: EvalFormat,
         /// The folder of the UDFs' sources [default: udfs/ of the project].
@@ -139,11 +140,13 @@ enum Command {
         udfs: Option<PathBuf>,
     },
     /// Show messages going from agent to agent, in one process that keeps nothing.
+    ///
+    /// A workflow ends as `waiting` when its next agent is a program elsewhere: the demo starts no programs.
     Demo {
         /// A message on each line: a JSON object with `context`, or a lead of the web form [default: the files in demo/].
         #[arg(long, value_name = "PATH")]
         leads: Option<PathBuf>,
-        /// A story for people, or one JSON object a workflow.
+        /// A story for people, or one JSON object for each workflow.
         #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
         format: DemoFormat,
     },
@@ -159,7 +162,7 @@ enum Command {
     /// Write the pages of docs/ that are made from the program.
     #[command(hide = true)]
     Docs {
-        /// Only say which are not current.
+        /// Only report which pages are not current.
         #[arg(long)]
         check: bool,
     },
@@ -169,7 +172,7 @@ enum Command {
 enum NewWhat {
     /// Write the file of a new agent, with a prompt to fill in.
     Agent {
-        /// What the agent is called: "Legal Review Agent".
+        /// The agent's name: "Legal Review Agent".
         name: String,
     },
 }
@@ -198,11 +201,11 @@ enum LogFormat {
     Json,
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Before there are other threads: it sets a variable.
+    // While there is only one thread: it sets a variable.
     let channel = HostChannel::open();
     output::start_log(arguments.log_format == LogFormat::Json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -213,7 +216,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(dispatch(arguments.command, channel));
-    // Threads of UDFs that never return must not hold the process.
+    // Threads of UDFs that never return must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -285,9 +288,7 @@ async fn run(
     if engine::run(compiled.pipelines, options, &stop, started).await.map_err(Failed::Run)? {
         tracing::info!("stopped; everything that was read is delivered");
     } else {
-        tracing::warn!(
-            "stopped before everything that was read was delivered: Kafka gives it out again, files begin anew"
-        );
+        tracing::warn!("stopped before everything that was read was delivered: Kafka redelivers it; files start over");
     }
     Ok(())
 }
@@ -305,19 +306,20 @@ fn rendered_json(rendered: &Rendered) -> serde_json::Value {
 /// `500ms`, `30s`, `5m`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = text[..digits].parse().map_err(|_| format!("`{text}` is no duration; write 500ms, 30s or 5m"))?;
+    let number: u64 =
+        text[..digits].parse().map_err(|_| format!("`{text}` is not a duration; write 500ms, 30s or 5m"))?;
     match &text[digits..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!("`{text}` is no duration; write 500ms, 30s or 5m")),
+        _ => Err(format!("`{text}` is not a duration; write 500ms, 30s or 5m")),
     }
 }
 
 /// `0.9`.
 fn parse_share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| format!("`{text}` is no share of 1; write 0.9 for 90 %"))
+    share.ok_or_else(|| format!("`{text}` is not a number from 0 to 1; write 0.9 for 90 %"))
 }
 
 #[cfg(test)]

@@ -10,16 +10,16 @@ use tracing_subscriber::EnvFilter;
 use crate::diag::{Code, Diagnostic, Style, sort, to_text};
 use crate::engine::run::PipelineFailure;
 
-/// Why a command ends with another code than 0.
+/// Why a command exits with a code other than 0.
 #[derive(Debug)]
 pub enum Failed {
     /// Wrong SQL, options or settings: found before anything was read or written.
     Wrong(Vec<Diagnostic>),
-    /// Pipelines that could not start or go on.
+    /// Pipelines that could not start or continue.
     Run(Vec<PipelineFailure>),
     /// Something else, in a sentence.
     Other(String),
-    /// What has been told already; the exit code.
+    /// Already reported: the exit code.
     Told(u8),
 }
 
@@ -36,7 +36,7 @@ impl From<io::Error> for Failed {
 }
 
 impl Failed {
-    /// Tells it on stderr and gives the exit code.
+    /// Reports it on stderr. Returns the exit code.
     #[must_use]
     pub fn report(self) -> ExitCode {
         let style = style();
@@ -50,7 +50,7 @@ impl Failed {
                 for failure in &failures {
                     note(&format!("pipeline `{}` failed:\n{}", failure.pipeline, to_text(&failure.reasons, style)));
                 }
-                // Settings that a UDF cannot work with are wrong as those that are found before the start.
+                // Settings that a UDF refuses count as wrong configuration, as those that are found before the start.
                 let reasons: Vec<&Diagnostic> = failures.iter().flat_map(|f| &f.reasons).collect();
                 let settings = !reasons.is_empty() && reasons.iter().all(|r| r.code == Code::UDF_REJECTED);
                 ExitCode::from(if settings { 78 } else { 1 })
@@ -72,7 +72,7 @@ pub fn style() -> Style {
 
 /// A line for people, on stderr.
 pub fn note(line: &str) {
-    // A closed stderr is nobody's reason to stop.
+    // A closed stderr is no reason to stop.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
@@ -97,7 +97,7 @@ pub fn start_log(json: bool) {
     }
 }
 
-/// One line of progress that takes the place of the last on a terminal; elsewhere a line every few seconds.
+/// A line of progress. In a terminal it replaces the last one; elsewhere a line is written every few seconds.
 pub struct ProgressLine {
     terminal: bool,
     last: Option<Instant>,
@@ -105,7 +105,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Nothing shown yet.
+    /// A line that is still empty.
     #[must_use]
     pub fn new() -> Self {
         Self { terminal: io::stderr().is_terminal(), last: None, open: false }

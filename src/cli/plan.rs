@@ -1,4 +1,4 @@
-//! `baton plan`: what a pipeline does, or what all of them do together, as an analyst thinks of it.
+//! `baton plan`: draws what a pipeline does, or the whole system, as an analyst thinks of it.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::prepare::{self, Compiled};
 use crate::config::Environment;
 use crate::engine::draw::{self, Drawing, System};
 
-/// How a drawing is written.
+/// The format of a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
     /// Lines of text.
@@ -22,7 +22,7 @@ pub enum PlanFormat {
     Svg,
 }
 
-/// For which page a picture is.
+/// The page that a picture is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Theme {
     /// The reader's system decides.
@@ -33,13 +33,13 @@ pub enum Theme {
     Dark,
 }
 
-/// What is to be drawn, and how.
+/// What to draw, and how.
 pub struct PlanOptions {
-    /// The pipeline; none for all of the project.
+    /// The pipeline; `None` for the whole system.
     pub pipeline: Option<String>,
-    /// How it is written.
+    /// The format.
     pub format: PlanFormat,
-    /// For which page a picture is.
+    /// The page that a picture is for.
     pub theme: Theme,
     /// The folder of the UDFs' sources.
     pub udfs: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct PlanOptions {
 /// Draws a pipeline, or all of them.
 ///
 /// # Errors
-/// All that is wrong with what is to be drawn.
+/// All errors in what is drawn.
 pub async fn run(options: PlanOptions, environment: &Environment) -> Result<(), Failed> {
     let PlanOptions { pipeline, format, theme, udfs } = options;
     let Some(name) = pipeline else {
@@ -62,7 +62,7 @@ pub async fn run(options: PlanOptions, environment: &Environment) -> Result<(), 
     Ok(())
 }
 
-/// What all pipelines of a project are together.
+/// The whole system: all pipelines of a project.
 pub fn system(all: &Compiled) -> System {
     System::new(all.pipelines.iter().map(|pipeline| &pipeline.outline))
 }

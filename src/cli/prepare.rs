@@ -1,4 +1,4 @@
-//! From names on the command line to pipelines that are ready to run, their UDFs compiled.
+//! Turns names on the command line into pipelines that are ready to run, with their UDFs compiled.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::sql::render::Rendered;
 use crate::sql::resolve::PipelineText;
 use crate::udf::{self, BuiltUdf, RowError, UdfSource};
 
-/// Pipelines that are right.
+/// Pipelines without errors.
 pub struct Compiled {
-    /// Ready to run, but for their UDFs' libraries.
+    /// Ready to run, except that their UDFs are not loaded.
     pub pipelines: Vec<Pipeline>,
 }
 
-/// Reads and checks pipelines; without names, all of the project that do not end by themselves.
+/// Reads and checks pipelines. Without names: all of the project that do not end by themselves.
 ///
 /// # Errors
-/// All that is wrong with all of them.
+/// All errors in all of them.
 pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
     let cwd = std::env::current_dir()?;
     if names.is_empty() {
@@ -37,7 +37,7 @@ pub async fn compile(names: &[String], udfs: Option<PathBuf>, environment: &Envi
 /// Reads and checks all pipelines of the project of a folder.
 ///
 /// # Errors
-/// As [`compile`]; when there is no project.
+/// As for [`compile`]; when there is no project.
 pub async fn compile_all(folder: &Path, udfs: Option<PathBuf>, environment: &Environment) -> Result<Compiled, Failed> {
     compile_named(&all_pipelines(folder)?, folder, udfs, environment).await
 }
@@ -69,7 +69,7 @@ fn all_pipelines(folder: &Path) -> Result<Vec<String>, Failed> {
     if names.is_empty() { Err(vec![no_project(folder)].into()) } else { Ok(names) }
 }
 
-/// What a command says that needs a project.
+/// The error of a command that needs a project.
 pub fn no_project(folder: &Path) -> Diagnostic {
     let message =
         format!("there are no pipelines in `{}`: no folder `pipelines/` with .sql files", display_path(folder));
@@ -79,7 +79,7 @@ pub fn no_project(folder: &Path) -> Diagnostic {
 /// `baton render`.
 ///
 /// # Errors
-/// All that is wrong with the pipeline, and what has no form in Arroyo's dialect.
+/// All errors in the pipeline, and what Arroyo's dialect cannot express.
 pub async fn render(name: &str, udfs: Option<PathBuf>, environment: &Environment) -> Result<Rendered, Failed> {
     let Texts { pipelines: texts, known } = read(&[name.to_string()], &std::env::current_dir()?, udfs)?;
     let Some(text) = texts.into_iter().next() else { return Err(Failed::from(Vec::new())) };
@@ -100,7 +100,7 @@ fn read(names: &[String], folder: &Path, udfs: Option<PathBuf>) -> Result<Texts,
     if errors.is_empty() { Ok(texts) } else { Err(errors.into()) }
 }
 
-/// Reads pipelines as they are seen from a folder; those that cannot be read, and wrong UDFs, are added to `errors`.
+/// Reads pipelines by their names as seen from `folder`. Unreadable files and wrong UDFs are added to `errors`.
 pub fn texts(names: &[String], folder: &Path, udfs: Option<PathBuf>, errors: &mut Vec<Diagnostic>) -> Texts {
     let mut texts: Vec<(PipelineText, Option<Project>)> = Vec::new();
     for name in names {
@@ -120,7 +120,7 @@ pub fn texts(names: &[String], folder: &Path, udfs: Option<PathBuf>, errors: &mu
     Texts { pipelines: texts.into_iter().map(|(text, _)| text).collect(), known }
 }
 
-/// What two pipelines share is wrong once.
+/// Adds errors; one that two pipelines share is reported once.
 pub fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
     for error in more {
         if !errors.contains(&error) {
@@ -129,7 +129,7 @@ pub fn extend(errors: &mut Vec<Diagnostic>, more: Vec<Diagnostic>) {
     }
 }
 
-/// The UDFs of a folder, and those that come with Baton and have no source in it.
+/// The UDFs of a folder, and those of Baton that have no source in it.
 fn known_udfs(folder: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
     let mut known = if folder.is_dir() { udf::discover(folder)? } else { Vec::new() };
     for standard in udf::standard()? {
@@ -140,7 +140,7 @@ fn known_udfs(folder: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
     Ok(known)
 }
 
-/// Compiles UDFs, folder by folder, where their sources have changed.
+/// Compiles UDFs whose sources have changed, folder by folder.
 fn build_udfs(sources: &[UdfSource]) -> Result<Vec<BuiltUdf>, Vec<Diagnostic>> {
     let mut by_folder: BTreeMap<PathBuf, Vec<UdfSource>> = BTreeMap::new();
     for source in sources {
@@ -158,7 +158,7 @@ fn build_udfs(sources: &[UdfSource]) -> Result<Vec<BuiltUdf>, Vec<Diagnostic>> {
 }
 
 impl Compiled {
-    /// Compiles the UDFs that are called, where their sources have changed, and loads them.
+    /// Compiles the UDFs that are called and whose sources have changed, then loads them.
     ///
     /// # Errors
     /// The compiler's messages, at the author's own lines.
@@ -166,7 +166,7 @@ impl Compiled {
         self.load(|_| true)
     }
 
-    /// The same for one of them.
+    /// Loads one of them.
     ///
     /// # Errors
     /// As [`Compiled::load_udfs`].

@@ -1,7 +1,7 @@
-//! The ready file: what orchestrators look at to know whether this process does its work, and why not.
+//! The ready file: it tells orchestrators whether this process does its work, and if not, why.
 //!
-//! Its one line is `starting`, `ready`, `waiting: …` or `stopping`. It takes the place of the one before as a whole, and goes
-//! with the process, unless that is killed.
+//! Its one line is `starting`, `ready`, `waiting: …` or `stopping`. It is replaced atomically, and removed when the
+//! process exits, unless the process is killed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::connectors::StopFlag;
 use crate::diag::{Code, Diagnostic, display_path};
 use crate::udf::UdfStates;
 
-/// How often is looked whether something has changed.
+/// How often to look for changes.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Keeps the file true until it is dropped.
+/// Keeps the file current until it is dropped.
 pub struct ReadyFile {
     started: Arc<AtomicBool>,
-    /// Closed when the file is to go; the thread then ends.
+    /// Closed to remove the file; the thread then exits.
     open: Option<Sender<()>>,
     keeper: Option<JoinHandle<()>>,
 }
 
 impl ReadyFile {
-    /// Writes the file and keeps it from now on.
+    /// Writes the file and keeps it current from now on.
     ///
     /// # Errors
     /// [`Code::FILE`] when it cannot be written.
@@ -57,7 +57,7 @@ impl ReadyFile {
                         written = line;
                     }
                 }
-                // Who looks for it finds that nobody is ready.
+                // Without the file, nobody takes this process for ready.
                 let _may_be_gone = fs::remove_file(&path);
             }
         };
@@ -65,7 +65,7 @@ impl ReadyFile {
         Ok(Self { started, open: Some(open), keeper: Some(keeper) })
     }
 
-    /// Everything is open.
+    /// Records that everything is open.
     pub fn started(&self) {
         self.started.store(true, Ordering::Release);
     }
@@ -74,7 +74,7 @@ impl ReadyFile {
 impl Drop for ReadyFile {
     fn drop(&mut self) {
         drop(self.open.take());
-        // It ends at once, and has nothing to give.
+        // The thread exits at once and returns nothing.
         let _ended = self.keeper.take().map(JoinHandle::join);
     }
 }
@@ -88,7 +88,7 @@ fn state(started: bool, stopping: bool, waiting: Option<String>) -> String {
     }
 }
 
-/// Puts a file with one line in the place of the one before: nobody sees half of it.
+/// Replaces the file with one line, atomically: nobody reads half of it.
 fn replace(path: &Path, line: &str) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -9,7 +9,7 @@ use crate::connectors::StopFlag;
 /// From now on, signals set `stop`.
 ///
 /// # Errors
-/// When the system lets no handler be set.
+/// When the system refuses the handler.
 pub fn stop_on_signal(stop: StopFlag) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -22,7 +22,7 @@ pub fn stop_on_signal(stop: StopFlag) -> io::Result<()> {
             if stop.is_set() {
                 std::process::exit(code);
             }
-            tracing::info!("stopping: finishing what is in flight (a second signal ends at once)");
+            tracing::info!("stopping: draining what is in flight (a second signal exits at once)");
             stop.set();
         }
     });

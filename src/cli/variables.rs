@@ -1,4 +1,4 @@
-//! Variables of the environment that look like settings of Baton and are none.
+//! Finds environment variables that look like Baton's settings and are not.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::diag::{Code, Diagnostic, nearest};
 use crate::sql::resolve::PipelineText;
 use crate::udf::HOST_VARIABLE;
 
-/// Variables that look like settings of Baton and are none.
+/// Environment variables that look like Baton's settings and are not.
 pub fn unknown(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let mut known: BTreeSet<String> = VARIABLES.iter().map(ToString::to_string).collect();
     known.extend(own_variables());
@@ -36,7 +36,7 @@ pub fn unknown(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// The variables of the environment that the command line reads.
+/// The environment variables that the command line reads.
 fn own_variables() -> Vec<String> {
     fn of(command: &clap::Command, found: &mut Vec<String>) {
         found.extend(command.get_arguments().filter_map(|a| Some(a.get_env()?.to_string_lossy().into_owned())));

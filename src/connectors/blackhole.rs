@@ -1,4 +1,4 @@
-//! `connector = 'blackhole'`: rows that nobody wants; they count as delivered.
+//! `connector = 'blackhole'`: discards rows and counts them as delivered.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Connector for Blackhole {
     }
 
     fn description(&self) -> &'static str {
-        "Takes every row and keeps none; only a sink."
+        "Discards every row; only a sink."
     }
 
     fn options(&self) -> &'static [OptionDoc] {
@@ -37,7 +37,7 @@ impl Connector for Blackhole {
 
     fn sink(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SinkSpec>, Vec<Diagnostic>> {
         let mut options = OptionReader::new(table, environment, FORMAT_OPTIONS);
-        // Nothing is written, so a format may be left out; one that is there has to be right.
+        // Nothing is written, so the format may be left out. If there is one, it must be valid.
         if table.option("format").is_some() {
             Format::read(&mut options, Direction::Sink);
         }

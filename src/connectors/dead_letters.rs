@@ -1,5 +1,5 @@
-//! `'baton.dead_letters' = 'table'`: a message that a source cannot read becomes a row of another table, with its bytes
-//! as they were. Which messages those are is for `formats`; carrying their rows to the table, for `engine`.
+//! `'baton.dead_letters' = 'table'`: a message that a source cannot decode becomes a row of another table, with its
+//! original bytes. `formats` decides which messages those are; `engine` carries their rows to the table.
 
 use std::sync::Arc;
 
@@ -17,36 +17,36 @@ use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::table::{ColumnDef, TableDef};
 use crate::sql::types::to_sql;
 
-/// A message that could not be read.
+/// A message that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its bytes.
     pub payload: Vec<u8>,
     /// What is wrong with it.
     pub error: String,
-    /// The topic or the file that it comes from.
+    /// The topic or file that it comes from.
     pub topic: String,
-    /// The partition, where there are some.
+    /// The partition, if there is one.
     pub partition: Option<i32>,
     /// The offset, or the number of the line.
     pub offset: i64,
-    /// When it was published, in milliseconds since 1970, where that is known.
+    /// When it was published, in milliseconds since 1970, if known.
     pub timestamp: Option<i64>,
 }
 
-/// Makes rows of a table of what another table's source could not read.
+/// Makes rows of one table from the messages that another table's source cannot decode.
 #[derive(Debug)]
 pub struct DeadLetters {
     /// The table.
     pub table: String,
-    /// Where it is named.
+    /// Where the option names it.
     pub span: Span,
     pipeline: String,
     schema: SchemaRef,
     columns: Vec<Option<Content>>,
 }
 
-/// What is put into a column, by its name.
+/// What a column holds, by the column's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     WorkflowId,
@@ -61,7 +61,7 @@ enum Content {
     CreatedAt,
 }
 
-/// The columns that are filled; a table without the necessary ones would keep less than is needed to try again.
+/// The columns that are filled, and whether a table must have them: without those, a message could not be redriven.
 const COLUMNS: [(&str, Content, bool); 10] = [
     ("workflow_id", Content::WorkflowId, false),
     ("pipeline", Content::Pipeline, false),
@@ -76,7 +76,7 @@ const COLUMNS: [(&str, Content, bool); 10] = [
 ];
 
 impl Content {
-    /// The types that its column can have, the usual one first.
+    /// Checks the type of its column. The error is the usual type.
     fn fits(self, given: &DataType) -> Result<(), &'static str> {
         let is_text = matches!(given, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let (fits, wanted) = match self {
@@ -90,14 +90,14 @@ impl Content {
         if fits { Ok(()) } else { Err(wanted) }
     }
 
-    /// Whether some messages have none: a file has no partitions, a message may have no timestamp.
+    /// Whether some messages have no value for it: a file has no partitions, a message may have no timestamp.
     fn may_be_null(self) -> bool {
         matches!(self, Self::Partition | Self::Timestamp | Self::CreatedAt)
     }
 }
 
 impl DeadLetters {
-    /// The rows that go to `target`, which is named at `span`.
+    /// Makes rows for `target`, which is named at `span`.
     ///
     /// # Errors
     /// Columns that are missing, have another type, or are NOT NULL and cannot be filled.
@@ -132,7 +132,7 @@ impl DeadLetters {
         Ok(Self { table, span: span.clone(), pipeline, schema, columns })
     }
 
-    /// The rows, one a message. A column that says nothing of messages is NULL.
+    /// One row for each message. A column that is not filled is NULL.
     ///
     /// # Errors
     /// When a value does not fit its column.
@@ -173,13 +173,13 @@ fn text(values: impl Iterator<Item = impl AsRef<str>>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-/// What a message without an id of its own is known by.
+/// Identifies a message without an id.
 fn place(message: &Rejected) -> String {
     let Rejected { topic, partition, offset, .. } = message;
     partition.map_or_else(|| format!("{topic}/{offset}"), |partition| format!("{topic}/{partition}/{offset}"))
 }
 
-/// As the reference pipelines write points in time; those that no calendar has are moved to where one begins or ends.
+/// A timestamp as the reference pipelines write it, clamped to the range of the calendar.
 fn in_words(millis: i64) -> Option<String> {
     let time = timestamp_ms_to_datetime(millis.clamp(0, 253_000_000_000_000))?;
     Some(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())

@@ -1,4 +1,4 @@
-//! Where rows come from and where they go: one folder or file a connector, all behind the three traits here.
+//! Where rows come from and where they go. Each connector is a folder or file behind the three traits here.
 //!
 //! A [`Connector`] reads a table's options (no I/O, all errors at once) into a spec; a spec is opened (I/O) into a
 //! running [`Source`] or [`Sink`]. What happens between them belongs to `engine`.
@@ -34,32 +34,33 @@ pub trait Connector: Send + Sync {
     fn name(&self) -> &'static str;
     /// One sentence for the docs.
     fn description(&self) -> &'static str;
-    /// Its options, those of formats left out.
+    /// Its options, without those of formats.
     fn options(&self) -> &'static [OptionDoc];
-    /// Options that Arroyo misses, or takes for something else, when a table does not give them, with what they are here.
+    /// Options that Arroyo requires, or whose default differs there, with their values here. They are added when a
+    /// table leaves them out.
     fn for_arroyo(&self, _direction: Direction) -> &'static [(&'static str, &'static str)] {
         &[]
     }
-    /// The metadata columns that a source of it has, each with its type.
+    /// The metadata columns of a source, each with its type.
     fn metadata(&self) -> &'static [(&'static str, DataType)] {
         &[]
     }
     /// Reads a table as a source.
     ///
     /// # Errors
-    /// All that is wrong with its options and columns.
+    /// All errors in its options and columns.
     fn source(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SourceSpec>, Vec<Diagnostic>>;
     /// Reads a table as a sink.
     ///
     /// # Errors
-    /// All that is wrong with its options and columns.
+    /// All errors in its options and columns.
     fn sink(&self, table: &TableDef, environment: &Environment) -> Result<Box<dyn SinkSpec>, Vec<Diagnostic>>;
 }
 
-/// A source whose options are right.
+/// A source with valid options.
 #[async_trait]
 pub trait SourceSpec: Send + Sync {
-    /// What identifies the place that is read, for logs and `plan`: `topic agent_messages`. No secrets.
+    /// The place that is read, for logs and `plan`: `topic agent_messages`. It contains no secrets.
     fn describe(&self) -> String;
     /// Whether it ends by itself.
     fn is_bounded(&self) -> bool;
@@ -70,34 +71,34 @@ pub trait SourceSpec: Send + Sync {
     async fn open(&self, context: &OpenContext) -> Result<Box<dyn Source>, ConnectorError>;
 }
 
-/// A running source. Batches have the data and metadata columns of the table, in the table's order; generated columns
-/// are left out (the engine adds them).
+/// A running source. Batches have the table's data and metadata columns, in the table's order. Generated columns are
+/// left out; the engine adds them.
 pub trait Source: Send {
-    /// Reads on a thread of its own until the input ends, a stop is asked for, or an error; then returns after what it
-    /// gave out has been delivered and committed.
+    /// Reads on a thread of its own until the input ends, a stop is requested or an error occurs. It returns after its
+    /// rows are delivered and committed.
     ///
     /// # Errors
-    /// What ended it before its time.
+    /// What stopped it early.
     fn run(self: Box<Self>, output: &mut dyn Output) -> Result<(), ConnectorError>;
 }
 
 /// Where a source puts its rows: the rest of the dataflow.
 pub trait Output {
-    /// Passes a batch on. It does not wait for what is slow; a source limits itself by what its [`Ledger`] has in
+    /// Passes a batch on, without waiting for what is slow. A source limits itself by what its [`Ledger`] has in
     /// flight.
     ///
     /// # Errors
-    /// [`Stopped`] when the pipeline has failed elsewhere: the source must end.
+    /// [`Stopped`] when the pipeline has failed elsewhere: the source must stop.
     fn push(&mut self, batch: RecordBatch, lineage: Lineage) -> Result<(), Stopped>;
-    /// Passes messages on that cannot be read, for the table that takes them. As with rows, the lineage is delivered
-    /// when they are.
+    /// Passes on messages that cannot be decoded, for the dead-letter table. As for rows, the lineage is delivered when
+    /// they are.
     ///
     /// # Errors
     /// As [`Output::push`].
     fn reject(&mut self, messages: Vec<Rejected>, lineage: Lineage) -> Result<(), Stopped>;
 }
 
-/// What a table over a connector without sources is told when it is read.
+/// The error when a table is read whose connector has no sources.
 fn only_a_sink(table: &TableDef, connector: &str) -> Diagnostic {
     Diagnostic::new(
         Code::TABLE_DIRECTION,
@@ -107,15 +108,15 @@ fn only_a_sink(table: &TableDef, connector: &str) -> Diagnostic {
     .help("read from another table, or give this one another connector")
 }
 
-/// The dataflow behind an output is gone.
+/// The dataflow behind an output has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the pipeline has stopped")]
 pub struct Stopped;
 
-/// A sink whose options are right.
+/// A sink with valid options.
 #[async_trait]
 pub trait SinkSpec: Send + Sync {
-    /// What identifies the place that is written, for logs and `plan`. No secrets.
+    /// The place that is written, for logs and `plan`. It contains no secrets.
     fn describe(&self) -> String;
     /// The columns that a row must have, in order.
     fn schema(&self) -> SchemaRef;
@@ -129,8 +130,8 @@ pub trait SinkSpec: Send + Sync {
 /// A running sink.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes a batch with exactly the columns of [`SinkSpec::schema`] and delivers it, in order, calling
-    /// [`Lineage::deliver`] when every row of it is acknowledged. It may return before that.
+    /// Takes a batch with exactly the columns of [`SinkSpec::schema`] and delivers it in order. It calls
+    /// [`Lineage::deliver`] when every row is acknowledged, which may be after it returns.
     ///
     /// # Errors
     /// What makes delivery impossible for good. Failures that show later go to [`OpenContext::failure`].
@@ -149,15 +150,15 @@ pub struct OpenContext {
     pub pipeline: String,
     /// Set when the source should stop reading.
     pub stop: StopFlag,
-    /// Where the source's batches are opened and committed from; one a source. Sinks leave it alone.
+    /// Where the source opens and commits its batches; one for each source. Sinks do not use it.
     pub ledger: Arc<Ledger>,
     /// How much a source may have in flight before it stops reading.
     pub limits: InFlightLimits,
     /// Create topics that are missing.
     pub create_topics: bool,
-    /// How long a stopping source waits for what it has in flight.
+    /// How long to drain at a stop.
     pub drain_timeout: std::time::Duration,
-    /// Tells the engine that delivery has failed for good; the first reason wins.
+    /// Reports to the engine that delivery has failed for good; the first reason wins.
     pub failure: Arc<dyn Fn(ConnectorError) + Send + Sync>,
 }
 
@@ -166,8 +167,8 @@ pub struct OpenContext {
 pub struct InFlightLimits {
     /// Rows.
     pub rows: usize,
-    /// Rows at which a source goes on that has stopped at the limit: few enough less that nobody behind it runs dry, and
-    /// enough that its batches are worth their overhead.
+    /// A source that has stopped at the limit resumes at this many rows: near enough to the limit that nothing behind
+    /// it runs dry, and far enough below it that batches are worth their overhead.
     pub resume_rows: usize,
     /// Bytes of payload.
     pub bytes: usize,
@@ -178,23 +179,23 @@ pub struct InFlightLimits {
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Asks for the stop.
+    /// Requests the stop.
     pub fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// Why a connector cannot go on: a code, a sentence in the user's words, and an edit when there is one.
+/// Why a connector cannot continue: a code, a message in the user's words, and an edit if there is one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectorError {
-    /// Which kind.
+    /// The kind of error.
     pub code: Code,
     /// What is wrong; it names the table, and never a secret.
     pub message: String,
@@ -208,7 +209,7 @@ impl ConnectorError {
         Self { code, message: message.into(), help: None }
     }
 
-    /// The same with what to do.
+    /// The same, with the edit to make.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -1,4 +1,4 @@
-//! Which connectors there are.
+//! The list of connectors.
 
 use super::Connector;
 use super::blackhole::Blackhole;

@@ -66,7 +66,7 @@ impl SinkSpec for StdoutSpec {
     }
 }
 
-/// Lines to whatever `lines` gives: the process's output, which locks itself while a batch is written.
+/// Writes lines to what `lines` returns: the process's stdout, locked while a batch is written.
 struct LineSink<F> {
     table: String,
     encoder: Encoder,

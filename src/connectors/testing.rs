@@ -55,10 +55,10 @@ pub fn context() -> (OpenContext, Arc<Mutex<Vec<ConnectorError>>>) {
     (context, failures)
 }
 
-/// A batch, and its lineage when it is held.
+/// A batch, and its lineage when that is kept.
 pub type Batch = (RecordBatch, Option<Lineage>);
 
-/// Keeps batches, and their lineage unless it delivers at once.
+/// Keeps batches and, with `hold`, their lineage; else it delivers at once.
 #[derive(Clone, Default)]
 pub struct Collected {
     /// What was pushed and not taken.

@@ -1,9 +1,9 @@
 //! The one place that decides which offset may be committed.
 //!
-//! A source opens a micro-batch in its [`Ledger`] and gets a [`Lineage`], which travels with every row that comes of
-//! the batch: through stages, async UDFs and sinks. Where rows part, the lineage is cloned; where they end (delivered,
-//! or filtered away on purpose) it is [`Lineage::deliver`]ed. A lineage that is merely dropped (a panic, a stop, an
-//! error) marks its batch as lost: it is never committed and will be read again.
+//! A source opens a micro-batch in its [`Ledger`] and gets a [`Lineage`], which travels with every row that comes from
+//! the batch: through stages, async UDFs and sinks. Where rows split, the lineage is cloned. Where rows end (delivered,
+//! or filtered on purpose), [`Lineage::deliver`] is called. A lineage that is merely dropped (a panic, a stop, an
+//! error) marks its batch as lost: it is never committed, and will be redelivered.
 //!
 //! The rules are in [`offsets`], which is pure; this file adds the lock and the reference count.
 
@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 pub use offsets::{BatchId, OffsetRange, OffsetTracker};
 
-/// What one source has read and what of it is delivered; shared by the source's thread and all who hold a [`Lineage`].
+/// What one source has read, and what of it is delivered. The source's thread shares it with all holders of a
+/// [`Lineage`].
 #[derive(Debug, Default)]
 pub struct Ledger {
     tracker: Mutex<OffsetTracker>,
     changed: Condvar,
-    /// Who waits for any change, and below how many rows in flight someone else is to be woken (0: nobody). To wake
-    /// somebody costs a system call, which thousands of changes a second would feel.
+    /// How many threads wait for any change, and below how many rows in flight the source is woken (0: it does not
+    /// wait). A wake-up is a system call, which is too slow for thousands of changes a second.
     waiting: AtomicUsize,
     wake_below: AtomicUsize,
 }
@@ -33,7 +34,7 @@ impl Ledger {
         Arc::new(Self::default())
     }
 
-    /// The rules, locked. Keep it short.
+    /// The rules, locked. Hold the lock briefly.
     pub fn tracker(&self) -> MutexGuard<'_, OffsetTracker> {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,7 +45,7 @@ impl Ledger {
         Lineage { tokens: vec![Arc::new(Token { ledger: Arc::clone(self), batch, lost: AtomicBool::new(false) })] }
     }
 
-    /// Waits until `done` holds of the tracker, or the time is over; says whether it holds.
+    /// Waits until `done` holds for the tracker, or the time is over. Returns whether it holds.
     pub fn wait_until(&self, timeout: Duration, done: impl Fn(&OffsetTracker) -> bool) -> bool {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let holds = self.wait(timeout, done);
@@ -52,8 +53,8 @@ impl Ledger {
         holds
     }
 
-    /// Waits until at most so many rows and bytes are in flight, or the time is over; says whether it is so. Only one
-    /// thread, which is the source's, may wait like this.
+    /// Waits until at most `rows` rows and `bytes` bytes are in flight, or the time is over. Returns whether that is
+    /// so. Only one thread, the source's, may wait like this.
     pub fn wait_for_room(&self, timeout: Duration, rows: usize, bytes: usize) -> bool {
         self.wake_below.store(rows.saturating_add(1), Ordering::SeqCst);
         let room = self.wait(timeout, |tracker| tracker.rows_in_flight() <= rows && tracker.bytes_in_flight() <= bytes);
@@ -98,8 +99,8 @@ impl Ledger {
         self.changed(rows);
     }
 
-    /// Wakes who waits for what has changed. Whoever begins to wait says so before it looks at the tracker, and this is
-    /// called after the tracker was changed, so that nobody is missed.
+    /// Wakes the threads that wait for this change. A thread registers before it looks at the tracker, and this is
+    /// called after the tracker has changed, so no thread is missed.
     fn changed(&self, rows_in_flight: usize) {
         if self.waiting.load(Ordering::SeqCst) > 0 || rows_in_flight < self.wake_below.load(Ordering::SeqCst) {
             self.changed.notify_all();
@@ -107,20 +108,20 @@ impl Ledger {
     }
 }
 
-/// The source batches that a group of rows came of. Cloned where rows part, merged where they meet.
+/// The source batches that a group of rows comes from. Cloned where rows split, merged where they meet.
 #[derive(Debug, Clone, Default)]
 pub struct Lineage {
     tokens: Vec<Arc<Token>>,
 }
 
 impl Lineage {
-    /// Rows that came of nothing that was read (constants): there is nothing to commit.
+    /// The lineage of constant rows: nothing was read, so there is nothing to commit.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The lineage of rows that came of several.
+    /// The lineage of rows that come from several batches.
     pub fn merge(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut merged = Self::default();
         for mut part in parts {
@@ -133,16 +134,16 @@ impl Lineage {
         merged
     }
 
-    /// `rows` of what this handle stands for need no room any more: their slow part is over. A batch is not held in
-    /// flight as a whole because one of its rows is slow.
+    /// Stops counting `rows` rows of this handle against the in-flight limit: their async call has returned. So one
+    /// slow row does not keep its whole batch counted.
     pub fn release(&self, rows: usize) {
-        // Rows that came of several batches are counted with the first: they are rare, and the sum is what matters.
+        // Rows from several batches are counted with the first one: they are rare, and only the sum matters.
         if let Some(token) = self.tokens.first() {
             token.ledger.release(token.batch, rows);
         }
     }
 
-    /// Everything that this handle stands for is delivered (or was meant to end here).
+    /// Marks everything behind this handle as delivered, or as dropped on purpose.
     pub fn deliver(mut self) {
         self.tokens.clear();
     }

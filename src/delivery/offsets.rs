@@ -1,6 +1,6 @@
 //! Which offsets may be committed, as pure code: no clock, no lock, no Kafka.
 //!
-//! **Invariant**: what is committable of a partition never passes a row that is not delivered.
+//! **Invariant**: the committable offset of a partition never passes a row that is not delivered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(u64);
 
-/// Offsets `first..=last` of a partition, all of which are in one micro-batch. Gaps (compaction, transaction markers)
-/// are nobody's rows and may be inside.
+/// Offsets `first..=last` of a partition, all in one micro-batch. Gaps (compaction, transaction markers) may be inside;
+/// they hold no rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OffsetRange {
     /// The partition.
     pub partition: i32,
     /// The first offset.
     pub first: i64,
-    /// The last offset, itself included.
+    /// The last offset, inclusive.
     pub last: i64,
 }
 
@@ -34,17 +34,17 @@ pub struct OffsetTracker {
 
 #[derive(Debug)]
 struct Partition {
-    /// Tells this assignment from an earlier one of the same partition: what was read then says nothing now.
+    /// Distinguishes this assignment from an earlier one of the same partition, whose batches no longer count.
     assignment: u64,
-    /// Assignments that ended in a restart, and how many of their ranges are not delivered. While there are any, nothing
-    /// is committable.
+    /// Earlier assignments that ended in a restart; `held_by` counts their undelivered ranges. While there are any,
+    /// nothing is committable.
     restarted: Vec<u64>,
     held_by: usize,
-    /// Ranges that were read and not yet passed, by first offset.
+    /// Ranges that were read and that the position has not passed, by first offset.
     pending: BTreeMap<i64, Pending>,
-    /// The offset to commit: one past the last that is delivered without a gap.
+    /// The offset to commit: one past the last offset that is delivered without a gap.
     position: Option<i64>,
-    /// What was last handed out to be committed.
+    /// The offset that was last handed out for a commit.
     handed_out: Option<i64>,
 }
 
@@ -62,7 +62,7 @@ struct Open {
 }
 
 impl OffsetTracker {
-    /// The partition is ours from now on, and nothing of it has been read.
+    /// Assigns the partition: nothing of it has been read yet.
     pub fn assign(&mut self, partition: i32) {
         self.next_assignment += 1;
         let fresh = Partition {
@@ -76,9 +76,9 @@ impl OffsetTracker {
         self.partitions.insert(partition, fresh);
     }
 
-    /// The partition's offsets went back while it was ours (its topic was made anew), so that those of before and of
-    /// after cannot be compared. Nothing is committable until what was read before is delivered; then only what came
-    /// after counts.
+    /// The partition's offsets went back while it was assigned (its topic was recreated), so older and newer offsets
+    /// cannot be compared. Nothing is committable until what was read before is delivered; after that, only newer
+    /// offsets count.
     pub fn restart(&mut self, partition: i32) {
         let Some(old) = self.partitions.remove(&partition) else { return };
         self.assign(partition);
@@ -89,12 +89,12 @@ impl OffsetTracker {
         }
     }
 
-    /// The partition is no longer ours: nothing of it may be committed, whatever is still delivered.
+    /// Revokes the partition: nothing of it may be committed, even if it is still delivered.
     pub fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
 
-    /// A micro-batch was read. Ranges of partitions that are not assigned are not tracked, as they cannot be committed.
+    /// Opens a micro-batch. Ranges of unassigned partitions are not tracked, because they cannot be committed.
     pub fn begin(&mut self, ranges: Vec<OffsetRange>, rows: usize, bytes: usize) -> BatchId {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
@@ -111,7 +111,7 @@ impl OffsetTracker {
         id
     }
 
-    /// Everything that came of the batch is delivered.
+    /// All rows from the batch are delivered.
     pub fn delivered(&mut self, batch: BatchId) {
         for (assignment, range) in self.close(batch) {
             let Some(partition) = self.partitions.get_mut(&range.partition) else { continue };
@@ -133,14 +133,13 @@ impl OffsetTracker {
         }
     }
 
-    /// The batch will not be delivered by this process: its offsets hold back every later one of their partitions.
+    /// This process will not deliver the batch: its offsets block the commit of every later one of their partitions.
     pub fn lost(&mut self, batch: BatchId) {
         self.any_lost |= self.open.contains_key(&batch);
         self.close(batch);
     }
 
-    /// `rows` of an open batch are through all that is slow: they make room for others. What may be committed does not
-    /// change.
+    /// `rows` rows of an open batch stop counting against the in-flight limit. What may be committed does not change.
     pub fn release(&mut self, batch: BatchId, rows: usize) {
         if let Some(open) = self.open.get_mut(&batch) {
             let released = rows.min(open.rows);
@@ -168,8 +167,8 @@ impl OffsetTracker {
         open.ranges
     }
 
-    /// The partitions whose committable offset has moved since the last call, with the offset to commit (the next one
-    /// to read), by partition.
+    /// The partitions whose committable offset has moved since the last call, each with the offset to commit (the next
+    /// one to read).
     pub fn committable(&mut self) -> Vec<(i32, i64)> {
         let mut moved: Vec<(i32, i64)> = Vec::new();
         for (id, partition) in &mut self.partitions {
@@ -185,7 +184,7 @@ impl OffsetTracker {
         moved
     }
 
-    /// A commit failed: what was handed out is handed out again.
+    /// A commit failed: what was handed out will be handed out again.
     pub fn not_committed(&mut self, partitions: impl IntoIterator<Item = i32>) {
         for id in partitions {
             if let Some(partition) = self.partitions.get_mut(&id) {
@@ -194,7 +193,7 @@ impl OffsetTracker {
         }
     }
 
-    /// Rows of batches that are neither delivered nor lost, less those that were released.
+    /// Rows of batches that are neither delivered nor lost, without the released ones.
     #[must_use]
     pub fn rows_in_flight(&self) -> usize {
         self.rows

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(pub &'static str);
 
-/// A code and what it is about.
+/// A code and its meaning.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeDoc {
     /// The code.
@@ -31,12 +31,12 @@ codes! {
     FILE = "P001", "A file cannot be read.";
     NO_PIPELINE = "P002", "No pipeline of that name exists.";
     NO_PROJECT = "P003", "No project folder (one with `pipelines/` and `sql/`) was found.";
-    ENVIRONMENT = "P004", "A variable of the environment is missing or has a wrong value.";
+    ENVIRONMENT = "P004", "An environment variable is missing or has a wrong value.";
     LABELLED = "P005", "A file of labelled messages is wrong.";
     EVAL = "P006", "A pipeline cannot be evaluated.";
     // S: syntax
     SYNTAX = "S001", "The text is not SQL.";
-    STATEMENT = "S002", "A statement is of a kind that pipelines do not have.";
+    STATEMENT = "S002", "Pipelines cannot contain this kind of statement.";
     // T: tables, their columns and options
     TABLE_TWICE = "T001", "A table or view is defined twice.";
     TABLE_UNKNOWN = "T002", "A table is used that is not defined.";
@@ -60,10 +60,10 @@ codes! {
     ASYNC_PLACE = "Q107", "An async UDF is called where it cannot be.";
     QUERY = "Q108", "A query cannot be planned.";
     NO_INSERT = "Q109", "A pipeline has no INSERT, so it would do nothing.";
-    CONSTANT = "Q110", "A constant table or a query over it cannot be worked out.";
+    CONSTANT = "Q110", "A constant table or a query over it cannot be computed.";
     RENDER = "Q111", "A query has no form that Arroyo runs the same way.";
     // U: UDFs
-    UDF_SOURCE = "U001", "A UDF's source is not in the form that a UDF has.";
+    UDF_SOURCE = "U001", "A UDF's source does not have the form of a UDF.";
     UDF_TYPE = "U002", "A UDF takes or returns a type that UDFs cannot have.";
     UDF_COMPILE = "U003", "A UDF does not compile.";
     UDF_LOAD = "U004", "A compiled UDF cannot be loaded.";
@@ -73,8 +73,8 @@ codes! {
     AGENTS_OVERLAP = "W101", "Two agents take nearly the same input.";
     AGENT_NOT_EXPECTED = "W102", "No labelled message expects an agent.";
     TABLE_UNUSED = "W103", "No pipeline reads or writes a table of `sql/`.";
-    SECRET_IN_SQL = "W104", "A secret stands in SQL.";
-    VARIABLE_UNKNOWN = "W105", "A variable of the environment looks like a setting of Baton, and is none.";
+    SECRET_IN_SQL = "W104", "SQL contains a secret.";
+    VARIABLE_UNKNOWN = "W105", "An environment variable looks like a setting of Baton and is not one.";
     READ_TWICE = "W106", "Two pipelines read the same messages.";
     // R: while running
     SOURCE_FAILED = "R001", "A source stopped with an error.";
@@ -83,7 +83,7 @@ codes! {
     ROW_FAILED = "R004", "A row could not be computed.";
     BROKER = "R005", "The Kafka broker cannot be reached or refuses the connection.";
     TOPIC_MISSING = "R006", "A Kafka topic does not exist.";
-    UDF_REJECTED = "R007", "A UDF can answer no row: what it asks refuses its key or its settings.";
+    UDF_REJECTED = "R007", "A UDF cannot answer any row: the service that it calls refuses its key or its settings.";
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a user is told about a mistake: a code, a sentence, the place in the text and one edit to make.
+//! A mistake as a user sees it: a code, a sentence, the place in the text and one edit to make.
 //!
 //! Everything that can be wrong in SQL, options or UDF sources becomes a [`Diagnostic`]; printing them and choosing an
 //! exit code belongs to `cli`.
@@ -23,7 +23,7 @@ pub struct SourceText {
     pub text: String,
     /// Where each line begins.
     lines: Vec<usize>,
-    /// The statement that it was made from, when no author wrote it. Users are shown that.
+    /// For generated text, the statement that an author wrote. Users are shown that.
     origin: Option<Span>,
 }
 
@@ -35,7 +35,7 @@ impl SourceText {
         Arc::new(Self { name: name.into(), text, lines, origin: None })
     }
 
-    /// A text that Baton made from a statement.
+    /// A text that Baton generates from a statement.
     pub fn expanded(name: impl Into<String>, text: impl Into<String>, origin: Span) -> Arc<Self> {
         let mut source = Self::new(name, text);
         if let Some(source) = Arc::get_mut(&mut source) {
@@ -95,17 +95,17 @@ pub fn display_path(path: &Path) -> String {
     shown.as_deref().unwrap_or(path).display().to_string()
 }
 
-/// A stretch of a text, in bytes.
+/// A part of a text, in bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Span {
     /// The text it lies in.
     pub source: Arc<SourceText>,
-    /// Bytes from the start of the text.
+    /// The range, in bytes from the start of the text.
     pub range: Range<usize>,
 }
 
 impl Span {
-    /// A stretch of `source`; what lies past its end or inside a character is moved to where it is legal.
+    /// A part of `source`. A range past its end or inside a character is moved to a valid place.
     #[must_use]
     pub fn new(source: &Arc<SourceText>, range: Range<usize>) -> Self {
         let start = source.floor_char_boundary(range.start);
@@ -113,13 +113,13 @@ impl Span {
         Self { source: Arc::clone(source), range: start..end }
     }
 
-    /// Itself, or the statement that an author wrote when this lies in a text that was made from one.
+    /// Itself, or in generated text the statement that an author wrote.
     #[must_use]
     pub fn written(&self) -> &Self {
         self.source.origin.as_ref().map_or(self, Self::written)
     }
 
-    /// The text of the stretch.
+    /// The text of the part.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.source.text[self.range.clone()]
@@ -140,29 +140,29 @@ impl fmt::Debug for Span {
     }
 }
 
-/// How sure a mistake is.
+/// Whether a mistake is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// It is wrong: nothing runs.
+    /// Certain: nothing runs.
     Error,
-    /// It may be meant so.
+    /// Possible: it may be intended.
     Warning,
 }
 
-/// One mistake, as it is shown to a user.
+/// One mistake, as a user sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How sure it is.
+    /// Whether it is certain.
     pub severity: Severity,
-    /// Which kind of mistake.
+    /// The kind of mistake.
     pub code: Code,
     /// What is wrong, in the user's words: tables, columns, options.
     pub message: String,
-    /// Where, when it is in a text.
+    /// The place, when it is in a text.
     pub span: Option<Span>,
     /// The edit to make.
     pub help: Option<String>,
-    /// Whether the line itself must not be shown, because it holds a secret.
+    /// Whether the line must not be shown, because it holds a secret.
     pub is_secret: bool,
 }
 
@@ -172,7 +172,7 @@ impl Diagnostic {
         Self { severity: Severity::Error, code, message: message.into(), span: None, help: None, is_secret: false }
     }
 
-    /// What may be a mistake.
+    /// A possible mistake.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::new(code, message) }
     }
@@ -207,7 +207,7 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Puts diagnostics in the order of the text: by file, then by place; those without a place come last.
+/// Sorts diagnostics by file, then by place; those without a place come last.
 pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|d| {
         d.span.as_ref().map_or((true, String::new(), 0), |s| (false, s.source.name.clone(), s.range.start))
@@ -230,7 +230,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
+/// The number of insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

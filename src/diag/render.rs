@@ -52,7 +52,7 @@ fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
     renderer.render(&report)
 }
 
-/// A caret under several lines says less than one under the first.
+/// Of several lines, only the first gets a caret: it is easier to see.
 fn first_line(span: &Span) -> Range<usize> {
     let length = span.text().find('\n').unwrap_or(span.text().len());
     let end = span.range.start + length;
@@ -85,7 +85,7 @@ pub fn to_json(diagnostics: &[Diagnostic]) -> Value {
     json!({ "errors": of(Severity::Error), "warnings": of(Severity::Warning) })
 }
 
-/// A line for each diagnostic that GitHub shows beside the line of the file
+/// A line for each diagnostic, which GitHub shows beside the line of the file
 /// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>).
 #[must_use]
 pub fn to_github(diagnostics: &[Diagnostic]) -> String {

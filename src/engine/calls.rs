@@ -1,8 +1,8 @@
-//! The thread that calls an async UDF: row by row, as many in flight as the UDF allows, results passed on as soon as they
-//! are there.
+//! The thread that calls an async UDF, row by row, with as many calls in flight as the UDF allows. It passes results on
+//! as soon as they arrive.
 //!
-//! DataFusion's own operator for async functions waits for full batches and for one call after the other, which on an
-//! endless topic means for ever; hence this one.
+//! DataFusion's own operator for async functions waits for full batches and for one call after another. On an endless
+//! topic it would wait for ever; hence this one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,47 +22,47 @@ use crate::connectors::Stopped;
 use crate::delivery::Lineage;
 use crate::udf::{Answers, AsyncUdf, CallArgs};
 
-/// What the thread needs to know of its node.
+/// What the thread needs to know about its node.
 pub struct CallTask {
     /// The node.
     pub node: NodeId,
     /// The UDF's arguments.
     pub args: Vec<Arc<dyn PhysicalExpr>>,
-    /// What goes out: what came in, and the result.
+    /// The output: the input's columns, and the result.
     pub schema: SchemaRef,
     /// Rows to call it for.
     pub queue: mpsc::UnboundedReceiver<Rows>,
     /// The UDF.
     pub udf: AsyncUdf,
-    /// What carries its calls and answers.
+    /// Carries the UDF's calls and answers.
     pub driver: BoxFuture<'static, ()>,
 }
 
-/// A batch whose rows are not all answered.
+/// A batch with unanswered rows.
 struct Input {
     batch: RecordBatch,
     lineage: Lineage,
     unanswered: usize,
-    /// Answered in the group of answers that is being passed on.
+    /// How many rows are answered in the group of answers that is being passed on.
     answered_now: usize,
 }
 
-/// Rows that wait for their turn.
+/// Rows whose call has not started.
 struct Waiting {
     first_id: u64,
     args: CallArgs,
     next_row: usize,
 }
 
-/// A thread that calls a UDF. It ends when this is dropped.
+/// A thread that calls a UDF. It exits when this is dropped.
 pub struct CallThread {
     _stop: oneshot::Sender<()>,
 }
 
-/// Starts it. What comes back beside it ends with the thread, whatever ends that.
+/// Starts it. The receiver resolves when the thread exits, for whatever reason.
 ///
-/// A thread of its own, and not a task among others: what wakes it then wakes nobody else, which at a hundred rows a second
-/// is a good part of what they cost.
+/// It is a thread, not a task, because waking it wakes nothing else. At a hundred rows a second, that is a good part of
+/// a row's cost.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -77,7 +77,7 @@ pub fn start(name: &str, task: CallTask, flow: Arc<Flow>) -> std::io::Result<(Ca
                 _gone = stopped => {}
             }
         });
-        // Nobody waits any more when the engine is gone.
+        // When the engine has stopped, nobody waits for this.
         let _gone = done.send(());
     })?;
     Ok((CallThread { _stop: stop }, ended))
@@ -99,7 +99,7 @@ async fn serve(mut task: CallTask, flow: Arc<Flow>) {
             biased;
             answers = task.udf.answers.next() => {
                 let Some(first) = answers else { return };
-                // What else is there goes along: each batch has its overhead in every stage behind this.
+                // Take what else is available: each batch has its overhead in every later stage.
                 let mut all = vec![first];
                 while let Some(more) = task.udf.answers.try_next() {
                     all.push(more);
@@ -129,7 +129,7 @@ async fn serve(mut task: CallTask, flow: Arc<Flow>) {
 }
 
 struct State {
-    /// By the id of their first row; the ids of a batch follow each other.
+    /// By the id of their first row. The ids of a batch are consecutive.
     inputs: BTreeMap<u64, Input>,
     waiting: VecDeque<Waiting>,
     next_id: u64,
@@ -163,7 +163,7 @@ impl State {
         Some(call)
     }
 
-    /// Puts answers beside their rows, in the order in which they came, and passes them on.
+    /// Joins answers to their rows, in the order in which they came, and passes them on.
     fn pass_on(&mut self, task: &CallTask, flow: &Flow, answers: &[Answers]) -> Result<(), Stopped> {
         let answers = match Answers::concat(answers) {
             Ok(Some(answers)) => answers,

@@ -1,8 +1,7 @@
-//! Which arguments of an async UDF's calls are the same for every row, and what they are: read off the dataflow, without
-//! a row.
+//! Finds which arguments of an async UDF's calls are the same for every row, and their values, from the dataflow alone.
 //!
 //! A value is followed from the call back through the stages before it. Where branches meet, all of them must give the
-//! same one. What becomes of the answers is the caller's business.
+//! same one.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -51,25 +50,25 @@ pub fn calls_of<'a>(graph: &'a Graph, udf: &str) -> Vec<PlannedCall<'a>> {
 
 struct Constants<'a> {
     graph: &'a Graph,
-    /// Who gives its rows to each node.
+    /// The nodes that give rows to each node.
     inputs: Vec<Vec<NodeId>>,
-    /// The columns behind each stage's first steps that were looked at.
+    /// The values found so far, by node, number of its steps and column.
     known: RefCell<HashMap<(NodeId, usize, usize), Option<ScalarValue>>>,
 }
 
 impl Constants<'_> {
-    /// A column of the rows that come to a node.
+    /// The value of a column in the rows that reach a node.
     fn before(&self, node: NodeId, column: usize) -> Option<ScalarValue> {
         let mut values = self.inputs[node].iter().map(|input| self.after(*input, column));
         let first = values.next()??;
         values.all(|value| value.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// A column of the rows that leave a node.
+    /// The value of a column in the rows that leave a node.
     fn after(&self, node: NodeId, column: usize) -> Option<ScalarValue> {
         match &self.graph.nodes[node].kind {
             NodeKind::Stage(steps) => self.after_steps(node, steps, column),
-            // Its answer is the last column, and the others pass through.
+            // The answer is the last column; the others pass through.
             NodeKind::Call(call) if column + 1 < call.schema.fields().len() => self.before(node, column),
             _ => None,
         }
@@ -86,7 +85,7 @@ impl Constants<'_> {
             Step::Project { exprs, .. } => {
                 exprs.get(column).and_then(|expr| value(expr, |c| self.after_steps(node, earlier, c)))
             }
-            // It changes which column is where.
+            // It changes the positions of columns.
             Step::Unnest(_) => None,
         };
         self.known.borrow_mut().insert(place, value.clone());
@@ -111,7 +110,7 @@ fn value(expr: &Arc<dyn PhysicalExpr>, column: impl Fn(usize) -> Option<ScalarVa
     });
     let row = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &row).ok()?;
-    // One that cannot be computed fails for every row; the run says so.
+    // An expression that cannot be computed fails for every row, which the run reports.
     let array = replaced.ok()?.data.evaluate(&row).and_then(|value| value.into_array(1)).ok()?;
     ScalarValue::try_from_array(&array, 0).ok()
 }

@@ -1,8 +1,7 @@
-//! The running dataflow: who has a batch passes it to the next node, in the same thread, until it reaches an async UDF
-//! or a sink.
+//! The running dataflow: a thread that has a batch passes it on from node to node, until it reaches an async UDF or a
+//! sink.
 //!
-//! **Invariant**: every path that a batch takes ends in `Lineage::deliver` or in a lineage that is dropped and so holds
-//! back the commit.
+//! **Invariant**: every path of a batch ends in `Lineage::deliver`, or in a dropped lineage, which blocks the commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +18,7 @@ use crate::delivery::Lineage;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::sql::errors::in_sql_words;
 
-/// The first reason for which a pipeline cannot go on.
+/// The first reason why a pipeline cannot continue.
 #[derive(Debug, Default)]
 pub struct Failure {
     reason: Mutex<Option<Diagnostic>>,
@@ -51,32 +50,32 @@ impl Failure {
     }
 }
 
-/// A batch and what it came of.
+/// A batch and its lineage.
 pub type Rows = (RecordBatch, Lineage);
 
-/// A node that runs.
+/// A running node.
 pub struct FlowNode {
     /// What it does.
     pub kind: FlowKind,
-    /// Who gets its rows.
+    /// The nodes that get its rows.
     pub outputs: Vec<NodeId>,
-    /// Who gets the messages that a source cannot read.
+    /// The node that gets the messages that a source cannot decode.
     pub rejects: Option<NodeId>,
-    /// For messages.
+    /// Its name in messages.
     pub label: String,
-    /// For messages.
+    /// Its place, for messages.
     pub span: Span,
 }
 
 /// What a running node does.
 pub enum FlowKind {
-    /// Rows come from its source's thread.
+    /// Passes on the rows of its source's thread.
     Source,
-    /// Makes rows of the messages that a source cannot read, in its thread.
+    /// Makes rows of the messages that a source cannot decode, in the source's thread.
     DeadLetters(DeadLetters),
     /// Computes.
     Stage(Vec<Step>),
-    /// Hands rows to the task that calls a UDF. It is bounded by what the sources may have in flight.
+    /// Hands rows to the thread that calls a UDF. The in-flight limits of the sources bound the channel.
     Call(mpsc::UnboundedSender<Rows>),
     /// Writes.
     Sink(Arc<dyn Sink>, SinkColumns),
@@ -133,7 +132,7 @@ impl Flow {
         }
     }
 
-    /// Passes messages that a source could not read to the table that takes them.
+    /// Passes the messages that a source cannot decode to its dead-letter table.
     ///
     /// # Errors
     /// As [`Flow::emit`].
@@ -145,13 +144,13 @@ impl Flow {
             let rows = table.rows(messages).map_err(|e| self.row_failed(&self.nodes[letters], &e.into()))?;
             return self.emit(letters, rows, lineage);
         }
-        // Sources reject messages only where their table says to whom.
+        // Sources reject messages only when their table names a dead-letter table.
         let lost = format!("`{}` has messages that cannot be read, and no table that takes them", node.label);
         self.failure.set(Diagnostic::new(Code::BAD_DATA, lost).at(node.span.clone()));
         Err(Stopped)
     }
 
-    /// Ends the pipeline because rows could not be computed, as Arroyo does.
+    /// Stops the pipeline because rows cannot be computed, as Arroyo does.
     pub fn row_failed(&self, node: &FlowNode, error: &DataFusionError) -> Stopped {
         let text = error.strip_backtrace();
         let mut rest = text.as_str();
@@ -171,7 +170,7 @@ impl Flow {
         )
         .at(node.span.clone())
         .help(
-            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here and will read them again",
+            "catch such rows in SQL, with TRY_CAST, NULLIF or WHERE: the pipeline stops here, and will read them again after a restart",
         );
         self.failure.set(reason);
         Stopped
@@ -183,8 +182,8 @@ impl Flow {
     }
 }
 
-/// What a step makes of a batch. Some functions panic on values that are too large for them, which is an error of the row
-/// like others.
+/// The result of a step on a batch. Some functions panic on values that are too large for them; that is an error of the
+/// row, like others.
 fn applied(step: &Step, batch: &RecordBatch) -> datafusion::common::Result<Option<RecordBatch>> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step.apply(batch)));
     result.unwrap_or_else(|_| {
@@ -196,7 +195,7 @@ fn applied(step: &Step, batch: &RecordBatch) -> datafusion::common::Result<Optio
 /// The columns of a sink, as rows come to have them.
 pub struct SinkColumns {
     declared: SchemaRef,
-    /// For the schema that came last, what it becomes: a node gives all its rows the same one.
+    /// The last schema that came, and what it becomes: all batches of a node have the same schema.
     known: Mutex<Option<(SchemaRef, SchemaRef)>>,
 }
 
@@ -206,8 +205,8 @@ impl SinkColumns {
         Self { declared, known: Mutex::new(None) }
     }
 
-    /// A batch under the names of the sink's columns, by position. Whether a text is JSON stays as it was where the text
-    /// came from, as on Arroyo: text that is put into a JSON column is written as a string.
+    /// Renames a batch's columns to the sink's, by position. As on Arroyo, a text stays a text in a JSON column: it is
+    /// written as a string.
     fn take(&self, batch: &RecordBatch) -> datafusion::common::Result<RecordBatch> {
         with_schema(&self.named(batch.schema_ref()), batch.columns().to_vec(), batch.num_rows())
     }
@@ -303,7 +302,7 @@ mod tests {
         let flow = Flow { nodes, failure: Arc::new(Failure::default()) };
         let ledger = Ledger::new();
         ledger.tracker().assign(0);
-        // The rows of the batch are delivered at once, its dead letters are not.
+        // The rows of the batch are delivered at once; its dead letters are not.
         let lineage = ledger.begin(vec![OffsetRange { partition: 0, first: 0, last: 9 }], 10, 100);
         lineage.clone().deliver();
         flow.reject(0, &[message(3), message(7)], lineage).unwrap();
@@ -312,7 +311,7 @@ mod tests {
         assert_eq!(batch.num_rows(), 2);
         lineage.deliver();
         assert_eq!(ledger.tracker().committable(), vec![(0, 10)]);
-        // One that is lost on its way holds it back for good.
+        // A lineage that is lost on its way blocks the commit for good.
         let lineage = ledger.begin(vec![OffsetRange { partition: 0, first: 10, last: 10 }], 1, 1);
         flow.reject(0, &[message(10)], lineage).unwrap();
         drop(sink.0.lock().unwrap().pop());

@@ -1,7 +1,7 @@
-//! Logical plans to one dataflow: sources, stages, async UDFs and sinks.
+//! Turns logical plans into one dataflow: sources, stages, async UDFs and sinks.
 //!
-//! **Invariant**: a view, a memory table or a source is one node, however many read it. So an async UDF in a view is
-//! called once for each row.
+//! **Invariant**: a view, a memory table or a source is one node, however many nodes read it. So an async UDF in a view
+//! is called once for each row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use crate::sql::udfs::UdfSet;
 /// A node by its place in [`Graph::nodes`].
 pub type NodeId = usize;
 
-/// A dataflow without its connectors: rows go from a node to all its outputs.
+/// A dataflow without its connectors. Rows go from a node to all its outputs.
 #[derive(Debug, Default)]
 pub struct Graph {
-    /// The nodes; sources come before what reads them.
+    /// The nodes; sources come before their readers.
     pub nodes: Vec<Node>,
 }
 
@@ -40,13 +40,13 @@ pub struct Graph {
 pub struct Node {
     /// What it does.
     pub kind: NodeKind,
-    /// Who gets its rows.
+    /// The nodes that get its rows.
     pub outputs: Vec<NodeId>,
-    /// Who gets the messages that cannot be read: the [`NodeKind::DeadLetters`] of a source.
+    /// The node that gets the messages that cannot be decoded: the [`NodeKind::DeadLetters`] of a source.
     pub rejects: Option<NodeId>,
-    /// The table, view or statement that it comes from, for messages and drawings.
+    /// The table, view or statement that it comes from, for messages and pictures.
     pub label: String,
-    /// Where that stands.
+    /// The place of that.
     pub span: Span,
 }
 
@@ -55,7 +55,7 @@ pub struct Node {
 pub enum NodeKind {
     /// Reads a table.
     Source,
-    /// Makes rows of the messages that a source cannot read.
+    /// Makes rows of the messages that a source cannot decode.
     DeadLetters(DeadLetters),
     /// Computes.
     Stage(Vec<Step>),
@@ -72,7 +72,7 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    /// Gives a source a way for messages that it cannot read.
+    /// Adds a node to a source for the messages that it cannot decode.
     pub fn add_dead_letters(&mut self, source: NodeId, letters: DeadLetters) {
         let (table, span, label) = (letters.table.clone(), letters.span.clone(), self.nodes[source].label.clone());
         let node = self.add(NodeKind::DeadLetters(letters), &label, &span);
@@ -89,17 +89,17 @@ pub struct Call {
     pub udf: String,
     /// Its arguments, over the rows that come in.
     pub args: Vec<Arc<dyn PhysicalExpr>>,
-    /// What goes out: what came in, and the result.
+    /// The output: the input's columns, and the result.
     pub schema: SchemaRef,
 }
 
 /// The column that carries an async UDF's result to the stage behind it.
 const RESULT: &str = "__async_result";
 
-/// Makes the dataflow of a pipeline.
+/// Builds the dataflow of a pipeline.
 ///
 /// # Errors
-/// What the planner has let through and cannot be run.
+/// What the planner accepts and the engine cannot run.
 pub fn build(plan: &PipelinePlan, udfs: &UdfSet) -> Result<Graph, Vec<Diagnostic>> {
     let mut builder = Builder { plan, udfs, graph: Graph::default(), relations: HashMap::new(), open: Vec::new() };
     let mut errors = Vec::new();
@@ -119,7 +119,7 @@ struct Builder<'a> {
     plan: &'a PipelinePlan,
     udfs: &'a UdfSet,
     graph: Graph,
-    /// Nodes that others may read too: nothing is added to their stages.
+    /// Nodes that others may read too, so nothing is added to their stages.
     relations: HashMap<String, NodeId>,
     open: Vec<String>,
 }
@@ -189,7 +189,7 @@ impl Builder<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input, origin),
             LogicalPlan::Filter(filter) => {
                 let input = self.node(&filter.input, origin)?;
-                // One after the other, so that a row that the first condition leaves out never reaches the second:
+                // One after the other, so that a row that fails the first condition never reaches the second:
                 // `x <> 0 AND 10 / x > 2`.
                 let mut kept = input;
                 for condition in split_conjunction(&filter.predicate) {
@@ -246,7 +246,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Adds a step to the stage `input` when nobody else can be reading it, else a stage behind it.
+    /// Adds a step to the stage `input` when nothing else can read that, else adds a stage behind it.
     fn append(&mut self, input: NodeId, step: Step, origin: &Origin<'_>) -> NodeId {
         let shared = self.relations.values().any(|n| *n == input);
         if let NodeKind::Stage(steps) = &mut self.graph.nodes[input].kind
@@ -266,7 +266,7 @@ impl Builder<'_> {
     }
 }
 
-/// Takes the one async call out of a SELECT's list and puts its result's column in its place.
+/// Takes the only async call out of a SELECT list, and puts its result's column in its place.
 fn take_call(exprs: &mut [Expr], udfs: &UdfSet) -> DfResult<Option<(String, Vec<Expr>)>> {
     let mut found = None;
     for expr in exprs.iter_mut() {
@@ -292,7 +292,7 @@ fn with_result(input: &DFSchema, result: DataType) -> DfResult<DFSchema> {
     DFSchema::new_with_metadata(fields, input.metadata().clone())
 }
 
-/// The same schema with NULL allowed everywhere: what SQL derives of nullability is for the planner, the data decides.
+/// The same schema with every column nullable: the nullability that SQL derives is for the planner, the data decides.
 fn loosened(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
     Schema::new(fields)

@@ -1,7 +1,7 @@
-//! The calls of `http_call`, and agents that are HTTP services: mistakes in a URL or in options, and variables that are not
-//! set, are told before a row is read.
+//! The calls of `http_call`, and agents that are HTTP services. Mistakes in a URL or in options, and variables that are
+//! not set, are reported before a row is read.
 //!
-//! What is right is for `baton_llm_settings::http`; the function itself is a UDF like others.
+//! `baton_llm_settings::http` decides what is valid. The function itself is a UDF like others.
 
 use baton_llm_settings::http::{HttpOptions, check_url, missing};
 use datafusion::arrow::datatypes::DataType;
@@ -17,15 +17,15 @@ use crate::udf::UdfSource;
 const FUNCTION: &str = "http_call";
 const ARGUMENTS: usize = 3;
 
-/// What is wrong with the URLs and the options that are constants and, unless the environment is only known later, with the
-/// variables that they name.
+/// Mistakes in constant URLs and options and, unless the environment is only known later, in the variables that they
+/// name.
 pub fn check(
     plan: &PipelinePlan,
     agents: &[AgentDef],
     udfs: &[UdfSource],
     environment: &Environment,
 ) -> Vec<Diagnostic> {
-    // A UDF that just has the name, and takes something else, is none.
+    // A UDF that has the name but takes other arguments is left out.
     let is_it = |udf: &UdfSource| {
         let arguments = &udf.signature.args;
         udf.name == FUNCTION && arguments.len() == ARGUMENTS && arguments.iter().all(|a| a.data_type == DataType::Utf8)

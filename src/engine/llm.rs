@@ -1,7 +1,7 @@
-//! The calls of `llm_classify` and `llm_complete`: mistakes in their options and in the settings of the environment are told
-//! before a row is read, and a rendered text says which instruction the model is given.
+//! The calls of `llm_classify` and `llm_complete`. Mistakes in their options and in the environment's settings are
+//! reported before a row is read, and a rendered text shows the instruction that the model gets.
 //!
-//! What can be set, and what is right, is for `baton_llm_settings`; the functions themselves are UDFs like others.
+//! `baton_llm_settings` decides what is valid. The functions themselves are UDFs like others.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ struct LlmCall<'a> {
     options: Texts,
 }
 
-/// The calls of a pipeline. A UDF that just has the name of one, and takes something else, is none.
+/// The calls of a pipeline. A UDF that has the name of one but takes other arguments is left out.
 fn llm_calls<'a>(plan: &'a PipelinePlan, udfs: &[UdfSource]) -> Vec<LlmCall<'a>> {
     let function = |name: &str| {
         let function = Function::from_name(name)?;
@@ -43,8 +43,7 @@ fn llm_calls<'a>(plan: &'a PipelinePlan, udfs: &[UdfSource]) -> Vec<LlmCall<'a>>
     found.collect()
 }
 
-/// What is wrong with the options that are constants and, unless the environment is only known later, with the settings that
-/// these calls need.
+/// Mistakes in constant options and, unless the environment is only known later, in the settings that these calls need.
 pub fn check(plan: &PipelinePlan, udfs: &[UdfSource], environment: &Environment) -> Vec<Diagnostic> {
     let mut errors: Vec<Diagnostic> = Vec::new();
     let mut add = |error: Diagnostic| {
@@ -53,7 +52,7 @@ pub fn check(plan: &PipelinePlan, udfs: &[UdfSource], environment: &Environment)
         }
     };
     for LlmCall { function, call, options } in llm_calls(plan, udfs) {
-        // What is known of the options of some row: nothing, at first.
+        // The options are not known at first.
         let mut candidates = vec![None];
         for (text, statement) in &options.known {
             match Options::parse(text.as_deref(), function) {
@@ -84,7 +83,7 @@ pub fn wrong_options(function: Function, mistakes: &[String], place: &Span) -> V
     told.collect()
 }
 
-/// What is wrong with the environment for a call with these options, or for any call when they are not known.
+/// Mistakes in the environment, for a call with these options, or for any call when they are not known.
 pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> Vec<Diagnostic> {
     let lookup = |name: &str| environment.get(name);
     let checked = match options {
@@ -105,7 +104,7 @@ pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> V
     told.collect()
 }
 
-/// A mistake and the edit to make, which the settings' sentences say behind a colon.
+/// Splits a message about settings into the mistake and the edit, which follows a colon.
 pub(super) fn parts(mistake: &str, otherwise: &str) -> (String, String) {
     let edit =
         [": set ", ": write ", ": did you mean ", ": there are "].iter().filter_map(|words| mistake.find(words)).min();
@@ -115,7 +114,7 @@ pub(super) fn parts(mistake: &str, otherwise: &str) -> (String, String) {
     }
 }
 
-/// What a rendered text says above a statement: the instruction that a model is given where the options do not give one.
+/// The remarks in a rendered text: the instruction that a model gets when the options do not give one.
 pub fn remarks(plan: &PipelinePlan, udfs: &[UdfSource]) -> Vec<(Span, String)> {
     let has_prompt = |(text, _): &(Option<String>, Span)| {
         Options::parse(text.as_deref(), Function::Classify).is_ok_and(|options| options.prompt.is_some())

@@ -1,9 +1,9 @@
-//! The embedded engine: plans become one dataflow, which runs until its sources end or a stop is asked for.
+//! The embedded engine: plans become one dataflow, which runs until its sources end or a stop is requested.
 //!
 //! [`graph`] cuts logical plans at async UDFs and shares what several readers use; [`step`] computes micro-batches;
 //! [`flow`] carries batches and their lineage from sources through steps and [`calls`] to sinks; [`run`] opens, starts,
-//! supervises and stops; [`constants`] says what a call is asked for every row, `llm` and `http` what can be
-//! said of calls of models and services before they are made. Reading and writing the world is for `connectors`, telling people for `cli`.
+//! supervises and stops; [`constants`] finds arguments that are the same for every row; `llm` and `http` check the calls
+//! of models and services before they are made. `connectors` does I/O, and `cli` reports to people.
 
 pub mod calls;
 pub mod constants;

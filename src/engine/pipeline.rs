@@ -33,19 +33,19 @@ pub struct Pipeline {
     pub sinks: BTreeMap<String, Box<dyn SinkSpec>>,
     /// The UDFs that it calls, each with the slot that must be filled before it runs.
     pub udfs: Vec<(UdfSource, Arc<LoadedSlot>)>,
-    /// The same as its author thinks of it.
+    /// Its outline, as its author thinks of it.
     pub outline: Outline,
 }
 
 impl Pipeline {
-    /// Whether it ends by itself, because all that it reads does.
+    /// Whether it ends by itself, because all its sources do.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         self.outline.is_bounded
     }
 
     /// How much a source may have in flight: enough to keep every async UDF busy while the next batches arrive, and no
-    /// more, since it is also what a stop has to wait for and what a crash makes read again.
+    /// more, because a stop drains it and a crash redelivers it.
     #[must_use]
     pub fn limits(&self) -> InFlightLimits {
         let calls = self.graph.nodes.iter().filter_map(|n| match &n.kind {
@@ -54,17 +54,17 @@ impl Pipeline {
         });
         let (rows, resume_rows) = match calls.map(|o: AsyncOptions| o.allowed_in_flight as usize).max() {
             Some(most) => (most + 512, most + 256),
-            // What a sink's client can send together depends on how much it has.
+            // A sink's client sends more together when it has more.
             None => (32_768, 16_384),
         };
         InFlightLimits { rows, resume_rows, bytes: 64 << 20 }
     }
 }
 
-/// Plans a pipeline and has its tables checked.
+/// Plans a pipeline and checks its tables.
 ///
 /// # Errors
-/// All that is wrong with it and sure without opening anything.
+/// All errors that can be found without running.
 pub async fn compile(
     text: PipelineText,
     udfs: &[UdfSource],
@@ -72,7 +72,7 @@ pub async fn compile(
 ) -> Result<Pipeline, Vec<Diagnostic>> {
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let set = udf_set(&slots);
-    // What is wrong with tables is sure even when queries are wrong too, so both are told.
+    // Errors in tables are certain even when queries have errors too, so both are reported.
     let mut errors = Vec::new();
     let tables = check_tables(&text, environment, &mut errors);
     let (plan, wrong) = attempt(text.clone(), &set).await;
@@ -119,7 +119,7 @@ pub async fn compile(
     Ok(Pipeline { name: plan.name, graph, sources, sinks, udfs, outline })
 }
 
-/// Checks definitions that no pipeline uses: what is wrong with a table whichever way it is used, and with views.
+/// Checks definitions that no pipeline uses: views, and tables for what is wrong whether they are read or written.
 pub async fn check_unused(text: PipelineText, udfs: &[UdfSource], environment: &Environment) -> Vec<Diagnostic> {
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let mut errors = Vec::new();
@@ -138,16 +138,16 @@ pub async fn check_unused(text: PipelineText, udfs: &[UdfSource], environment: &
     errors
 }
 
-/// Checks a pipeline as [`compile`] does and puts its whole text into Arroyo's dialect.
+/// Checks a pipeline as [`compile`] does, and renders it in Arroyo's dialect.
 ///
 /// # Errors
-/// All that is wrong with it, and what has no form that Arroyo runs the same way.
+/// All errors in it, and what has no form that Arroyo runs the same way.
 pub async fn rendered(
     text: PipelineText,
     udfs: &[UdfSource],
     environment: &Environment,
 ) -> Result<Rendered, Vec<Diagnostic>> {
-    // `${…}` stays in place: nothing need be set.
+    // `${…}` stays as written, so no variable need be set.
     compile(text.clone(), udfs, &environment.clone().keeping_unset()).await?;
     let slots: Vec<(UdfSource, Arc<LoadedSlot>)> = udfs.iter().map(|u| (u.clone(), LoadedSlot::new())).collect();
     let set = udf_set(&slots);
@@ -192,7 +192,7 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
                     Err(wrong) => errors.extend(wrong.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
                 }
             }
-            // That it is missing or wrong itself is told already.
+            // A missing or wrong table has been reported already.
             Err(_) if text.broken.contains(&entry.value) => {}
             Err(wrong) => errors.push(wrong.at(entry.value_span.clone())),
         }
@@ -233,7 +233,7 @@ fn check_tables(text: &PipelineText, environment: &Environment, errors: &mut Vec
     Tables { sources, sinks, dead_letters }
 }
 
-/// The table that an option names; the catalogue has seen to it that there is something of that name.
+/// The table that an option names. The catalogue has checked that something has that name.
 fn dead_letter_table<'a>(text: &'a PipelineText, name: &str) -> Result<&'a TableDef, Diagnostic> {
     let what = match text.definitions.iter().find(|d| d.name() == name) {
         Some(Definition::Table(table)) => return Ok(table),
@@ -257,7 +257,7 @@ fn check_sink(
     }
 }
 
-/// Metadata columns of a connector that has none; one that has some checks their names and types itself.
+/// Reports metadata columns of a connector that has none. Other connectors check names and types themselves.
 fn check_metadata(table: &TableDef, connector: &dyn Connector, errors: &mut Vec<Diagnostic>) {
     for column in &table.columns {
         if let ColumnKind::Metadata(name) = &column.kind

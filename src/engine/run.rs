@@ -1,5 +1,5 @@
-//! Running pipelines: open what they read and write, start their threads and tasks, stop all of them cleanly when one
-//! fails or a stop is asked for.
+//! Runs pipelines: opens what they read and write, starts their threads and tasks, and stops all of them cleanly when
+//! one fails or a stop is requested.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use crate::udf::{AsyncUdf, LoadedSlot, LoadedUdf, UdfStates};
 pub struct RunOptions {
     /// Create Kafka topics that are missing.
     pub create_topics: bool,
-    /// How long a stop waits for what is in flight.
+    /// How long to drain at a stop.
     pub drain_timeout: Duration,
-    /// What UDFs say of themselves: one that can answer no row ends the pipelines that call it.
+    /// The states that UDFs report. One that cannot answer any row stops the pipelines that call it.
     pub udf_states: Arc<UdfStates>,
 }
 
@@ -42,13 +42,13 @@ impl Default for RunOptions {
 pub struct PipelineFailure {
     /// Its name.
     pub pipeline: String,
-    /// Why: several reasons when several tables could not be opened.
+    /// The reasons: several when several tables could not be opened.
     pub reasons: Vec<Diagnostic>,
 }
 
 /// Runs pipelines until all have ended, `stop` is set, or one fails, which stops the others cleanly. `started` is
-/// called when all of them have everything open. Says whether everything that was read is delivered: it is not when the
-/// time to stop was over.
+/// called when all of them have everything open. Returns whether everything that was read is delivered; it is not when
+/// the drain timed out.
 ///
 /// # Errors
 /// The pipelines that failed.
@@ -68,7 +68,7 @@ pub async fn run(
         }
     }
     if !failures.is_empty() {
-        // A broker that one pipeline cannot reach is told once, whoever else cannot reach it.
+        // An unreachable broker is reported once, however many pipelines use it.
         let mut told = false;
         failures.retain_mut(|failure| {
             tell_broker_once(&mut failure.reasons, &mut told);
@@ -136,8 +136,8 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     let mut reasons = Vec::new();
     let mut sinks: HashMap<String, Arc<dyn Sink>> = HashMap::new();
     let mut ledgers = Vec::new();
-    // All at once, as each may wait for a broker that does not answer; sources first, because opening a sink may empty
-    // it.
+    // In parallel, because each may wait for a broker that does not answer. Sources first, because opening a sink may
+    // empty a source's file.
     let opening = pipeline.sources.iter().map(|(node, spec)| {
         let own = OpenContext { ledger: Ledger::new(), ..context.clone() };
         ledgers.push(Arc::clone(&own.ledger));
@@ -213,12 +213,12 @@ async fn open(pipeline: Pipeline, options: &RunOptions, stop: &StopFlag) -> Resu
     })
 }
 
-/// Of several tables that cannot reach their broker, one tells it.
+/// When several tables cannot reach their broker, only one reports it.
 fn tell_broker_once(reasons: &mut Vec<Diagnostic>, told: &mut bool) {
     reasons.retain(|reason| reason.code != Code::BROKER || !std::mem::replace(told, true));
 }
 
-/// Of several pipelines that call a UDF which can answer no row, one tells it.
+/// When several pipelines call a UDF that cannot answer any row, only one reports it.
 fn tell_rejection_once(failures: &mut Vec<PipelineFailure>) {
     let mut told: Vec<Diagnostic> = Vec::new();
     failures.retain_mut(|failure| {
@@ -243,7 +243,7 @@ fn start_udf(
 }
 
 impl Opened {
-    /// Says whether everything that was read is delivered.
+    /// Returns whether everything that was read is delivered.
     async fn run(self, stop: &StopFlag) -> Result<bool, Diagnostic> {
         let mut threads = Vec::new();
         let mut thread_ends = FuturesUnordered::new();
@@ -273,17 +273,18 @@ impl Opened {
                 found = self.udf_states.rejected(|udf| self.udfs.contains(udf)), if !rejected => {
                     rejected = true;
                     self.flow.failure.set(found.into());
-                    // No call in flight is worth waiting for: without these threads their rows are lost, which the sources see.
+                    // Calls in flight are not awaited. Without these threads their rows are lost, which the sources
+                    // notice.
                     threads.clear();
                 }
                 Some(_ended) = thread_ends.next(), if !failed && !thread_ends.is_empty() => {
-                    // It ends by itself only after a failure, or when it died.
+                    // It exits by itself only after a failure or a panic.
                     let message = format!("a thread that calls a UDF of `{}` died", self.name);
                     self.flow.failure.set(Diagnostic::new(Code::SOURCE_FAILED, message));
                 }
                 _reason = self.flow.failure.wait(), if !failed => {
                     failed = true;
-                    // The sources see that nobody takes their rows, or the stop; each returns by itself.
+                    // The sources notice that nobody takes their rows, or the stop. Each returns by itself.
                     self.stop.set();
                 }
             }
@@ -291,14 +292,14 @@ impl Opened {
         if self.flow.failure.get().is_some() {
             stop.set();
         }
-        // All that the sources gave out is delivered, or given up because the time is over.
+        // All rows of the sources are delivered, or abandoned because the drain timed out.
         drop(threads);
         while thread_ends.next().await.is_some() {}
         for sink in &self.sinks {
             match tokio::time::timeout(self.drain_timeout, sink.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.flow.failure.set(error.into()),
-                Err(_) => tracing::warn!(pipeline = self.name, "a sink did not take everything in time"),
+                Err(_) => tracing::warn!(pipeline = self.name, "a sink did not deliver everything in time"),
             }
         }
         match self.flow.failure.get() {
@@ -308,7 +309,7 @@ impl Opened {
     }
 }
 
-/// Runs a source on a thread of its own; what ends it before its time is the pipeline's failure at once.
+/// Runs a source on a thread of its own. An error that stops it early fails the pipeline at once.
 async fn start_source(pipeline: &str, node: NodeId, source: Box<dyn Source>, flow: Arc<Flow>) {
     let (done, ended) = oneshot::channel();
     let label = flow.nodes[node].label.clone();
@@ -319,7 +320,7 @@ async fn start_source(pipeline: &str, node: NodeId, source: Box<dyn Source>, flo
         let mut output = SourceOutput { flow, node };
         move || {
             let _tokio = handle.enter();
-            // Nobody waits any more when the engine is gone.
+            // When the engine has stopped, nobody waits for this.
             let _gone = done.send(source.run(&mut output));
         }
     });

@@ -1,5 +1,5 @@
-//! What a stage does to one micro-batch: filter, project, unnest. Planned once, run on every batch at once, so that a
-//! row that arrives alone waits for no other.
+//! What a stage does to one micro-batch: filter, project, unnest. It is planned once and runs on every batch at once,
+//! so a lone row does not wait for others.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 
-/// One thing done to a batch.
+/// One step of a stage.
 #[derive(Debug)]
 pub enum Step {
     /// Keeps the rows for which it is true.
@@ -23,32 +23,32 @@ pub enum Step {
     Project {
         /// One a column.
         exprs: Vec<Arc<dyn PhysicalExpr>>,
-        /// What comes out.
+        /// The output.
         schema: SchemaRef,
     },
-    /// Takes the columns as they are under other names: the branches of a UNION ALL.
+    /// Renames the columns: the branches of a UNION ALL.
     Rename(SchemaRef),
     /// Makes a row of each element of arrays.
     Unnest(Unnest),
 }
 
-/// `unnest(…)`, done by DataFusion's own operator on one batch after the other.
+/// `unnest(…)`, run by DataFusion's own operator, one batch at a time.
 #[derive(Debug)]
 pub struct Unnest {
-    /// What comes in.
+    /// The input.
     pub input: SchemaRef,
     /// Which columns are arrays to unnest.
     pub lists: Vec<ListUnnest>,
     /// Which columns are structs to take apart.
     pub structs: Vec<usize>,
-    /// What comes out.
+    /// The output.
     pub schema: SchemaRef,
     /// Whether an empty array makes a row.
     pub options: UnnestOptions,
 }
 
 impl Step {
-    /// Does it; `None` when no row is left.
+    /// Runs the step; `None` when no row is left.
     ///
     /// # Errors
     /// When a row cannot be computed: a cast that fails, a division by zero.
@@ -57,7 +57,7 @@ impl Step {
             Self::Filter(predicate) => {
                 let mask = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
                 let mask = as_boolean_array(&mask)?;
-                // Most batches are small and go one way as a whole. Filtering costs something for each column.
+                // Most batches are small, and all their rows pass or none. Filtering costs something for each column.
                 match mask.true_count() {
                     0 => return Ok(None),
                     all if all == batch.num_rows() => batch.clone(),
@@ -83,7 +83,7 @@ pub fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> DfResul
     exprs.iter().map(|e| e.evaluate(batch)?.into_array(batch.num_rows())).collect()
 }
 
-/// Columns under a schema; a NULL in a NOT NULL column is an error.
+/// Puts columns under a schema. A NULL in a NOT NULL column is an error.
 ///
 /// # Errors
 /// When they do not fit.
@@ -104,7 +104,7 @@ impl Unnest {
             self.options.clone(),
         )?;
         let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
-        // It only computes, so that it never really waits.
+        // It only computes, so it never waits.
         let batches = futures::executor::block_on(collect(exec, Arc::new(TaskContext::default())))?;
         Ok(datafusion::arrow::compute::concat_batches(&self.schema, &batches)?)
     }

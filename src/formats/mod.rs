@@ -26,16 +26,16 @@ use json::{DecimalEncoding, JsonFormat, TimestampFormat};
 pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     option("format", "How a message holds a row: `json` (an object, its keys are the columns), `raw_string` or `raw_bytes` (the whole message is the column `value`).")
         .choices(&["json", "raw_string", "raw_bytes"]),
-    option("bad_data", "What to do with a message that cannot be read: `fail` ends the pipeline, `drop` counts it and continues.")
+    option("bad_data", "What to do with a message that cannot be read: `fail` stops the pipeline, `drop` counts it and goes on.")
         .default("fail")
         .choices(&["fail", "drop"]),
     option(
         DEAD_LETTERS,
-        "Instead of `bad_data`: the table over a connector for messages that a source cannot read, one row each, written \
-         before the source's offset is committed. Its columns are filled by name: `payload` (the bytes, in base64 when it is \
-         TEXT) and `error` it must have; `topic`, `partition`, `offset_id` (for a file its path, NULL and the line), \
-         `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` (topic/partition/offset) it \
-         may have; all others are NULL. An empty message is neither a row nor a dead letter.",
+        "Instead of `bad_data`: the table over a connector for messages that a source cannot read. Each is written there \
+         before the source's offset is committed. Columns are filled by name. Required: `payload` (the bytes, in base64 \
+         when it is TEXT) and `error`. Optional: `topic`, `partition`, `offset_id` (for a file its path, NULL and the \
+         line), `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` \
+         (topic/partition/offset). All others are NULL. An empty message is neither a row nor a dead letter.",
     ),
     option("framing", "With `newline`, a source reads each line of a message as a row; without it, the whole message.")
         .choices(&["newline"]),

@@ -9,7 +9,7 @@ use super::table::{OptionEntry, TableDef};
 use crate::config::{Environment, InterpolateError};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
-/// Reads the options of one table and collects all errors in them.
+/// Reads the options of one table and collects the errors.
 pub struct OptionReader<'a> {
     table: &'a TableDef,
     environment: &'a Environment,
@@ -18,7 +18,7 @@ pub struct OptionReader<'a> {
 }
 
 impl<'a> OptionReader<'a> {
-    /// Accepts only the options in `docs`, and always `connector` and `type`.
+    /// Reads a table that may have the options in `docs`, `connector` and `type`.
     pub fn new(
         table: &'a TableDef,
         environment: &'a Environment,
@@ -33,10 +33,10 @@ impl<'a> OptionReader<'a> {
         self.table
     }
 
-    /// The value of an option with its variables substituted, or its default if it is not given.
+    /// The value of an option with its variables replaced, or its default.
     ///
-    /// The key must be in the docs given to the reader. The value must be quoted, as on Arroyo, and be one of the
-    /// choices if there are any.
+    /// The reader's docs must have the key. The value must be in quotes, as on Arroyo, and one of the choices if there
+    /// are any.
     pub fn optional(&mut self, key: &str) -> Option<String> {
         let value = self.value(key)?;
         let Some(entry) = self.table.option(key) else { return Some(value) };
@@ -53,7 +53,7 @@ impl<'a> OptionReader<'a> {
         Some(value)
     }
 
-    /// The value, without checks.
+    /// The value, unchecked.
     fn value(&mut self, key: &str) -> Option<String> {
         let doc = self.docs.iter().find(|d| d.key == key).copied();
         debug_assert!(doc.is_some(), "option {key} is read but not documented");
@@ -82,7 +82,7 @@ impl<'a> OptionReader<'a> {
     /// The value of a required option.
     pub fn required(&mut self, key: &str) -> Option<String> {
         if self.table.option(key).is_none() {
-            // `finish` reports a misspelt key.
+            // It is there, misspelt, which `finish` says.
             let known = |entry: &OptionEntry| self.docs.iter().any(|doc| doc.key == entry.key);
             let meant = |entry: &OptionEntry| nearest(&entry.key, self.docs.iter().map(|doc| doc.key)) == Some(key);
             if self.table.options.iter().any(|entry| !known(entry) && meant(entry)) {
@@ -99,7 +99,7 @@ impl<'a> OptionReader<'a> {
         self.optional(key)
     }
 
-    /// An option whose value is parsed. `expected` describes a right value (`a whole number`).
+    /// The parsed value of an option; `expected` describes it (`a whole number`).
     pub fn parsed<T>(&mut self, key: &str, expected: &str) -> Option<T>
     where
         T: FromStr,
@@ -115,8 +115,8 @@ impl<'a> OptionReader<'a> {
         None
     }
 
-    /// An option that is `true` or `false` (Arroyo accepts `'yes'` and `'no'` too); `false` if it is not given and has
-    /// no default.
+    /// An option that is `true` or `false` (Arroyo also takes `'yes'` and `'no'`); `false` without a value and a
+    /// default.
     pub fn flag(&mut self, key: &str) -> bool {
         match self.value(key).as_deref() {
             Some("true" | "yes") => true,
@@ -130,7 +130,7 @@ impl<'a> OptionReader<'a> {
         }
     }
 
-    /// Reports a wrong value. It is shown as written; the value of a variable in it is never shown.
+    /// Reports an invalid value. It is shown as written, never with its variables replaced.
     pub fn wrong(&mut self, entry: &OptionEntry, expected: &str) {
         self.errors.push(
             Diagnostic::new(Code::OPTION_VALUE, format!("option `{}` cannot be `{}`", entry.key, entry.value))
@@ -139,12 +139,12 @@ impl<'a> OptionReader<'a> {
         );
     }
 
-    /// Adds an error of the caller.
+    /// Adds an error of the caller's own.
     pub fn fail(&mut self, error: Diagnostic) {
         self.errors.push(error);
     }
 
-    /// Finishes reading. Unknown options are errors too.
+    /// Finishes: unknown options are errors too.
     ///
     /// # Errors
     /// All errors that were found.

@@ -259,7 +259,7 @@ fn the_report_has_the_numbers_of_the_answers() {
      2 Support         .  1     .          1
        NONE            1  .     2          1
 
-    No decision says how sure it is: a threshold changes nothing.
+    No decision has a confidence, so a threshold changes nothing.
 
     rejected: 2 messages, such as line 5:
       (why)
@@ -394,7 +394,7 @@ fn two_pipelines_are_put_side_by_side() {
     // A name that neither has is wrong, at its place.
     write(&folder, "labelled.csv", "expected,text\nArchives,Six.\n");
     let ended = eval(&folder, &arguments, &model).expect_code(78);
-    assert!(ended.stderr.contains("`Archives` is no agent of `route` or `route_before`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`Archives` is not an agent of `route` or `route_before`"), "{}", ended.stderr);
     assert!(ended.stderr.contains("labelled.csv:2:1") && ended.stderr.contains("did you mean `Archive`?"));
     assert!(ended.stdout.is_empty());
 }

@@ -24,11 +24,11 @@ fn a_missing_topic_is_named_and_created_on_request() {
         refused(),
         "\
 pipeline `send_emails` failed:
-error[R006]: topic `send_email` (table `send_email`) does not exist
- --> sql/send_email.sql:7:14
+error[R006]: topic `send_email` (table `send_email_topic`) does not exist
+ --> pipelines/send_emails.sql:5:1
   |
-7 | CREATE TABLE send_email (
-  |              ^^^^^^^^^^
+5 | CREATE AGENT send_email WITH (
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
 help: create it, or run with `--create-topics`"
     );
@@ -36,7 +36,7 @@ help: create it, or run with `--create-topics`"
     system.broker.create_topic("send_email", 1);
     let stderr = refused();
     for topic in ["outbox", "completed", "dead_letters"] {
-        let error = format!("error[R006]: topic `{topic}` (table `{topic}_sink`) does not exist");
+        let error = format!("error[R006]: topic `{topic}` (table `{topic}`) does not exist");
         assert_eq!(stderr.matches(&error).count(), 1, "{stderr}");
     }
 
@@ -69,12 +69,12 @@ fn a_broker_that_is_not_there_is_said_within_15_seconds() {
     let expected = format!(
         "\
 pipeline `send_emails` failed:
-error[R005]: cannot reach the Kafka broker at `{servers}` (table `send_email`): Connect to ipv4#{servers} failed: Connection \
-         refused
- --> sql/send_email.sql:7:14
+error[R005]: cannot reach the Kafka broker at `{servers}` (table `send_email_topic`): Connect to ipv4#{servers} failed: \
+         Connection refused
+ --> pipelines/send_emails.sql:5:1
   |
-7 | CREATE TABLE send_email (
-  |              ^^^^^^^^^^
+5 | CREATE AGENT send_email WITH (
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
 help: check `bootstrap_servers`, that the broker runs, and that its listener expects the same `auth.protocol`"
     );

@@ -11,8 +11,20 @@ pub static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/udfs");
     let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/udf-fixtures");
     mirror(&from, &to);
+    share_dependencies(&to.join("target"));
     to
 });
+
+/// Cargo puts what it compiles for the fixtures beside what it compiled for `udfs/`: most dependencies are the same.
+fn share_dependencies(target: &Path) {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs/target/release");
+    fs::create_dir_all(&shared).unwrap();
+    fs::create_dir_all(target).unwrap();
+    // Another test binary may make it at the same time.
+    if let Err(error) = std::os::unix::fs::symlink(shared, target.join("release")) {
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{error}");
+    }
+}
 
 /// Makes the sources in `to` those in `from`; what is the same is left alone.
 fn mirror(from: &Path, to: &Path) {

@@ -1,6 +1,6 @@
-//! `baton check`: everything that can be found in a project without opening anything, in all its pipelines at once.
+//! `baton check`: finds every error that can be found without running, in all pipelines of a project at once.
 //!
-//! What is wrong is what `baton run` would refuse. What may be a mistake is in `warnings`.
+//! Errors are what `baton run` would refuse. `warnings` finds what may be a mistake.
 
 mod secrets;
 mod warnings;
@@ -28,9 +28,9 @@ pub enum CheckFormat {
     Github,
 }
 
-/// What is to be checked, and how.
+/// What to check, and how.
 pub struct CheckOptions {
-    /// Pipelines and .sql files, or the folder of a project; none for the project here.
+    /// Pipelines and .sql files, or the folder of a project. Empty: the project here.
     pub paths: Vec<String>,
     /// How findings are written.
     pub format: CheckFormat,
@@ -43,7 +43,7 @@ pub struct CheckOptions {
 /// Checks pipelines.
 ///
 /// # Errors
-/// What is wrong, or with `deny_warnings` what may be; it has been written by then, unless the format is for people.
+/// The errors found, and with `deny_warnings` the warnings. They are already written, unless the format is for people.
 pub async fn run(options: CheckOptions, environment: &Environment) -> Result<(), Failed> {
     let Found { mut findings, pipelines } = find(&options, environment).await?;
     sort(&mut findings);
@@ -113,7 +113,7 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
 struct Scope {
     names: Vec<String>,
     project: Option<Project>,
-    /// Whether it is all of the project.
+    /// Whether it is the whole project.
     whole: bool,
 }
 

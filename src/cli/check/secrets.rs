@@ -1,4 +1,4 @@
-//! Secrets that stand in SQL. Their place is told, never the line.
+//! Finds secrets in SQL. A finding shows a secret's place, never its line.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 use crate::sql::statement::{parse_each, tokens};
 
-/// What a text with a secret in it looks like, by the forms that are in use.
+/// The forms that secrets usually have.
 static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let forms = [
         // Settings of librdkafka.
@@ -35,7 +35,7 @@ pub fn in_folder(folder: &Path) -> Vec<Diagnostic> {
     paths.iter().flat_map(|path| in_file(path)).collect()
 }
 
-/// Lets no other finding show a line that has a secret in it.
+/// Keeps all other findings from showing a line that contains a secret.
 pub fn hide(findings: &mut [Diagnostic]) {
     let lines = |span: &Span| {
         let span = span.written();
@@ -91,7 +91,7 @@ fn holds(form: &Regex, text: &str) -> bool {
     form.captures_iter(text).any(|found| found.get(1).is_some_and(|secret| is_literal(secret.as_str())))
 }
 
-/// Whether a value is written out, and not taken from the environment.
+/// Whether a value is written out rather than taken from the environment.
 fn is_literal(value: &str) -> bool {
     !value.trim().is_empty() && !value.contains("${")
 }

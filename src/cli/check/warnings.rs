@@ -1,4 +1,4 @@
-//! What may be a mistake in a project: it runs, and perhaps does not do what its author wanted.
+//! Warnings: what runs, but may not do what its author wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::sql::catalogue::Project;
 use crate::sql::resolve::PipelineText;
 use crate::sql::table::TableDef;
 
-/// The share of common words from which on two inputs are nearly the same. What two stages of one workflow take often
-/// has three words in four in common, and is told apart well.
+/// From this share of common words on, two inputs count as nearly the same. The inputs of two stages of one workflow
+/// often share three words in four, and models tell them apart well.
 const SAME: f64 = 0.85;
 
-/// Agents whose inputs could be taken for each other.
+/// Agents whose inputs are easily confused.
 pub fn overlap(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let agents = pipelines.first().map_or(&[][..], |text| &text.agents);
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ fn likeness(a: &str, b: &str) -> f64 {
 pub fn not_expected(project: &Project, pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let agents = pipelines.first().map_or(&[][..], |text| &text.agents);
     let expected = expected_names(&project.root.join("evals"));
-    // Labelled messages of another system say nothing.
+    // Labelled messages of another system say nothing about these agents.
     if !agents.iter().any(|agent| expected.contains(&agent.name)) {
         return Vec::new();
     }
@@ -73,7 +73,7 @@ fn is_made(statement: &Span) -> bool {
     statement.written() != statement
 }
 
-/// Pipelines that get the same messages: of one consumer group each gets a part, of two each gets all.
+/// Pipelines that read the same messages. In one consumer group, each gets a part; in two, each gets all.
 pub fn read_twice(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let mut readers: BTreeMap<(String, String), Vec<(&str, &TableDef)>> = BTreeMap::new();
     let mut inboxes: BTreeMap<&str, Vec<(&str, &AgentDef)>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The demo's input: messages and leads from files, published as their senders would publish them.
+//! The demo's input: messages and leads from files, published as their senders publish them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::sql::catalogue::Project;
 const LEADS: &str = "incoming-leads.stratusdb.leads";
 /// Where anyone publishes messages.
 const MESSAGES: &str = "agent_messages";
-/// How much of a message is its label, in characters.
+/// How many characters of a message its label has.
 const LABEL: usize = 34;
 
 /// A line of the input.
@@ -24,23 +24,23 @@ pub struct Input {
     topic: &'static str,
     /// What is published.
     payload: Vec<u8>,
-    /// How it is called on the screen: a lead's e-mail, or the first words of a message.
+    /// Its name on the screen: a lead's e-mail, or the first words of a message.
     pub label: String,
-    /// Whether a workflow comes of it: changes other than inserts end in `copy_leads`.
+    /// Whether a workflow begins with it. Changes other than inserts end in `copy_leads`.
     begins: bool,
     /// Where the line stands.
     span: Span,
 }
 
-/// An input and where it was published.
+/// An input that has been published, and where.
 pub struct Published {
-    /// How it is called on the screen.
+    /// Its name on the screen.
     pub label: String,
-    /// `topic/partition/offset`, the name of a workflow that has no other.
+    /// `topic/partition/offset`, which identifies a workflow without an id.
     pub place: String,
 }
 
-/// The files that a project's demo reads when it is given none.
+/// The files that a project's demo reads by default.
 pub fn files(project: &Project) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(project.root.join("demo")).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
@@ -48,11 +48,12 @@ pub fn files(project: &Project) -> Vec<PathBuf> {
     files
 }
 
-/// Reads files: a JSON object on each line. One with `context` is a message, one with `operationType` a change event, any
-/// other a lead. A line that is not JSON is published as a lead, to be seen in `dead_letters`.
+/// Reads files with one JSON object on each line. An object with `context` is a message, one with `operationType` is a
+/// change event, and any other is a lead. A line that is not JSON is published as a lead, and so ends in
+/// `dead_letters`.
 ///
 /// # Errors
-/// When a file cannot be read, or all of them have no line.
+/// When a file cannot be read, or no file has a line.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Input>, Failed> {
     let mut inputs = Vec::new();
     for path in paths {
@@ -83,7 +84,7 @@ fn read_file(path: &Path, inputs: &mut Vec<Input>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The topics that inputs go to must be there.
+/// Checks that a pipeline reads the topic of each input.
 ///
 /// # Errors
 /// The lines that no pipeline of the project would read.
@@ -105,7 +106,7 @@ pub fn check(inputs: &[Input], topics: &BTreeSet<String>) -> Result<(), Failed> 
 
 fn input(index: usize, line: &str, span: Span) -> Input {
     let label = |lead: &Value| {
-        // As `copy_leads` reads them: a number is as good as text.
+        // As `copy_leads` reads them: a number counts as text.
         let text = |key: &str| match lead.get(key) {
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text.trim().to_string()),
             Some(Value::Number(number)) => Some(number.to_string()),
@@ -148,10 +149,10 @@ fn input(index: usize, line: &str, span: Span) -> Input {
     }
 }
 
-/// Publishes inputs in their order; gives those from which a workflow begins.
+/// Publishes inputs in their order. Returns those that begin a workflow.
 ///
 /// # Errors
-/// When the broker does not take one.
+/// When the broker refuses one.
 pub async fn publish(servers: &str, inputs: Vec<Input>) -> Result<Vec<Published>, String> {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", servers).create().map_err(|e| e.to_string())?;
@@ -161,7 +162,7 @@ pub async fn publish(servers: &str, inputs: Vec<Input>) -> Result<Vec<Published>
         let delivered = producer
             .send(record, Duration::from_secs(10))
             .await
-            .map_err(|(e, _)| format!("a line of the input was not taken: {e}"))?;
+            .map_err(|(e, _)| format!("the broker refused a line of the input: {e}"))?;
         if input.begins {
             let place = format!("{}/{}/{}", input.topic, delivered.partition, delivered.offset);
             published.push(Published { label: input.label, place });

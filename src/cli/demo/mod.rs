@@ -1,8 +1,9 @@
-//! `baton demo`: a project in one process, on a Kafka broker that lives in memory (librdkafka's mock cluster) and keeps
+//! `baton demo`: runs a project in one process, on an in-memory Kafka broker (librdkafka's mock cluster) that keeps
 //! nothing.
 //!
-//! The pipelines are those that `baton run` runs; only the broker's address is laid over the environment. What is shown is
-//! read back from the topics (`watch`) and followed workflow by workflow (`story`).
+//! It runs the same pipelines as `baton run`; only the broker's address differs. `watch` reads the results back from
+//! the topics, and `story` follows each workflow. A workflow whose next agent is a program elsewhere ends with the
+//! outcome `waiting`.
 
 mod input;
 mod story;
@@ -26,7 +27,7 @@ use crate::sql::catalogue::{self, Project};
 use crate::udf::UdfStates;
 use story::{Event, Story};
 
-/// A workflow that shows nothing new for so long is given up: longer than the slowest call of a model.
+/// Give up on a workflow that shows nothing new for this long. It is longer than a model's slowest call.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs the demo to its end.
@@ -65,7 +66,7 @@ pub async fn run(
         async move { engine::run(compiled.pipelines, &options, &stop, || {}).await }
     });
     let servers = broker.bootstrap_servers();
-    // It ends with the process, after all clients: one that outlives its broker complains.
+    // The broker lives as long as the process, because a client that outlives its broker logs errors.
     std::mem::forget(broker);
     let published = input::publish(&servers, inputs).await.map_err(Failed::Other)?;
     let mut story = Story::new(published, elsewhere);
@@ -79,7 +80,7 @@ pub async fn run(
         }
     }
     let interrupted = stop.is_set();
-    // What led to the last end may still be on its way.
+    // Rows that led to the last outcome may still arrive.
     loop {
         let news = next(&mut events, Duration::from_millis(300)).await;
         if news.is_empty() {
@@ -112,10 +113,11 @@ pub async fn run(
     Ok(())
 }
 
-/// How long rows that were published together may take to arrive.
+/// How long to wait for rows that were published together.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// The next rows, in the order of their publication: topics are read side by side. None when nothing comes in time.
+/// The next rows, in the order of their publication, because topics are read in parallel. Empty when none comes in
+/// time.
 async fn next(events: &mut UnboundedReceiver<Event>, patience: Duration) -> Vec<Event> {
     let mut news = Vec::new();
     let mut patience = patience;
@@ -155,7 +157,7 @@ fn topics(project: &Project) -> Result<Topics, Failed> {
 }
 
 fn start_broker(topics: &BTreeSet<String>) -> Result<MockCluster<'static, DefaultProducerContext>, Failed> {
-    let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the broker in memory cannot start: {e}"));
+    let failed = |e: rdkafka::error::KafkaError| Failed::Other(format!("the in-memory broker cannot start: {e}"));
     let cluster = MockCluster::new(1).map_err(failed)?;
     for topic in topics {
         cluster.create_topic(topic, 1, 1).map_err(failed)?;

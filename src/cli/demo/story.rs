@@ -1,4 +1,4 @@
-//! What happened to each lead, from rows of the topics: pure code.
+//! Follows each workflow of the demo by the rows of the topics. Pure code, without I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::input::Published;
 use crate::cli::output::count;
 
-/// The outcome of a workflow whose next step is a program's that the demo does not start.
+/// The outcome of a workflow whose next agent is a program elsewhere: the demo does not start it.
 const WAITING: &str = "waiting";
 
-/// How much of what an agent says is shown, in characters.
+/// How many characters of an agent's text are shown.
 const SHOWN: usize = 60;
 
 /// A row of a topic.
@@ -33,7 +33,7 @@ pub struct Story {
     /// Leads that have no workflow yet, by their e-mail or name, in the order of publication.
     waiting: Vec<usize>,
     deciders: BTreeMap<String, usize>,
-    /// Rows of workflows whose first message has not been read yet: topics are read side by side.
+    /// Rows of workflows whose first message has not been read yet, because topics are read in parallel.
     early: HashMap<String, Vec<Event>>,
     /// The topics of agents that are programs elsewhere.
     elsewhere: HashSet<String>,
@@ -48,7 +48,8 @@ struct Workflow {
 }
 
 impl Story {
-    /// Nothing has happened to these leads. A workflow ends in the topic of a program elsewhere: nobody answers there.
+    /// A story in which nothing has happened yet. A workflow ends when it reaches a topic in `elsewhere`: nobody
+    /// answers there.
     #[must_use]
     pub fn new(published: Vec<Published>, elsewhere: HashSet<String>) -> Self {
         let mut by_id = HashMap::new();
@@ -61,19 +62,19 @@ impl Story {
         Self { workflows, by_id, waiting, deciders: BTreeMap::new(), early: HashMap::new(), elsewhere }
     }
 
-    /// Whether every workflow has reached its end.
+    /// Whether every workflow has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.unfinished() == 0
     }
 
-    /// How many have not.
+    /// How many workflows have not ended.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.workflows.iter().filter(|w| w.outcome.is_none()).count()
     }
 
-    /// Takes note of a row; gives the lines to show.
+    /// Records a row. Returns the lines to show.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         let row = &event.row;
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
@@ -83,7 +84,7 @@ impl Story {
             let early = self.early.remove(&id).unwrap_or_default();
             return early.iter().flat_map(|event| self.tell(event)).collect();
         }
-        // A lead that never became a message is known by where it was published.
+        // A lead that never became a message is identified by where it was published.
         let place = || format!("{}/{}/{}", text("topic"), row["partition"], row["offset_id"]);
         let known = self.by_id.get(&id).or_else(|| self.by_id.get(&place()));
         let Some(index) = known.copied() else {
@@ -102,7 +103,7 @@ impl Story {
         lines
     }
 
-    /// Takes note of a row of a workflow that is known.
+    /// Records a row of a known workflow. Returns the lines to show.
     fn show(&mut self, index: usize, event: &Event) -> Vec<String> {
         let row = &event.row;
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_string();
@@ -141,11 +142,11 @@ impl Story {
             "completed" | "unrouted" | "halted" | "dead_letters" if workflow.outcome.is_none() => {
                 let why =
                     ["reason", "error", "status"].iter().map(|k| text(k)).find(|t| !t.is_empty()).unwrap_or_default();
-                // A decision that led to no agent's topic is no step of the path.
+                // A decision for no agent is not a step of the path.
                 let shown =
                     if event.topic == "completed" || why.is_empty() { String::new() } else { format!(": {why}") };
                 workflow.outcome = Some((event.topic.clone(), why));
-                // A lead that has ended is not the one that a later message begins.
+                // A later message must not be matched to a lead that has ended.
                 self.waiting.retain(|waiting| *waiting != index);
                 vec![format!("{:<34} ■ {}{shown}", workflow.label, event.topic)]
             }
@@ -153,7 +154,7 @@ impl Story {
         }
     }
 
-    /// The first message of a workflow says which lead it is for.
+    /// Matches a workflow to its lead by the workflow's first message.
     fn begin(&mut self, id: &str, row: &Value) {
         if self.by_id.contains_key(id) {
             return;
@@ -163,7 +164,7 @@ impl Story {
             let label = self.workflows[*i].label.trim();
             names.iter().flatten().any(|n| n.trim() == label)
         });
-        // A lead without e-mail and name is the first that waits without them.
+        // A message without e-mail and name is matched to the first lead without them.
         let found = found.or_else(|| self.waiting.iter().position(|i| self.workflows[*i].label.starts_with("lead ")));
         if let Some(at) = found {
             let index = self.waiting.remove(at);
@@ -185,7 +186,7 @@ impl Story {
         })
     }
 
-    /// The end of the story, for people.
+    /// The summary at the end, for people.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut out = String::from("\n");

@@ -1,4 +1,4 @@
-//! Looks over the pipelines' shoulders: reads the topics in which a workflow's moves can be seen.
+//! Reads the topics that show where each workflow goes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

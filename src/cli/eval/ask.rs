@@ -1,4 +1,4 @@
-//! Asks what a pipeline would ask: its own `llm_classify`, with its own agents and options, about other texts.
+//! Asks a pipeline's own `llm_classify`, with its own agents and options, about other texts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::udf::{AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, LoadedUdf, UdfSou
 /// The function that chooses an agent.
 pub const CLASSIFY: &str = "llm_classify";
 
-/// Rows whose arguments are made at once.
+/// For how many rows arguments are computed at once.
 const CHUNK: usize = 256;
 
-/// How often progress is shown anew.
+/// How often progress is updated.
 const PACE: Duration = Duration::from_millis(200);
 
 /// What a pipeline asks about each message.
@@ -34,40 +34,40 @@ pub struct Question {
     options: ScalarValue,
     /// The agents' names, in their order.
     pub names: Vec<String>,
-    /// What the options say.
+    /// The options of the call.
     pub settings: Options,
 }
 
-/// What became of one message: the result of `llm_classify`.
+/// The result of `llm_classify` for one message.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Decision {
-    /// A name or [`NONE`]; nothing when `status` is not `ok`.
+    /// A name or [`NONE`]; `None` when `status` is not `ok`.
     pub agent: Option<String>,
     /// `ok`, or why there is no answer.
     pub status: String,
-    /// How sure the model is; nothing when it does not say.
+    /// The model's confidence; `None` when it gives none.
     pub confidence: Option<f64>,
     /// Why `status` is not `ok`.
     pub error: Option<String>,
     /// HTTP calls.
     pub attempts: Option<u64>,
-    /// Tokens read.
+    /// Prompt tokens.
     pub prompt_tokens: Option<u64>,
-    /// Tokens written.
+    /// Completion tokens.
     pub completion_tokens: Option<u64>,
-    /// What it cost, when prices are known.
+    /// The cost, when prices are known.
     pub cost: Option<f64>,
     /// How long it took.
     pub latency_ms: Option<u64>,
-    /// Who answered.
+    /// The model that answered.
     pub model: Option<String>,
     /// Where the answer comes from.
     pub source: Option<String>,
 }
 
 impl Question {
-    /// Finds the one call of [`CLASSIFY`] in a pipeline. `name` is what the user calls the pipeline.
+    /// Finds the only call of [`CLASSIFY`] in a pipeline. `name` is the user's name for the pipeline.
     ///
     /// # Errors
     /// When there is none or more than one, or when the agents or options differ from row to row.
@@ -79,7 +79,7 @@ impl Question {
         if let Some((source, _)) = pipeline.udfs.iter().find(|(u, _)| u.name == CLASSIFY)
             && !is_classify(source)
         {
-            let message = format!("`{CLASSIFY}` of this project is another function than the one of Baton");
+            let message = format!("`{CLASSIFY}` of this project is not Baton's function");
             return Err(vec![wrong(message, "let it be async, take text, agents and options, and return text")]);
         }
         let mut errors = Vec::new();
@@ -87,7 +87,7 @@ impl Question {
             let value = call.args.get(index).cloned().flatten();
             if value.is_none() {
                 let message =
-                    format!("the {what} of `{CLASSIFY}` depend on the row, so that a message alone does not tell them");
+                    format!("the {what} of `{CLASSIFY}` depend on the row, so they are not known for a message alone");
                 errors.push(wrong(message, &format!("give the same {what} for every row, such as a literal")));
             }
             value
@@ -95,7 +95,7 @@ impl Question {
         let (agents, options) = (constant(1, "agents"), constant(2, "options"));
         let (Some(agents), Some(options)) = (agents, options) else { return Err(errors) };
         let Some(names) = names(&agents) else {
-            let message = format!("the agents of `{CLASSIFY}` are no list of names");
+            let message = format!("the agents of `{CLASSIFY}` are not a list of names");
             let help = "write them as JSON: [{\"name\": \"…\", \"description\": \"…\", \"input\": \"…\"}, …]";
             return Err(vec![wrong(message, help)]);
         };
@@ -105,8 +105,8 @@ impl Question {
         Ok(Self { agents, options, names, settings })
     }
 
-    /// Asks about each text, `at_once` of them side by side, and gives the decisions in the order of the texts. What has none
-    /// when `patience` ends with a reason is `unavailable` for that.
+    /// Asks about each text, with `at_once` texts in flight. Returns the decisions in the order of the texts. A message
+    /// that has no answer when `patience` runs out is `unavailable`, with the reason.
     ///
     /// # Errors
     /// When the function cannot be called at all.
@@ -216,7 +216,7 @@ fn names(agents: &ScalarValue) -> Option<Vec<String>> {
 }
 
 impl Decision {
-    /// Reads a result; `why` is there when the call itself failed.
+    /// Reads a result. `why` is set when the call itself failed.
     fn read(result: Option<&str>, why: Option<String>) -> Self {
         let failed = |error: String| Self { status: "failed".into(), error: Some(error), ..Self::default() };
         let Some(result) = result else {
@@ -227,20 +227,20 @@ impl Decision {
             Ok(decision) if decision.status == "ok" && decision.agent.is_none() => {
                 Self { status: "invalid".into(), error: Some("the decision names no agent".into()), ..decision }
             }
-            // As the pipelines read it: an agent counts only beside `ok`.
+            // As pipelines read it: an agent counts only with the status `ok`.
             Ok(decision) if decision.status != "ok" => Self { agent: None, ..decision },
             Ok(decision) => decision,
             Err(error) => failed(format!("`{CLASSIFY}` gave no JSON: {error}")),
         }
     }
 
-    /// Whether it says that an agent takes the message.
+    /// Whether it sends the message to an agent.
     pub fn routes(&self) -> bool {
         self.agent.as_deref().is_some_and(|agent| agent != NONE)
     }
 }
 
-/// How far it is, on stderr.
+/// Shows the progress on stderr.
 struct Progress<'a> {
     name: &'a str,
     all: usize,

@@ -1,10 +1,10 @@
-//! Two pipelines on the same messages: what differs in their numbers, and which messages changed.
+//! Compares two pipelines on the same messages: their numbers, and which messages changed.
 
 use super::ask::Decision;
 use super::input::Labelled;
 use super::score::{AgentScore, Latency, Scores};
 
-/// A number of both; nothing where it is not defined.
+/// A number of both pipelines; `None` where it is not defined.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Both {
     /// Of the pipeline that is compared with.
@@ -18,7 +18,7 @@ impl Both {
         Self { before: before.into(), after: after.into() }
     }
 
-    /// By how much it grew.
+    /// How much it grew.
     pub fn difference(self) -> Option<f64> {
         Some(self.after? - self.before?)
     }
@@ -27,21 +27,21 @@ impl Both {
 /// What differs between two evaluations of the same messages.
 #[derive(Debug, PartialEq)]
 pub struct Comparison {
-    /// The part that is right.
+    /// The share of right decisions.
     pub accuracy: Both,
     /// For each agent of either: its name, precision and recall.
     pub agents: Vec<(String, Both, Both)>,
-    /// What all messages cost, where that is known of all.
+    /// The cost of all messages, when it is known for each of them.
     pub cost: Both,
-    /// The latency that half of the messages do not exceed, in milliseconds.
+    /// The median latency, in milliseconds.
     pub p50: Both,
-    /// The same for 95 of 100.
+    /// The 95th percentile of the latency, in milliseconds.
     pub p95: Both,
     /// Messages with another outcome, in the order of the file.
     pub changed: Vec<Change>,
 }
 
-/// Whether a changed message is better off.
+/// How a changed message compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Wrong before, right now.
@@ -53,7 +53,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// In a word, as reports have it.
+    /// The word that reports use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Better => "better",
@@ -63,17 +63,17 @@ impl Turn {
     }
 }
 
-/// A message that was decided otherwise.
+/// A message whose decision differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// Its place among the messages.
+    /// Its index among the messages.
     pub index: usize,
-    /// What came of it.
+    /// How it compares.
     pub turn: Turn,
 }
 
 impl Comparison {
-    /// Puts two evaluations side by side.
+    /// Compares two evaluations.
     pub fn of(
         messages: &[Labelled],
         (scores_before, before): (&Scores, &[Decision]),
@@ -103,13 +103,13 @@ impl Comparison {
         }
     }
 
-    /// How many messages turned out so.
+    /// How many messages changed like this.
     pub fn count(&self, turn: Turn) -> usize {
         self.changed.iter().filter(|change| change.turn == turn).count()
     }
 }
 
-/// A part of a cost is no cost to compare.
+/// The cost, when it is known for all messages: a part of it cannot be compared.
 fn whole_cost(scores: &Scores) -> Option<f64> {
     scores.took.cost.filter(|_| scores.took.without_cost == 0)
 }

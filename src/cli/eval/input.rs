@@ -1,4 +1,4 @@
-//! The labelled messages of `baton eval`: JSON lines or CSV, every line checked before any model is asked.
+//! Reads the labelled messages of `baton eval`, as JSON lines or CSV. Every line is checked before any model is asked.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,15 +14,15 @@ use crate::diag::{Code, Diagnostic, SourceText, Span, display_path, nearest};
 /// The name that stands for no agent.
 pub const NONE: &str = "NONE";
 
-/// How many wrong lines are shown whole; of the others, the numbers are told.
+/// How many wrong lines are shown in full. Of the others, only the line numbers are shown.
 const SHOWN: usize = 50;
 
-/// A message, and who should take it.
+/// A message, and the agent that should take it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     /// The line that it begins on.
     pub line: usize,
-    /// What the model is asked about.
+    /// The text that the model gets.
     pub text: String,
     /// An agent's name, or [`NONE`].
     pub expected: String,
@@ -31,16 +31,16 @@ pub struct Labelled {
 /// The names that a file may expect: the agents of the pipelines, without [`NONE`].
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The pipelines, as a message calls them: `route_messages`.
+    /// The names of the pipelines, for messages: `route_messages`.
     pub whose: String,
-    /// The names, in the order of the pipelines; none when they could not be found out, and then none is wrong.
+    /// The names, in the order of the pipelines. Empty when they are unknown; then every name is accepted.
     pub names: Vec<String>,
 }
 
 /// Reads a file, `.csv` or JSON lines by its extension.
 ///
 /// # Errors
-/// All lines that are wrong.
+/// All wrong lines.
 pub fn read(path: &Path, known: &Known) -> Result<Vec<Labelled>, Vec<Diagnostic>> {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     if !matches!(extension.as_deref(), Some("csv" | "jsonl" | "ndjson")) {
@@ -72,7 +72,7 @@ struct Wrong {
     help: String,
 }
 
-/// A mistake in a line: what it is, the edit, and the part of the line that it is about.
+/// A mistake in a line: the message, the edit to make, and the part of the line.
 struct Mistake {
     message: String,
     help: String,
@@ -112,7 +112,7 @@ impl Reader<'_> {
         let mut columns: Option<Columns> = None;
         let (mut line, mut seen) = (1, 0);
         loop {
-            // The text is UTF-8 and in memory, so that nothing can fail; should it, what was read so far is not all.
+            // The text is UTF-8 and in memory, so reading cannot fail. If it does, there is more that was not read.
             let more = match reader.read_record(&mut record) {
                 Ok(more) => more,
                 Err(error) => {
@@ -145,7 +145,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes a line's two fields, or notes what is wrong with them.
+    /// Checks a line's two fields. Records what is wrong with them.
     fn take(&mut self, line: usize, range: Range<usize>, fields: Result<(String, String), Mistake>) {
         let checked = fields.and_then(|(text, expected)| {
             if text.trim().is_empty() {
@@ -170,7 +170,7 @@ impl Reader<'_> {
             None => format!("the names are {} and {NONE}", names.join(", ")),
         };
         let at = line.rfind(expected).filter(|_| !expected.is_empty()).map(|at| at..at + expected.len());
-        Err(Mistake { at, ..Mistake::new(format!("`{expected}` is no agent of {whose}"), help) })
+        Err(Mistake { at, ..Mistake::new(format!("`{expected}` is not an agent of {whose}"), help) })
     }
 
     fn add(&mut self, line: usize, range: Range<usize>, mistake: Mistake) {
@@ -207,20 +207,20 @@ impl Reader<'_> {
 fn json_fields(line: &str) -> Result<(String, String), Mistake> {
     const SHAPE: &str = "write it like {\"text\": \"…\", \"expected\": \"an agent's name, or NONE\"}";
     let value = serde_json::from_str(line).map_err(|error| {
-        // The place is the error's own, in words for a text of one line.
+        // The diagnostic has the place already, so the parser's ` at line …` is cut.
         let said = error.to_string();
-        let message = format!("the line is no JSON: {}", said.split(" at line ").next().unwrap_or(&said));
+        let message = format!("the line is not JSON: {}", said.split(" at line ").next().unwrap_or(&said));
         let at = line.char_indices().map(|(i, _)| i).take_while(|i| *i < error.column()).last().unwrap_or(0);
         Mistake { at: Some(at..line.len()), ..Mistake::new(message, SHAPE) }
     })?;
-    let Value::Object(mut fields) = value else { return Err(Mistake::new("the line is no JSON object", SHAPE)) };
+    let Value::Object(mut fields) = value else { return Err(Mistake::new("the line is not a JSON object", SHAPE)) };
     let mut field = |name: &str| match fields.remove(name) {
         Some(Value::String(text)) => Ok(text),
         None => Err(Mistake::new(format!("the line has no `{name}`"), SHAPE)),
         Some(Value::Null) if name == "expected" => {
             Err(Mistake::new("`expected` is null", format!("write \"{NONE}\" for a message that no agent takes")))
         }
-        Some(_) => Err(Mistake::new(format!("`{name}` is no text"), SHAPE)),
+        Some(_) => Err(Mistake::new(format!("`{name}` is not text"), SHAPE)),
     };
     Ok((field("text")?, field("expected")?))
 }
@@ -267,7 +267,7 @@ impl Columns {
     }
 }
 
-/// Numbers in order, as `3, 7 to 9`.
+/// Numbers in ascending order, as `3, 7 to 9`.
 fn runs(numbers: impl Iterator<Item = usize>) -> String {
     let mut out = String::new();
     let mut numbers = numbers.collect::<BTreeSet<_>>().into_iter().peekable();
@@ -344,15 +344,15 @@ mod tests {
         let text = "{\"text\":\"Send Emails Agent\",\"expected\":\"Send Emails Agent\"}\nno JSON\n[1]\n{\"text\":1,\"expected\":\"NONE\"}\n\
                     {\"text\":\"a\"}\n{\"text\":\"a\",\"expected\":null}\n{\"text\":\" \",\"expected\":\"NONE\"}\n{\"text\":\"a\",\"expected\":\"Janitor\"}\n{\"text\":\"a\",\"expected\":\"none\"}\n";
         insta::assert_snapshot!(wrong("a.jsonl", text).join("\n"), @r#"
-        1:41 `Send Emails Agent` is no agent of `route` | did you mean `Send Email Agent`?
-        2:2 the line is no JSON: expected ident | write it like {"text": "…", "expected": "an agent's name, or NONE"}
-        3:1 the line is no JSON object | write it like {"text": "…", "expected": "an agent's name, or NONE"}
-        4:1 `text` is no text | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        1:41 `Send Emails Agent` is not an agent of `route` | did you mean `Send Email Agent`?
+        2:2 the line is not JSON: expected ident | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        3:1 the line is not a JSON object | write it like {"text": "…", "expected": "an agent's name, or NONE"}
+        4:1 `text` is not text | write it like {"text": "…", "expected": "an agent's name, or NONE"}
         5:1 the line has no `expected` | write it like {"text": "…", "expected": "an agent's name, or NONE"}
         6:1 `expected` is null | write "NONE" for a message that no agent takes
         7:1 `text` is blank, and no model is asked about that | remove the line
-        8:25 `Janitor` is no agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
-        9:25 `none` is no agent of `route` | did you mean `NONE`?
+        8:25 `Janitor` is not an agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
+        9:25 `none` is not an agent of `route` | did you mean `NONE`?
         "#);
     }
 
@@ -360,7 +360,7 @@ mod tests {
     fn all_wrong_csv_lines_are_told() {
         let text = "text,expected\na,Nobody Agent\nb\n\"c\",NONE,x\n\"\n\",NONE\n\"d,NONE\n";
         insta::assert_snapshot!(wrong("a.csv", text).join("\n"), @r#"
-        2:3 `Nobody Agent` is no agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
+        2:3 `Nobody Agent` is not an agent of `route` | the names are Lead Scoring Agent, Send Email Agent and NONE
         3:1 the line has 1 field, the first line has 2 | write every column that the first line names
         4:1 the line has 3 fields, the first line has 2 | put a field with commas in it into quotation marks
         5:1 `text` is blank, and no model is asked about that | remove the line

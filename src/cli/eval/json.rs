@@ -9,7 +9,7 @@ use super::input::Labelled;
 use super::score::{Scores, Took};
 use super::text::excerpt;
 
-/// How much of a message is repeated, in characters.
+/// How many characters of a message are repeated.
 const EXCERPT: usize = 120;
 
 /// The report of one pipeline.
@@ -20,7 +20,7 @@ pub fn report(file: &str, messages: &[Labelled], evaluation: &Evaluation) -> Val
     Value::Object(report)
 }
 
-/// The report of the pipeline `after`, with `before` and what differs beside it.
+/// The report of the pipeline `after`, with `before` and the differences.
 pub fn comparison(
     file: &str,
     messages: &[Labelled],

@@ -1,7 +1,7 @@
-//! `baton eval`: how well a pipeline chooses agents, measured on labelled messages.
+//! `baton eval`: measures on labelled messages how well a pipeline chooses agents.
 //!
-//! `input` reads the messages, `ask` has the pipeline's own `llm_classify` decide them, `score` and `compare` make
-//! numbers of that, `text` and `json` write them down. No table is opened, and nothing is read from or written to Kafka.
+//! `input` reads the messages, `ask` gives them to the pipeline's own `llm_classify`, `score` and `compare` compute the
+//! numbers, `text` and `json` write them. No table is opened, so Kafka is neither read nor written.
 
 mod ask;
 mod compare;
@@ -28,7 +28,7 @@ use compare::Comparison;
 use input::{Known, Labelled};
 use score::Scores;
 
-/// What `baton eval` is asked for.
+/// The options of `baton eval`.
 pub struct EvalOptions {
     /// The pipeline to evaluate.
     pub pipeline: String,
@@ -36,11 +36,11 @@ pub struct EvalOptions {
     pub file: PathBuf,
     /// Another pipeline to compare it with.
     pub against: Option<String>,
-    /// Less accuracy than this fails.
+    /// Fail below this accuracy.
     pub min_accuracy: Option<f64>,
-    /// How long a model may answer nothing before the messages that wait for it are given up.
+    /// Give up on pending messages when the model has not answered for this long.
     pub patience: Duration,
-    /// For scripts.
+    /// Write the report as JSON.
     pub json: bool,
     /// The folder of the UDFs' sources.
     pub udfs: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct EvalOptions {
 
 /// A pipeline's decisions and their scores.
 struct Evaluation {
-    /// As the user calls it.
+    /// The user's name for it.
     name: String,
     scores: Scores,
     decisions: Vec<Decision>,
@@ -61,7 +61,7 @@ struct Evaluation {
 pub async fn run(options: EvalOptions, udf_states: &UdfStates, environment: &Environment) -> Result<(), Failed> {
     let EvalOptions { pipeline, file, against, min_accuracy, patience, json, udfs } = options;
     let names: Vec<String> = [pipeline].into_iter().chain(against).collect();
-    // Tables stay closed, so that the variables in their options need not be set.
+    // Tables are not opened, so the variables in their options need not be set.
     let compiled = prepare::compile(&names, udfs, &environment.clone().keeping_unset()).await?;
     let (questions, messages) = check(&names, &compiled.pipelines, &file, environment)?;
     let at_once = at_once(environment)?;
@@ -120,7 +120,7 @@ pub fn expected_names(folder: &Path) -> BTreeSet<String> {
     messages.map(|message| message.expected).collect()
 }
 
-/// What each pipeline asks, and the messages; all that is wrong with either, or with the environment, at once.
+/// The questions of each pipeline, and the messages. Returns all errors in either or in the environment at once.
 fn check(
     names: &[String],
     pipelines: &[Pipeline],
@@ -166,8 +166,8 @@ fn all_names(questions: &[Question]) -> Vec<String> {
     names
 }
 
-/// How many messages are asked about side by side: as many as the function lets call a model at a time. More would wait
-/// inside of it, and their wait would be taken for the model's latency.
+/// How many messages are in flight: as many as the function lets call a model at a time. More would wait inside the
+/// function, and their wait would count as the model's latency.
 fn at_once(environment: &Environment) -> Result<usize, Failed> {
     match Settings::from_lookup(|name| environment.get(name)) {
         Ok(settings) => Ok(settings.concurrency),
@@ -175,7 +175,7 @@ fn at_once(environment: &Environment) -> Result<usize, Failed> {
     }
 }
 
-/// Numbers of which none is an answer's measure nothing.
+/// Without a single answer, the numbers measure nothing.
 fn some_answer(evaluation: &Evaluation) -> Result<(), Failed> {
     let Evaluation { name, scores, .. } = evaluation;
     if scores.unanswered() < scores.messages {

@@ -1,14 +1,14 @@
-//! Numbers from decisions: how often they are right, for whom, how sure, and what they took. Nothing but arithmetic.
+//! Computes numbers from decisions: accuracy, precision, recall, thresholds, cost and latency. Pure arithmetic.
 
 use std::collections::BTreeMap;
 
 use super::ask::Decision;
 use super::input::{Labelled, NONE};
 
-/// The confidences below which a decision is tried not to be followed.
+/// The confidence thresholds that are tried: a decision below one is not followed.
 pub const THRESHOLDS: [f64; 12] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
 
-/// How well a pipeline decided.
+/// The scores of a pipeline.
 #[derive(Debug, PartialEq)]
 pub struct Scores {
     /// All messages.
@@ -17,20 +17,19 @@ pub struct Scores {
     pub right: usize,
     /// The agents, and NONE last.
     pub agents: Vec<AgentScore>,
-    /// How often each agent of [`Scores::agents`] was chosen where each of them was expected: rows are expected,
-    /// columns chosen.
+    /// The confusion matrix of [`Scores::agents`]: rows are the expected agent, columns the chosen one.
     pub confusion: Vec<Vec<usize>>,
-    /// The statuses, the commonest first.
+    /// The statuses, the most frequent first.
     pub statuses: Vec<StatusCount>,
-    /// Decisions that say nothing of how sure they are. They are followed at every threshold.
+    /// Decisions without a confidence. They are followed at every threshold.
     pub without_confidence: usize,
     /// One for each of [`THRESHOLDS`].
     pub thresholds: Vec<AtThreshold>,
-    /// What it took.
+    /// What the decisions took.
     pub took: Took,
 }
 
-/// How well one agent was found.
+/// The scores of one agent.
 #[derive(Debug, PartialEq)]
 pub struct AgentScore {
     /// Its name, or NONE.
@@ -46,95 +45,95 @@ pub struct AgentScore {
 }
 
 impl AgentScore {
-    /// Of the messages that it was chosen for, the part that it should take.
+    /// Of the messages that it was chosen for, the share that it should take.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.right, self.chosen)
     }
 
-    /// Of the messages that it should take, the part that it was chosen for.
+    /// Of the messages that it should take, the share that it was chosen for.
     pub fn recall(&self) -> Option<f64> {
         ratio(self.right, self.support)
     }
 }
 
-/// How many messages ended so.
+/// How many messages have a status.
 #[derive(Debug, PartialEq)]
 pub struct StatusCount {
     /// The status.
     pub status: String,
     /// How many.
     pub messages: usize,
-    /// The first of them, when it failed: its line, and why.
+    /// Its first message, unless the status is `ok`: the line, and the error.
     pub example: Option<(usize, String)>,
 }
 
-/// What becomes of the messages when decisions below a confidence are not followed.
+/// The numbers when decisions below a confidence are not followed.
 #[derive(Debug, PartialEq)]
 pub struct AtThreshold {
-    /// The least confidence.
+    /// The least confidence that is followed.
     pub threshold: f64,
     /// Messages that go to an agent.
     pub routed: usize,
     /// Those of them that go to the right one.
     pub routed_right: usize,
-    /// Messages that end where they should, NONE among them.
+    /// Messages that end where they should, including NONE.
     pub right: usize,
     /// All messages.
     pub messages: usize,
 }
 
 impl AtThreshold {
-    /// The part of all messages that goes to an agent.
+    /// The share of all messages that goes to an agent.
     pub fn coverage(&self) -> f64 {
         ratio(self.routed, self.messages).unwrap_or(0.0)
     }
 
-    /// The part of all messages that ends where it should.
+    /// The share of all messages that ends where it should.
     pub fn accuracy(&self) -> f64 {
         ratio(self.right, self.messages).unwrap_or(0.0)
     }
 
-    /// Of the messages that go to an agent, the part that goes to the right one.
+    /// Of the messages that go to an agent, the share that goes to the right one.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.routed_right, self.routed)
     }
 }
 
-/// What decisions took.
+/// What decisions took: money, tokens and time.
 #[derive(Debug, Default, PartialEq)]
 pub struct Took {
-    /// What all of them cost; nothing when it is known of none.
+    /// The cost of all of them; `None` when no cost is known.
     pub cost: Option<f64>,
-    /// Messages about which a model was asked at a price that is not known.
+    /// Messages for which a model was asked at an unknown price.
     pub without_cost: usize,
-    /// Tokens read, where that is known.
+    /// Prompt tokens, where known.
     pub prompt_tokens: Option<u64>,
-    /// Tokens written, where that is known.
+    /// Completion tokens, where known.
     pub completion_tokens: Option<u64>,
     /// HTTP calls.
     pub attempts: u64,
-    /// How long one message took.
+    /// The latency of one message.
     pub latency: Option<Latency>,
-    /// Where answers come from, and how many.
+    /// How many answers came from each source.
     pub sources: BTreeMap<String, usize>,
-    /// Who answered, and how often.
+    /// How many answers each model gave.
     pub models: BTreeMap<String, usize>,
 }
 
-/// How long messages took, in milliseconds.
+/// Latencies, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
-    /// Half of them took no longer.
+    /// The median.
     pub p50: u64,
-    /// 95 of 100 took no longer.
+    /// The 95th percentile.
     pub p95: u64,
-    /// The slowest.
+    /// The maximum.
     pub max: u64,
 }
 
 impl Scores {
-    /// Compares decisions with what was expected of their messages. `names` are the agents that can be chosen, in the
-    /// order of the report.
+    /// Compares decisions with the expected agents. `names` are the agents that can be chosen, in the order of the
+    /// report.
     pub fn of(messages: &[Labelled], decisions: &[Decision], names: &[String]) -> Self {
         let labels = labels(messages, decisions, names);
         let place = |name: &str| labels.iter().position(|label| label == name);
@@ -166,7 +165,7 @@ impl Scores {
         }
     }
 
-    /// The part of all messages for which the expected agent, or NONE, was chosen.
+    /// The share of all messages for which the expected agent, or NONE, was chosen.
     pub fn accuracy(&self) -> f64 {
         ratio(self.right, self.messages).unwrap_or(0.0)
     }
@@ -177,7 +176,7 @@ impl Scores {
     }
 }
 
-/// The agents in their order, then names that only messages or decisions have, then NONE.
+/// The agents in their order, then names that occur only in messages or decisions, then NONE.
 fn labels(messages: &[Labelled], decisions: &[Decision], names: &[String]) -> Vec<String> {
     let seen = messages.iter().map(|m| m.expected.as_str()).chain(decisions.iter().filter_map(|d| d.agent.as_deref()));
     let mut labels: Vec<String> = Vec::new();
@@ -257,13 +256,13 @@ fn add(sum: &mut Option<u64>, more: Option<u64>) {
     }
 }
 
-/// The smallest of `sorted` that `percent` of 100 are not above.
+/// The smallest value of `sorted` that at least `percent` percent of the values do not exceed.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
-/// A part of a whole; nothing when there is no whole.
+/// A share; `None` when the whole is 0.
 #[expect(clippy::cast_precision_loss, reason = "files of labelled messages have far fewer than 2^52 lines")]
 fn ratio(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
@@ -351,7 +350,7 @@ mod tests {
             let at = scores.thresholds.iter().find(|at| at.threshold >= threshold).expect("a threshold");
             (at.routed, at.routed_right, at.right)
         };
-        // Followed as they are: right are the first two, NONE, and the B that says nothing of its confidence.
+        // Every decision is followed. Right are the first two, NONE, and the B without a confidence.
         assert_eq!(at(0.0), (6, 3, 4));
         assert_eq!(scores.right, 4);
         // 0.3 is not below 0.3.
@@ -359,7 +358,7 @@ mod tests {
         // Both at 0.3 become NONE, which is right for one of them.
         assert_eq!(at(0.4), (4, 3, 5));
         assert_eq!(at(0.6), (3, 2, 4));
-        // What remains is 0.95 and the one without; the wrong A is NONE now, as it should be.
+        // Only 0.95 and the one without a confidence remain; the wrong A is now NONE, which is right.
         assert_eq!(at(0.8), (2, 2, 5));
         assert_eq!(at(0.99), (1, 1, 4));
         let last = scores.thresholds.last().expect("thresholds");

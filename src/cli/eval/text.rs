@@ -10,13 +10,13 @@ use super::input::{Labelled, NONE};
 use super::score::{Scores, Took};
 use crate::cli::output::count;
 
-/// How many wrong messages are listed; `--format json` has all.
+/// How many wrong decisions are listed; `--format json` has all.
 const LISTED: usize = 20;
 
-/// How much of a message is shown, in characters.
+/// How many characters of a message are shown.
 const EXCERPT: usize = 72;
 
-/// What cannot be computed.
+/// Shown for what cannot be computed.
 const NOTHING: &str = "-";
 
 /// The whole report of one pipeline.
@@ -63,7 +63,7 @@ impl Report {
         self.text.push('\n');
     }
 
-    /// A table below its first row; the first column is to the left, the others to the right.
+    /// A table whose first column is aligned left and whose other columns are aligned right.
     fn table(&mut self, rows: &[Vec<String>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -120,7 +120,7 @@ impl Report {
         let answered = scores.messages - scores.unanswered();
         if scores.without_confidence == answered {
             self.line("");
-            self.line("No decision says how sure it is: a threshold changes nothing.");
+            self.line("No decision has a confidence, so a threshold changes nothing.");
             return;
         }
         let mut rows = vec![header(&["least confidence", "routed", "coverage", "precision", "accuracy"])];
@@ -131,9 +131,9 @@ impl Report {
         self.table(&rows);
         self.line("");
         self.line(
-            "A decision below the least confidence counts as NONE. Coverage: what goes to an agent, of all messages;",
+            "A decision below the least confidence counts as NONE. Coverage: the share of messages that go to an agent;",
         );
-        self.line("precision: what goes to the right one, of these; accuracy: what ends where it should, of all.");
+        self.line("precision: the share of these that go to the right one; accuracy: the share of all that end where they should.");
         if scores.without_confidence > 0 {
             let decisions = count(scores.without_confidence, "decision");
             self.line(&format!("{decisions} without a confidence: followed at every threshold."));
@@ -197,7 +197,7 @@ impl Report {
             }
         }
         if took.sources.contains_key("log") {
-            self.line("what came from the decision log cost nothing and took no time now");
+            self.line("answers from the decision log cost nothing and took no time in this run");
         }
     }
 
@@ -238,7 +238,7 @@ impl Report {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 fn outcome(decision: &Decision) -> String {
     decision.agent.clone().unwrap_or_else(|| format!("no answer ({})", decision.status))
 }
@@ -252,7 +252,7 @@ fn numbered(index: usize, agent: &str) -> String {
     if agent == NONE { format!("   {NONE}") } else { format!("{:>2} {agent}", index + 1) }
 }
 
-/// The same at the head of a column.
+/// Its short form, for the head of a column.
 fn short(index: usize, agent: &str) -> String {
     if agent == NONE { NONE.into() } else { (index + 1).to_string() }
 }
@@ -273,7 +273,7 @@ fn whole(number: Option<f64>) -> String {
     number.map_or_else(|| NOTHING.into(), |n| format!("{n:.0}"))
 }
 
-/// Prices of single calls are small: four digits that say something.
+/// Prices of single calls are small, so small amounts get more digits.
 fn money(number: Option<f64>) -> String {
     match number {
         None => "unknown".into(),
@@ -284,7 +284,7 @@ fn money(number: Option<f64>) -> String {
 
 fn signed(number: f64, shown: fn(Option<f64>) -> String) -> String {
     let text = shown(Some(number.abs()));
-    // What is shown as zero has no sign.
+    // A number that is shown as zero has no sign.
     let is_zero = text.chars().all(|c| matches!(c, '0' | '.'));
     let sign = if is_zero {
         ""
@@ -371,8 +371,8 @@ mod tests {
         0.95                   2     0.500      1.000     0.750
         0.99                   1     0.250      1.000     0.500
 
-        A decision below the least confidence counts as NONE. Coverage: what goes to an agent, of all messages;
-        precision: what goes to the right one, of these; accuracy: what ends where it should, of all.
+        A decision below the least confidence counts as NONE. Coverage: the share of messages that go to an agent;
+        precision: the share of these that go to the right one; accuracy: the share of all that end where they should.
         1 decision without a confidence: followed at every threshold.
 
         Wrong decisions:
@@ -384,7 +384,7 @@ mod tests {
         latency p50 7 ms, p95 7 ms, max 7 ms
         answers from log (1), model (3)
         models m (4)
-        what came from the decision log cost nothing and took no time now
+        answers from the decision log cost nothing and took no time in this run
         ");
     }
 

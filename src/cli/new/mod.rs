@@ -1,4 +1,4 @@
-//! `baton new`: a project of one's own, or an agent for one.
+//! `baton new`: writes a project, or an agent for the project here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::output::{Failed, note};
 use crate::diag::{Code, Diagnostic, display_path};
 use crate::sql::catalogue::{self, Project};
 
-/// A file of this repository that a new project gets as it is.
+/// A file of this repository that a new project gets unchanged.
 macro_rules! shared {
     ($path:literal) => {
         ($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)))
@@ -26,7 +26,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("docs/agents/message.schema.json"),
 ];
 
-/// What a new project has of its own.
+/// The files that only a new project has.
 const OWN: &[(&str, &str)] = &[
     ("pipelines/answer_questions.sql", include_str!("answer_questions.sql")),
     ("demo/messages.jsonl", include_str!("messages.jsonl")),
@@ -50,7 +50,7 @@ pub fn project(folder: &Path) -> Result<(), Failed> {
     let readme = include_str!("README.md").replacen("PROJECT", &name, 1);
     let mut files: Vec<(&str, &str)> = SHARED.iter().chain(OWN).copied().collect();
     files.push(("README.md", &readme));
-    // The topic of the leads is the reference system's alone.
+    // Only the reference system has the topic of the leads.
     let redrive = REDRIVE.split("\n\nINSERT INTO incoming_leads").next().unwrap_or_default();
     let redrive = format!("{redrive}\n");
     files.push(("pipelines/redrive.sql", &redrive));
@@ -67,13 +67,13 @@ pub fn project(folder: &Path) -> Result<(), Failed> {
 /// `baton new agent NAME`.
 ///
 /// # Errors
-/// Outside of a project; a name that is taken; a file that is there.
+/// Outside a project; when the name is taken or the file exists.
 pub fn agent(name: &str) -> Result<(), Failed> {
     let cwd = std::env::current_dir()?;
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     let ident = ident(&name);
     let Some(project) = Project::find(&cwd) else { return Err(vec![super::prepare::no_project(&cwd)].into()) };
-    // What is wrong with the project is for `baton check` to say.
+    // `baton check` reports what is wrong with the project.
     let known = catalogue::definitions(&project).map(|script| script.agents).unwrap_or_default();
     let taken = known.iter().find(|agent| agent.ident == ident || agent.name.to_lowercase() == name.to_lowercase());
     if let Some(agent) = taken {
@@ -83,7 +83,7 @@ pub fn agent(name: &str) -> Result<(), Failed> {
     }
     let path = project.root.join("pipelines").join(format!("{ident}.sql"));
     if path.exists() {
-        let message = format!("the file `{}` is there already", display_path(&path));
+        let message = format!("the file `{}` already exists", display_path(&path));
         return Err(vec![Diagnostic::new(Code::FILE, message).help("give the agent another name")].into());
     }
     let text = include_str!("agent.sql")

@@ -1,5 +1,5 @@
-//! What happens before a row flows: the broker is reached, the topic is found or made, and the place where a consumer
-//! group begins is written to the group. All of it blocks and is bounded; none of it runs on an async thread.
+//! What happens before the first row: reach the broker, find or create the topic, and commit where a consumer group
+//! begins. All of it blocks for a bounded time, and none of it runs on an async thread.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use super::config::{Connection, Start};
 use crate::connectors::ConnectorError;
 use crate::diag::Code;
 
-/// One request; short, so that reasons are looked at in between.
+/// The time-out of one request: short, so that errors are noticed in between.
 const REQUEST: Duration = Duration::from_secs(1);
-/// How long a topic that was created may take to appear.
+/// How long a created topic may take to appear.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client that only asks.
+/// A client that only asks for metadata.
 pub struct Probe {
     events: Events,
 }
@@ -45,12 +45,12 @@ pub trait HasEvents: ConsumerContext {
 /// When the settings do not fit together.
 pub fn probe(connection: &Connection, pipeline: &str) -> Result<BaseConsumer<Probe>, ConnectorError> {
     let events = Events::new(format!("{pipeline}.{}", connection.table), connection.secrets.clone());
-    // As a consumer, because a producer's question makes brokers create the topic it asks about.
+    // A consumer, because a producer's question makes brokers create the topic.
     let config = connection.client(pipeline, &[], &[]);
     config.create_with_context(Probe { events }).map_err(|error| bad_settings(connection, &error))
 }
 
-/// librdkafka refuses the settings as a whole.
+/// The error when librdkafka refuses the settings as a whole.
 pub fn bad_settings(connection: &Connection, error: &KafkaError) -> ConnectorError {
     let reason = match error {
         KafkaError::ClientCreation(reason) => connection.secrets.redact(reason),
@@ -64,7 +64,7 @@ pub fn bad_settings(connection: &Connection, error: &KafkaError) -> ConnectorErr
     .help("check `client_configs` and the `auth.` options")
 }
 
-/// The topic's partitions; the topic is created when it is missing and `create` says so.
+/// The topic's partitions. With `create`, a missing topic is created.
 ///
 /// # Errors
 /// When no broker can be reached, or the topic is missing or forbidden.
@@ -102,13 +102,13 @@ pub fn ensure_topic<C: HasEvents>(
     ))
 }
 
-/// Asks for the topic until a broker answers: its partitions, or `None` when it does not exist.
+/// Asks for the topic until a broker answers. Returns its partitions, or `None` when it does not exist.
 fn reach<C: HasEvents>(client: &BaseConsumer<C>, connection: &Connection) -> Result<Option<Vec<i32>>, ConnectorError> {
     let deadline = Instant::now() + connection.connect_timeout();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = client.fetch_metadata(Some(&connection.topic), left.min(REQUEST).max(Duration::from_millis(10)));
-        // Reasons come as events, which only a poll brings.
+        // Errors come as events, and only a poll delivers events.
         while client.poll(Duration::ZERO).is_some() {}
         match answer {
             Ok(metadata) => {
@@ -153,7 +153,7 @@ fn refused_topic(connection: &Connection, code: RDKafkaErrorCode) -> ConnectorEr
     if code == RDKafkaErrorCode::InvalidTopic {
         return ConnectorError::new(
             Code::OPTION_VALUE,
-            format!("`{topic}` (table `{table}`) is no name that a topic can have"),
+            format!("`{topic}` (table `{table}`) is not a valid topic name"),
         )
         .help("use letters, digits, `.`, `_` and `-`, at most 249");
     }
@@ -161,7 +161,7 @@ fn refused_topic(connection: &Connection, code: RDKafkaErrorCode) -> ConnectorEr
         .help("give the user of `auth.username` the right to describe and read or write the topic")
 }
 
-/// No broker answers, or none lets us in.
+/// No broker answers, or none accepts the login.
 fn unreachable(connection: &Connection, reason: Option<&Reason>) -> ConnectorError {
     let (servers, table) = (&connection.servers, &connection.table);
     match reason {
@@ -188,7 +188,7 @@ fn unreachable(connection: &Connection, reason: Option<&Reason>) -> ConnectorErr
     }
 }
 
-/// Another process may create it at the same time: that it exists is all that is wanted.
+/// Another process may create it at the same time, which is fine: it only has to exist.
 fn create_topic(connection: &Connection, pipeline: &str) -> Result<(), ConnectorError> {
     let (table, topic) = (&connection.table, &connection.topic);
     let failed = |reason: String| {
@@ -224,13 +224,13 @@ fn create_topic(connection: &Connection, pipeline: &str) -> Result<(), Connector
     Ok(())
 }
 
-/// Writes to the group where it begins, for partitions of which it has committed nothing.
+/// Commits the group's start for partitions without a committed offset.
 ///
-/// Left to librdkafka, `latest` would be worked out anew at every start and rebalance until the first commit, and skip
-/// what was published in between. The beginning needs no writing: it is where it was.
+/// With `latest`, librdkafka would find a new start at every start and rebalance until the first commit, and skip
+/// messages published in between. `earliest` needs no commit: the beginning does not move.
 ///
 /// # Errors
-/// When the group cannot be asked, or has committed nothing and must not begin by itself.
+/// When the group cannot be asked, or when it has no committed offset and must not choose a start.
 pub fn settle_start<C: HasEvents>(
     client: &BaseConsumer<C>,
     connection: &Connection,
@@ -264,9 +264,9 @@ pub fn settle_start<C: HasEvents>(
 }
 
 enum Unsettled {
-    /// For good.
+    /// Final.
     For(ConnectorError),
-    /// Trying again may help: the group's coordinator is being elected, say.
+    /// A retry may help, for example while the group's coordinator is being elected.
     Yet(KafkaError),
 }
 
@@ -304,7 +304,7 @@ fn settle_once<C: HasEvents>(
             ConnectorError::new(
                 Code::SOURCE_FAILED,
                 format!(
-                    "consumer group `{group}` has committed nothing of topic `{topic}` (table `{}`)",
+                    "consumer group `{group}` has no committed offset for topic `{topic}` (table `{}`)",
                     connection.table
                 ),
             )
@@ -317,7 +317,7 @@ fn settle_once<C: HasEvents>(
         begin.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }
     match client.commit(&begin, CommitMode::Sync) {
-        // Others of the group are reading already: they have settled it.
+        // Other members of the group are reading already, so they have committed the start.
         Err(KafkaError::ConsumerCommit(
             RDKafkaErrorCode::UnknownMemberId
             | RDKafkaErrorCode::IllegalGeneration
@@ -330,7 +330,7 @@ fn settle_once<C: HasEvents>(
 /// Where each partition ends now.
 ///
 /// # Errors
-/// When the broker does not say.
+/// When the broker does not answer.
 pub fn ends<C: HasEvents>(
     client: &BaseConsumer<C>,
     connection: &Connection,

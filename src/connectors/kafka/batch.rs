@@ -1,4 +1,4 @@
-//! Messages become rows: the format decodes their payloads, and this file adds what is known about each message, in the
+//! Turns messages into rows: the format decodes the payloads, and this file adds each message's metadata, in the
 //! table's order of columns.
 
 use std::sync::Arc;
@@ -23,14 +23,14 @@ pub struct RowBuilder {
     bad: BadMessages,
 }
 
-/// What some messages are.
+/// The result of decoding some messages.
 #[derive(Default)]
 pub struct Decoded {
-    /// Their rows.
+    /// The rows.
     pub rows: Option<RecordBatch>,
-    /// Those that cannot be read, when they are to be dead letters.
+    /// Messages that cannot be decoded, when they go to a dead-letter table.
     pub rejected: Vec<Rejected>,
-    /// The one that ends the pipeline: neither it nor what comes after it is read.
+    /// The message that stops the pipeline. Neither it nor a later one becomes a row.
     pub bad: Option<BadMessage>,
 }
 
@@ -51,7 +51,7 @@ enum Metadata {
 
 /// Why a batch ends early.
 pub struct BadMessage {
-    /// Which of the messages it is; `None` when the format cannot say.
+    /// Its index among the messages; `None` when the format does not report it.
     pub index: Option<usize>,
     /// What is wrong with it.
     pub reason: String,
@@ -88,9 +88,9 @@ impl RowBuilder {
         }
     }
 
-    /// The rows of some messages, up to the first that ends the pipeline because it cannot be read.
+    /// Decodes messages, up to the first that stops the pipeline because it cannot be decoded.
     ///
-    /// Messages without a payload (tombstones, empty ones) are no rows, and nor is what is dropped.
+    /// Messages without a payload (tombstones, empty ones) and dropped messages give no rows.
     pub fn decode<M: Message>(&mut self, messages: &[M]) -> Decoded {
         let mut kept: Vec<&M> = Vec::with_capacity(messages.len());
         let (mut rejected, mut bad) = (Vec::new(), None);
@@ -137,7 +137,7 @@ impl RowBuilder {
         }
     }
 
-    /// Tells what has not been told of messages that cannot be read.
+    /// Logs messages that cannot be decoded and are not logged yet.
     pub fn report(&mut self) {
         self.bad.report(true);
     }

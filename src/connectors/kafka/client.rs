@@ -1,5 +1,5 @@
-//! What every Kafka client of ours shares: its log goes to `tracing`, the last reason for a failed connection is kept
-//! for messages, and no secret gets into either.
+//! What all our Kafka clients share: their log goes to `tracing`, the last reason for a failed connection is kept for
+//! error messages, and no secret gets into either.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,17 +8,17 @@ use std::sync::{Mutex, PoisonError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Values that must not be shown anywhere.
+/// Values that must never be shown.
 #[derive(Clone, Default)]
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// These values; empty ones are no secrets.
+    /// Collects secrets; empty values are ignored.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         Self(values.into_iter().filter(|v| !v.is_empty()).collect())
     }
 
-    /// The text with every secret taken out.
+    /// The text with every secret replaced.
     pub fn redact(&self, text: &str) -> String {
         self.0.iter().fold(text.to_string(), |text, secret| text.replace(secret, "…"))
     }
@@ -30,36 +30,36 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Why a broker cannot be talked to.
+/// Why a broker cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// Which kind.
+    /// The error code.
     pub code: RDKafkaErrorCode,
-    /// librdkafka's words, without its counters.
+    /// librdkafka's message, without its counters.
     pub text: String,
 }
 
 impl Reason {
-    /// Whether trying again cannot help.
+    /// Whether a retry cannot help.
     pub fn is_final(&self) -> bool {
         self.is_login() || self.is_tls()
     }
 
-    /// Whether the broker refuses the user.
+    /// Whether the broker refuses the login.
     pub fn is_login(&self) -> bool {
         self.code == RDKafkaErrorCode::Authentication
     }
 
-    /// Whether the two do not agree on TLS.
+    /// Whether client and broker disagree on TLS.
     pub fn is_tls(&self) -> bool {
         self.code == RDKafkaErrorCode::SSL
     }
 }
 
-/// Where the events of a client go.
+/// Receives the events of a client.
 #[derive(Debug)]
 pub struct Events {
-    /// Who it is, for the log: `route_messages`, or `route_messages.agent_messages`.
+    /// The client's name in the log: `route_messages`, or `route_messages.agent_messages`.
     name: String,
     secrets: Secrets,
     last: Mutex<Option<Reason>>,
@@ -72,12 +72,12 @@ impl Events {
         Self { name, secrets, last: Mutex::new(None), down: AtomicBool::new(false) }
     }
 
-    /// Why a connection failed last.
+    /// Why the last connection failed.
     pub fn last(&self) -> Option<Reason> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A log line of librdkafka. What it says of a connection also comes as an error event, so here it is detail.
+    /// A log line of librdkafka. Connection errors also come as error events, so here they are detail.
     pub fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let text = self.secrets.redact(text);
         match level {
@@ -92,19 +92,19 @@ impl Events {
         }
     }
 
-    /// An error of the client as a whole. Brokers that go away are said once, until one is back.
+    /// An error of the client as a whole. Unreachable brokers are logged once, until one can be reached again.
     pub fn error(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let text = plain(&self.secrets.redact(reason));
         if code == RDKafkaErrorCode::AllBrokersDown {
             if !self.down.swap(true, Ordering::Relaxed) {
                 let last = self.last().map_or(text, |reason| reason.text);
-                tracing::warn!(target: "kafka", client = %self.name, "no broker can be reached, trying again until one is: {last}");
+                tracing::warn!(target: "kafka", client = %self.name, "no broker can be reached, retrying: {last}");
             }
             return;
         }
         tracing::debug!(target: "kafka", client = %self.name, "{text}");
-        // A refused login is what the user has to know; that the connection then broke is not.
+        // The user must learn that the login was refused, not that the connection then broke.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = Reason { code, text };
         if reason.is_final() || !last.as_ref().is_some_and(Reason::is_final) {
@@ -120,11 +120,10 @@ impl Events {
     }
 }
 
-/// Facilities of librdkafka's log that repeat what error events say.
+/// Facilities of librdkafka's log that repeat error events.
 const CONNECTION: &[&str] = &["FAIL", "ERROR", "SSL", "SASL", "BROKERFAIL", "CONNECT", "GETPID"];
 
-/// librdkafka's reason without what changes from one time to the next, and without the broker's name, which the message
-/// around it has.
+/// librdkafka's reason without its changing parts, and without the broker's name, which the surrounding message has.
 fn plain(reason: &str) -> String {
     let text = reason.split(" (after ").next().unwrap_or(reason).trim();
     // `sasl_plaintext://127.0.0.1:9092/bootstrap: Connect to … failed: …`

@@ -1,7 +1,7 @@
 //! Commits offsets, on a thread of its own.
 //!
-//! A commit must be waited for, because the client library does not tell how one went that was not; and the thread that
-//! polls must not wait, because a broker that is away answers late.
+//! Commits are synchronous, because the client library does not report the result of an asynchronous one. The thread
+//! that polls must not wait for them, because a broker that is down answers late.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -20,14 +20,14 @@ pub struct Committer {
     last: mpsc::Sender<Last>,
 }
 
-/// The request to commit for the last time.
+/// The request for the last commit.
 struct Last {
     deadline: Instant,
     done: mpsc::Sender<bool>,
 }
 
 impl Committer {
-    /// Commits from now on what the ledger lets go.
+    /// Starts to commit what the ledger hands out.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -46,9 +46,9 @@ impl Committer {
                             thread::sleep(Duration::from_millis(50));
                             done = consumer.context().commit(&consumer);
                         }
-                        // The consumer must have no owner here when the source lets go of it.
+                        // When the source closes the consumer, it must be the only owner.
                         drop(consumer);
-                        // Nobody waits any more when the time is over.
+                        // After the deadline, nobody waits for the result.
                         let _ = last.done.send(done);
                         return;
                     }
@@ -59,8 +59,8 @@ impl Committer {
         Ok(Self { last })
     }
 
-    /// Commits for the last time; says whether that was answered in time. `meanwhile` is called over and over: a
-    /// rebalance that stands in the way needs polling.
+    /// Commits a last time. Returns whether the answer came in time. `meanwhile` is called repeatedly, because a
+    /// rebalance in progress needs polling.
     pub fn finish(self, patience: Duration, meanwhile: impl Fn()) -> bool {
         let deadline = Instant::now() + patience;
         let (done, answer) = mpsc::channel();

@@ -16,15 +16,15 @@ use crate::sql::option_reader::OptionReader;
 use crate::sql::table::{AGENT_TOPICS, ColumnKind, TableDef};
 use crate::sql::types::to_sql;
 
-/// Settings of librdkafka that are not for tables to make, each with what to do instead.
+/// Settings of librdkafka that a table must not set, each with what to do instead.
 const NOT_FOR_TABLES: &[(&str, &str)] = &[
     ("bootstrap.servers", "use the option `bootstrap_servers`"),
     ("metadata.broker.list", "use the option `bootstrap_servers`"),
     ("group.id", "use the option `source.group_id`"),
     ("isolation.level", "use the option `source.read_mode`"),
-    ("enable.auto.commit", "leave it out: Baton commits an offset when everything that came of it is delivered"),
-    ("auto.commit.enable", "leave it out: Baton commits an offset when everything that came of it is delivered"),
-    ("enable.auto.offset.store", "leave it out: Baton commits an offset when everything that came of it is delivered"),
+    ("enable.auto.commit", "leave it out: Baton commits an offset when all its results are delivered"),
+    ("auto.commit.enable", "leave it out: Baton commits an offset when all its results are delivered"),
+    ("enable.auto.offset.store", "leave it out: Baton commits an offset when all its results are delivered"),
     ("enable.partition.eof", "leave it out: a topic has no end for a pipeline"),
     ("enable.idempotence", "leave it out: Baton always writes with it"),
     ("acks", "leave it out: a row is delivered when all replicas have it"),
@@ -37,10 +37,10 @@ const NOT_FOR_TABLES: &[(&str, &str)] = &[
 const SECRET_SETTINGS: &[&str] =
     &["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"];
 
-/// How long a pipeline waits at its start for a broker that cannot be reached.
+/// How long a pipeline waits at its start for an unreachable broker.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What sources and sinks have in common: where the topic is and how to get there.
+/// What sources and sinks share: the topic and how to reach it.
 #[derive(Clone)]
 pub struct Connection {
     /// The table's name, for messages.
@@ -73,12 +73,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Where a group begins that has committed nothing.
+/// Where a group without a committed offset begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// With the first message that the topic still has.
     Earliest,
-    /// With what is published from now on.
+    /// With messages published from now on.
     Latest,
     /// Nowhere: it is an error.
     Refuse,
@@ -87,11 +87,11 @@ pub enum Start {
 /// A table as a source.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// Where it is.
+    /// How to reach it.
     pub connection: Connection,
     /// Where to begin.
     pub start: Start,
-    /// Whether it ends with what the topic holds at the start.
+    /// Whether it ends at the last message that the topic holds at the start.
     pub bounded: bool,
     /// Its format.
     pub format: Format,
@@ -105,7 +105,7 @@ pub struct SourceConfig {
 /// A table as a sink.
 #[derive(Debug, Clone)]
 pub struct SinkConfig {
-    /// Where it is.
+    /// How to reach it.
     pub connection: Connection,
     /// The columns that rows have.
     pub schema: SchemaRef,
@@ -115,16 +115,16 @@ pub struct SinkConfig {
     pub key: Option<usize>,
     /// Which column is the timestamp.
     pub timestamp: Option<usize>,
-    /// Where rows go when each names its topic.
+    /// The topics, when each row names its own.
     pub topics: Option<Topics>,
 }
 
-/// The topics of a sink whose rows each name theirs.
+/// The topics of a sink whose rows name their topic.
 #[derive(Debug, Clone)]
 pub struct Topics {
     /// All of them.
     pub all: Vec<String>,
-    /// Which column names it. It is not in the message.
+    /// The column that names it. The message does not contain this column.
     pub column: usize,
 }
 
@@ -161,7 +161,7 @@ fn reader<'a>(table: &'a TableDef, environment: &'a Environment, direction: Dire
 impl Connection {
     fn read(reader: &mut OptionReader<'_>) -> Option<Self> {
         let servers = reader.required("bootstrap_servers");
-        // The topics of the agents are looked at one by one (`agent_topics`).
+        // `agent_topics` checks the topics of agents.
         let topic = match reader.table().option(AGENT_TOPICS) {
             None => reader.required("topic"),
             Some(_) => Some(String::new()),
@@ -185,12 +185,12 @@ impl Connection {
         })
     }
 
-    /// The same to another topic.
+    /// The same connection to another topic.
     pub fn with_topic(&self, topic: &str) -> Self {
         Self { topic: topic.to_string(), ..self.clone() }
     }
 
-    /// A setting that the table makes.
+    /// A setting from the table.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
     }
@@ -201,7 +201,7 @@ impl Connection {
         set.map_or(CONNECT_TIMEOUT, Duration::from_millis)
     }
 
-    /// The settings of a client: what this kind of client begins with, then the table's, then what is not for tables.
+    /// The settings of a client: the defaults of its kind, then the table's, then those that a table must not change.
     pub fn client(&self, pipeline: &str, defaults: &[(&str, String)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -264,7 +264,7 @@ fn auth(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
     settings
 }
 
-/// `name=value` pairs. A value may hold `=`, and no comma; as Arroyo splits them, so far.
+/// `name=value` pairs. A value may contain `=` but no comma, because Arroyo splits at commas too.
 fn client_configs(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     let Some(text) = reader.optional("client_configs") else { return settings };
@@ -273,7 +273,7 @@ fn client_configs(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
         reader.fail(Diagnostic::new(Code::OPTION_VALUE, message).at(span.clone()).help(help));
     };
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        // What is not a pair may be a part of a secret with a comma in it, so it is not shown.
+        // A part that is not a pair may belong to a secret with a comma, so it is not shown.
         let Some((key, value)) = pair.split_once('=') else {
             wrong(
                 "`client_configs` has a part that is not `name=value`".into(),
@@ -293,7 +293,7 @@ fn client_configs(reader: &mut OptionReader<'_>) -> BTreeMap<String, String> {
     settings
 }
 
-/// What librdkafka has against a setting, in our words: its own may repeat the value.
+/// Why librdkafka refuses a setting, in our words: its own may repeat the value.
 fn refused(key: &str, value: &str) -> Option<(String, String)> {
     let reset = ["earliest", "latest", "error", "smallest", "largest", "beginning", "end", "none"];
     if key == "auto.offset.reset" {
@@ -317,7 +317,7 @@ impl SourceConfig {
     /// Reads a table as a source.
     ///
     /// # Errors
-    /// All that is wrong with its options and metadata columns.
+    /// All errors in its options and metadata columns.
     pub fn read(table: &TableDef, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = reader(table, environment, Direction::Source);
         if let Some(entry) = table.option(AGENT_TOPICS) {
@@ -334,7 +334,7 @@ impl SourceConfig {
         let format = Format::read(&mut reader, Direction::Source);
         check_metadata(&mut reader);
         reader.finish()?;
-        // Whatever is missing here was reported to the reader, so `finish` has failed.
+        // What is missing here was reported to the reader, so `finish` has failed.
         let (Some(connection), Some(offset), Some(read_mode), Some(format)) = (connection, offset, read_mode, format)
         else {
             return Err(vec![Diagnostic::new(
@@ -368,23 +368,23 @@ impl SourceConfig {
     /// The consumer's settings.
     pub fn consumer(&self, pipeline: &str) -> ClientConfig {
         let mut defaults: Vec<(&str, String)> = vec![
-            // The prefetch is memory that no limit of the engine sees. A larger message still gets through.
+            // Prefetched messages take memory that no limit of the engine counts. A larger message still gets through.
             ("queued.max.messages.kbytes", "16384".into()),
             ("fetch.max.bytes", "16777216".into()),
-            // How soon to fetch again after the prefetch was full; the default of a second would be felt.
+            // How soon to fetch again after the prefetch queue was full. The default of a second would cause delays.
             ("fetch.queue.backoff.ms", "20".into()),
             // How soon new partitions are found.
             ("topic.metadata.refresh.interval.ms", "30000".into()),
         ];
         // With `group.protocol=consumer` the broker decides these, and librdkafka refuses them.
         if self.connection.setting("group.protocol") != Some("consumer") {
-            // How long the partitions of a process that was killed are without a reader.
+            // How long the partitions of a killed process have no reader.
             let session = self.max_poll_interval().min(Duration::from_secs(10));
             defaults.push(("session.timeout.ms", session.as_millis().to_string()));
             defaults.push(("partition.assignment.strategy", "cooperative-sticky".into()));
         }
-        // Where a group begins is settled before it reads (see `admin`). What is left to librdkafka is a partition that
-        // came later, and an offset that the topic no longer has: nothing that is there may be skipped.
+        // `admin` commits where a group begins. librdkafka decides only about partitions that came later, and about
+        // offsets that the topic no longer has. It must not skip messages that exist.
         let reset = match self.connection.setting("auto.offset.reset") {
             Some("error" | "none") => "error",
             _ => "earliest",
@@ -392,7 +392,7 @@ impl SourceConfig {
         let fixed = [
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            // The only word that what a bounded source has to read ends in offsets that hold no message.
+            // The only way to see the end of a bounded source when its last offsets hold no message.
             ("enable.partition.eof", if self.bounded { "true" } else { "false" }),
             ("isolation.level", self.read_mode.as_str()),
             ("auto.offset.reset", reset),
@@ -446,7 +446,7 @@ impl SinkConfig {
     /// Reads a table as a sink.
     ///
     /// # Errors
-    /// All that is wrong with its options and columns.
+    /// All errors in its options and columns.
     pub fn read(table: &TableDef, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = reader(table, environment, Direction::Sink);
         let connection = Connection::read(&mut reader);
@@ -487,17 +487,16 @@ impl SinkConfig {
     /// The producer's settings.
     pub fn producer(&self, pipeline: &str) -> ClientConfig {
         let defaults = [
-            // A row that is alone goes out at once; under load librdkafka still fills its batches while requests are
-            // under way.
+            // A lone row is sent at once. Under load, librdkafka still fills its batches while requests are in flight.
             ("linger.ms", "0".to_string()),
-            // The topic's own limit decides; this one only must not be in its way.
+            // The topic's own limit decides; this one must only be larger.
             ("message.max.bytes", "67108864".to_string()),
         ];
         self.connection.client(pipeline, &defaults, &[("enable.idempotence", "true"), ("acks", "all")])
     }
 }
 
-/// The topics of a sink with `baton.topics`, and the column that names the one of a row.
+/// The topics of a sink with `baton.topics`, and the column that names a row's topic.
 fn agent_topics(reader: &mut OptionReader<'_>) -> Option<Topics> {
     let table = reader.table();
     let entry = table.option(AGENT_TOPICS)?;
@@ -521,7 +520,7 @@ fn agent_topics(reader: &mut OptionReader<'_>) -> Option<Topics> {
     Some(Topics { all: table.agent_topics.clone(), column: column? })
 }
 
-/// The place of a data column that an option names.
+/// The index of the data column that an option names.
 fn column(reader: &mut OptionReader<'_>, key: &str, wanted: &str, fits: impl Fn(&DataType) -> bool) -> Option<usize> {
     let name = reader.optional(key)?;
     let table = reader.table();

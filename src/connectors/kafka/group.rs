@@ -1,6 +1,6 @@
-//! A consumer's place in its group: which partitions it reads, and what happens when one comes or goes.
+//! A consumer's place in its group: which partitions it reads, and what happens when they are assigned or revoked.
 //!
-//! Rebalances are answered on the source's thread, inside `poll`; commits come from there and from `committer`.
+//! Rebalances are handled on the source's thread, inside `poll`. Commits come from there and from `committer`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub struct Group {
     events: Events,
     topic: String,
     ledger: Arc<Ledger>,
-    /// How long a partition that is taken away waits for what is in flight of it.
+    /// How long a revoked partition waits for its rows in flight.
     patience: Duration,
     partitions: Mutex<Partitions>,
     committing: Mutex<()>,
@@ -30,25 +30,25 @@ pub struct Group {
 struct Partitions {
     next: u64,
     reading: HashMap<i32, Reading>,
-    /// Whether what is assigned must not be fetched for now.
+    /// Whether newly assigned partitions start paused.
     on_hold: bool,
 }
 
-/// One stretch of reading a partition: from an assignment, or from where its offsets went back, to its end.
+/// One stretch of reading a partition: from its assignment, or from where its offsets went back, to its end.
 struct Reading {
     stretch: u64,
     last: Option<i64>,
     paused: bool,
 }
 
-/// What a message that was polled is to us.
+/// How a polled message fits its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// The next one of a stretch.
     Next(u64),
-    /// Its offset is not past the last one: the topic was made anew, or cut. See [`Group::restart`].
+    /// Its offset is not past the last one: the topic was recreated or truncated. See [`Group::restart`].
     Back,
-    /// Of a partition that is not ours.
+    /// Its partition is not ours.
     Stray,
 }
 
@@ -77,7 +77,7 @@ impl Group {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a message that was polled.
+    /// Records a polled message.
     pub fn arrived(&self, partition: i32, offset: i64) -> Arrival {
         self.events.up();
         let mut partitions = self.partitions();
@@ -89,8 +89,8 @@ impl Group {
         Arrival::Next(reading.stretch)
     }
 
-    /// Begins a new stretch of a partition whose offsets went back. What is in flight of the old one still counts: until
-    /// it is delivered nothing of the new one is committed.
+    /// Begins a new stretch of a partition whose offsets went back. The old stretch's rows in flight still count:
+    /// nothing of the new stretch is committed until they are delivered.
     pub fn restart(&self, partition: i32) {
         let mut partitions = self.partitions();
         partitions.next += 1;
@@ -101,7 +101,7 @@ impl Group {
         }
     }
 
-    /// The partitions that are read now.
+    /// The partitions that are assigned now.
     pub fn assigned(&self) -> Vec<i32> {
         self.partitions().reading.keys().copied().collect()
     }
@@ -111,14 +111,15 @@ impl Group {
         self.partitions().reading.get(&partition).is_some_and(|reading| reading.stretch == stretch)
     }
 
-    /// Stops fetching, also for what is assigned later.
+    /// Pauses fetching, also for partitions that are assigned later.
     pub fn hold(&self, consumer: &BaseConsumer<Self>) {
         let mut partitions = self.partitions();
         partitions.on_hold = true;
         self.pause(consumer, &mut partitions);
     }
 
-    /// Fetches again. Only what was paused is resumed: librdkafka takes a partition that was not back to where it began.
+    /// Resumes fetching. Only paused partitions are resumed: librdkafka moves a partition that was not paused back to
+    /// its start.
     pub fn release(&self, consumer: &BaseConsumer<Self>) {
         let mut partitions = self.partitions();
         partitions.on_hold = false;
@@ -144,9 +145,9 @@ impl Group {
         list
     }
 
-    /// Commits what may be committed and is not, and waits for the answer; says whether nothing is left to commit.
+    /// Commits what can be committed, and waits for the answer. Returns whether nothing is left to commit.
     pub fn commit(&self, consumer: &BaseConsumer<Self>) -> bool {
-        // One at a time: an earlier offset that is sent later would take the group back.
+        // One at a time: an earlier offset that is committed later would move the group back.
         let _one = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let offsets = self.ledger.tracker().committable();
         if offsets.is_empty() {
@@ -163,29 +164,29 @@ impl Group {
                 true
             }
             Err(error) => {
-                tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, trying again: {error}");
+                tracing::debug!(target: "kafka", topic = %self.topic, "offsets are not committed yet, retrying: {error}");
                 self.ledger.tracker().not_committed(offsets.iter().map(|(partition, _)| *partition));
                 false
             }
         }
     }
 
-    /// From now on partitions go without waiting and without a commit.
+    /// From now on, revoked partitions neither wait nor commit.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
     fn taken(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let taken = numbers(list);
-        // Before the wait: what was polled and not passed on yet is the next owner's.
+        // Before the wait: the next owner gets what was polled and not passed on.
         self.partitions().reading.retain(|partition, _| !taken.contains(partition));
         let closing = self.closing.load(Ordering::Relaxed);
         if consumer.assignment_lost() {
-            // Another owns them, and may have read past us.
-            tracing::warn!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were lost; what is in flight of them will be read again");
+            // Another process owns them, and may have read past us.
+            tracing::warn!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were lost; their rows in flight will be redelivered");
         } else if !closing {
             if !self.ledger.wait_until(self.patience, |tracker| !tracker.has_open(&taken)) {
-                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions go to another process with rows in flight; they will be read again");
+                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?taken, "partitions were revoked with rows in flight, which will be redelivered");
             }
             self.commit(consumer);
         }
@@ -215,11 +216,11 @@ impl ConsumerContext for Group {
                 self.given(list);
             }
             Rebalance::Revoke(list) => {
-                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?numbers(list), "partitions taken back");
+                tracing::info!(target: "kafka", topic = %self.topic, partitions = ?numbers(list), "partitions revoked");
                 self.taken(consumer, list);
             }
             Rebalance::Error(error) => {
-                tracing::warn!(target: "kafka", topic = %self.topic, "the group could not be balanced: {error}");
+                tracing::warn!(target: "kafka", topic = %self.topic, "the group could not be rebalanced: {error}");
             }
         }
     }

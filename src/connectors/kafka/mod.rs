@@ -1,15 +1,16 @@
 //! The `kafka` connector: a topic as a source or a sink, at least once.
 //!
-//! - `options` says what can be set, `config` reads it (no I/O), `client` has what every client shares: logs, reasons, secrets.
-//! - `admin` reaches the broker, finds or makes the topic, and settles where a group begins.
-//! - `group` answers rebalances; `source` reads and holds back; `committer` commits; `batch` turns messages into rows.
+//! - `options` lists what can be set, `config` reads it (no I/O), `client` has what all clients share: logs, reasons,
+//!   secrets.
+//! - `admin` reaches the broker, finds or creates the topic, and commits where a group begins.
+//! - `group` handles rebalances; `source` reads and pauses; `committer` commits; `batch` turns messages into rows.
 //! - `producer` is shared by the sinks of a pipeline; `sink` writes rows and counts acknowledgements.
 //!
 //! **Invariants**
 //! - An offset is committed only when the [`Ledger`](crate::delivery::Ledger) hands it out.
-//! - Where a group begins is written down before its first message is read, so that no restart and no rebalance can
-//!   begin elsewhere.
-//! - Rows of a partition that was taken away are not passed on after that.
+//! - Where a group begins is committed before its first message is read, so no restart and no rebalance can begin
+//!   elsewhere.
+//! - Rows of a revoked partition are not passed on.
 
 mod admin;
 mod batch;
@@ -50,7 +51,7 @@ impl Connector for Kafka {
 
     fn for_arroyo(&self, direction: Direction) -> &'static [(&'static str, &'static str)] {
         match direction {
-            // Arroyo would read what transactions that were aborted have written.
+            // Arroyo would read the messages of aborted transactions.
             Direction::Source => &[("type", "source"), ("source.read_mode", "read_committed")],
             Direction::Sink => &[("type", "sink")],
         }

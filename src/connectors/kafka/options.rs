@@ -1,19 +1,19 @@
-//! What can be set for a Kafka table, and what is known about its messages. What the options mean is in `config`.
+//! The options of a Kafka table and the metadata of its messages. `config` reads them.
 
 use datafusion::arrow::datatypes::DataType;
 
 use crate::sql::options::{OptionDoc, option};
 use crate::sql::table::AGENT_TOPICS;
 
-/// The options, those of formats left out.
+/// The options, without those of formats.
 pub const OPTIONS: &[OptionDoc] = &[
     option("bootstrap_servers", "The brokers to begin with: `host:port`, several separated by commas."),
-    option("topic", "The topic. It must exist when the pipeline starts, unless that is told to create topics."),
+    option("topic", "The topic. It must exist at the start, or be created with `--create-topics`."),
     option(
         "source.offset",
-        "Where a consumer group begins that has committed nothing yet; one that has goes on from there. The beginning \
-         is written to the group before anything is read, so no restart moves it. `group` is `latest`, unless \
-         `client_configs` has `auto.offset.reset=earliest`, or `=error` to refuse to start.",
+        "Where a consumer group without a committed offset begins; any other continues from its offset. The start is \
+         committed before anything is read, so no restart moves it. `group` is `latest`, unless `client_configs` has \
+         `auto.offset.reset=earliest`, or `=error` to refuse to start.",
     )
     .default("latest")
     .choices(&["latest", "earliest", "group"]),
@@ -24,24 +24,24 @@ pub const OPTIONS: &[OptionDoc] = &[
     ),
     option(
         "source.group_id_prefix",
-        "Put before the consumer group that Baton names itself: `<prefix>-baton-<pipeline>-<table>`.",
+        "The prefix of a consumer group that Baton names itself: `<prefix>-baton-<pipeline>-<table>`.",
     ),
     option(
         "source.read_mode",
-        "Whether messages of transactions that are open or were aborted are left out (`read_committed`) or read.",
+        "Whether messages of open or aborted transactions are left out (`read_committed`) or read.",
     )
     .default("read_committed")
     .choices(&["read_committed", "read_uncommitted"]),
     option(
         AGENT_TOPICS,
-        "With `agents` a sink writes to the topics of all agents (CREATE AGENT) in place of one `topic`: a row goes to the \
-         one that its column `METADATA FROM 'topic'` names. What an agent's topic is read with is taken from the table \
-         `agent_topics`.",
+        "With `agents`, a sink writes to the topics of all agents (CREATE AGENT) instead of one `topic`. The column \
+         `METADATA FROM 'topic'` names the topic of each row. A row with any other topic stops the pipeline; on Arroyo \
+         it is dropped. The table `agent_topics` also gives the options with which the agents' inboxes are read.",
     )
     .choices(&["agents"]),
     option(
         "baton.scan.bounded.mode",
-        "With `latest-offset` the source ends when it has read what the topic held at the start, and with it a pipeline \
+        "With `latest-offset`, the source ends when it has read what the topic held at the start. So does a pipeline \
          that reads nothing else.",
     )
     .default("unbounded")
@@ -72,8 +72,8 @@ pub const OPTIONS: &[OptionDoc] = &[
     option("auth.region", "With `aws_msk_iam`, which the embedded engine does not have."),
     option(
         "client_configs",
-        "Settings of librdkafka as `name=value`, separated by commas, such as `ssl.ca.location=/etc/ca.pem`. They win \
-         over Baton's own, but for those that delivery depends on.",
+        "Settings of librdkafka as `name=value`, separated by commas, such as `ssl.ca.location=/etc/ca.pem`. They \
+         override Baton's own, except those that delivery depends on.",
     ),
     option(
         "baton.create_partitions",

@@ -1,4 +1,4 @@
-//! The producer that the sinks of a pipeline share, and the count of what it has not acknowledged.
+//! The producer that a pipeline's sinks share, and the count of rows that are not acknowledged.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -20,8 +20,8 @@ use crate::diag::Code;
 
 /// A producer that polls on a thread of its own.
 ///
-/// Not rdkafka's `ThreadedProducer`: that asks ten times a second and spins through the last millisecond of each wait,
-/// which an idle engine would feel. Acknowledgements end a wait at once, however long it is.
+/// rdkafka's `ThreadedProducer` polls ten times a second and spins through the last millisecond of each wait, which
+/// costs an idle engine CPU. Here an acknowledgement ends a wait at once, however long it is.
 pub struct Producer {
     base: Arc<BaseProducer<Acknowledgements>>,
     gone: Arc<AtomicBool>,
@@ -63,8 +63,8 @@ impl Deref for Producer {
 
 type Key = (String, BTreeMap<String, String>);
 
-/// The producers that are in use. One for each pipeline and set of settings: exactly-once needs the pipeline to have
-/// its own.
+/// The producers in use, one for each pipeline and set of settings: exactly-once will need a producer for each
+/// pipeline.
 static PRODUCERS: Mutex<Option<HashMap<Key, Weak<Producer>>>> = Mutex::new(None);
 
 /// The producer of a pipeline with these settings.
@@ -113,7 +113,7 @@ impl ProducerContext for Acknowledgements {
     }
 }
 
-/// What a sink has written and has no answer to.
+/// The rows that a sink has written and that are not acknowledged.
 pub struct Outstanding {
     table: String,
     rows: AtomicUsize,
@@ -127,7 +127,7 @@ impl Outstanding {
         Arc::new(Self { table, rows: AtomicUsize::new(0), changed: Notify::new(), failed: Mutex::new(None), failure })
     }
 
-    /// Opens a batch of so many rows.
+    /// Opens a batch of `rows` rows.
     pub fn begin(self: &Arc<Self>, rows: usize, lineage: Lineage) -> Arc<BatchAck> {
         Arc::new(BatchAck {
             missing: AtomicUsize::new(rows),
@@ -136,19 +136,19 @@ impl Outstanding {
         })
     }
 
-    /// A row is on its way. Before it is sent: its answer may come at once.
+    /// Counts a row as in flight. Call it before sending: the answer may come at once.
     pub fn sending(&self) {
         self.rows.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A row got its answer, or never left.
+    /// Counts a row as answered, or as not sent.
     pub fn answered(&self) {
         if self.rows.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.changed.notify_waiters();
         }
     }
 
-    /// What has failed for good, if anything.
+    /// The final failure, if there is one.
     pub fn failed(&self) -> Option<ConnectorError> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -156,7 +156,7 @@ impl Outstanding {
     /// Waits until nothing is outstanding.
     ///
     /// # Errors
-    /// What has failed for good.
+    /// The final failure.
     pub async fn settled(&self) -> Result<(), ConnectorError> {
         loop {
             let changed = self.changed.notified();
@@ -169,7 +169,7 @@ impl Outstanding {
         }
     }
 
-    /// Why a row of that many bytes cannot be written.
+    /// The error for a row of `bytes` bytes that cannot be written.
     pub fn refusal(&self, topic: &str, error: &KafkaError, bytes: usize, last: Option<String>) -> ConnectorError {
         let table = &self.table;
         let code = error.rdkafka_error_code();
@@ -182,10 +182,10 @@ impl Outstanding {
                     .help(format!("raise `max.message.bytes` of topic `{topic}`, or make the row smaller"))
             }
             Some(RDKafkaErrorCode::MessageTimedOut) => failed(match last {
-                Some(last) => format!("no acknowledgement within `message.timeout.ms`; the last trouble was: {last}"),
+                Some(last) => format!("no acknowledgement within `message.timeout.ms`; the last error was: {last}"),
                 None => "no acknowledgement within `message.timeout.ms`".into(),
             })
-            .help("check the brokers; rows that were not acknowledged will be read and written again"),
+            .help("check the brokers; rows that were not acknowledged will be redelivered"),
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
@@ -200,7 +200,7 @@ impl Outstanding {
         }
     }
 
-    /// Delivery has failed for good; the first reason is the one that is told.
+    /// Records that delivery has failed for good. Only the first reason is reported.
     pub fn fail(&self, error: ConnectorError) {
         {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,8 +213,8 @@ impl Outstanding {
     }
 }
 
-/// The rows of one batch that are not acknowledged. When none is left its lineage is delivered; when one is refused,
-/// the lineage is dropped with the last of them, and so lost.
+/// The unacknowledged rows of one batch. When all are acknowledged, the lineage is delivered. When one is refused, the
+/// lineage is dropped with the last of them, and so lost.
 pub struct BatchAck {
     missing: AtomicUsize,
     lineage: Mutex<Option<Lineage>>,
@@ -233,7 +233,7 @@ impl BatchAck {
     }
 
     fn refused(&self, topic: &str, error: &KafkaError, bytes: usize, last: impl FnOnce() -> Option<String>) {
-        // A purge is the end of the process, or of the pipeline after another failure.
+        // Messages are purged when the process exits, or when the pipeline has failed elsewhere.
         let purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
         if !purged {

@@ -1,5 +1,5 @@
-//! A topic as a sink: rows become messages, in order, and a batch is delivered when the broker has acknowledged each of
-//! them.
+//! A topic as a sink: rows become messages, in order. A batch is delivered when the broker has acknowledged all its
+//! rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ struct KafkaSink {
     /// Empty when each row names its topic.
     topic: String,
     topics: Option<Topics>,
-    /// The columns that are in the message, when the topic is one that is not.
+    /// The columns that are in the message, when the topic's column is left out.
     in_message: Option<Vec<usize>>,
     producer: Arc<Producer>,
     encoder: Encoder,
@@ -122,7 +122,7 @@ impl KafkaSink {
         if let Some(stray) = stray {
             let named = stray.map_or_else(|| "no topic".to_string(), |topic| format!("the topic `{topic}`"));
             let message = format!("a row of table `{}` names {named}, which no agent has", self.table);
-            let help = "leave such rows out with WHERE, and give them another way";
+            let help = "filter out such rows with WHERE, and write them to another table";
             return Err(ConnectorError::new(Code::SINK_FAILED, message).help(help));
         }
         Ok(Some(column))
@@ -132,7 +132,7 @@ impl KafkaSink {
         ConnectorError::new(Code::SINK_FAILED, format!("a row of table `{}` cannot be encoded: {error}", self.table))
     }
 
-    /// Hands one row to the producer. A full queue is waited for here, as later rows must not overtake.
+    /// Gives one row to the producer. It waits for a full queue here, because later rows must not overtake.
     fn send(
         &self,
         topic: &str,

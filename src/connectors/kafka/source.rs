@@ -1,5 +1,5 @@
-//! A topic as a source: polls, gathers what is there into micro-batches, holds back when too much is in flight, and
-//! commits what is delivered.
+//! A topic as a source: polls, gathers messages into micro-batches, pauses when too much is in flight, and commits what
+//! is delivered.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::diag::Code;
 
 /// How long an idle source sleeps in `poll`; a message wakes it.
 const IDLE: Duration = Duration::from_millis(100);
-/// What one micro-batch holds at most; one message may be larger.
+/// The limits of one micro-batch; one message may be larger.
 const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
-/// How long a full pipeline is waited for before fetching is stopped, which throws the prefetch away. Well below the
-/// shortest `max.poll.interval.ms`.
+/// How long to wait for a full pipeline before pausing, which discards the prefetched messages. Well below the shortest
+/// `max.poll.interval.ms`.
 const BRIEFLY: Duration = Duration::from_millis(500);
-/// How long a partition that is taken away waits for what is in flight of it, at most.
+/// How long a revoked partition waits for its rows in flight, at most.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last commit and leaving the group may take when the broker does not answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ struct KafkaSource {
     reader: Reader,
 }
 
-/// The source without its consumer, from which messages are borrowed.
+/// The source without its consumer, because messages borrow from that.
 struct Reader {
     table: String,
     topic: String,
@@ -82,12 +82,12 @@ struct Reader {
 struct Bound {
     /// One past the last offset of each partition, as it was at the start.
     ends: HashMap<i32, i64>,
-    /// Partitions that are read so far.
+    /// Partitions that are read to their end.
     done: HashSet<i32>,
 }
 
 impl Bound {
-    /// Whether a message is part of what is to be read.
+    /// Whether a message is before the end.
     fn takes(&mut self, partition: i32, offset: i64) -> bool {
         let end = self.ends.get(&partition).copied().unwrap_or(0);
         if offset + 1 >= end {
@@ -103,11 +103,11 @@ struct Taken<'c> {
     stretch: u64,
 }
 
-/// Why reading ended.
+/// Why reading stopped.
 enum End {
-    /// A stop was asked for.
+    /// A stop was requested.
     Stop,
-    /// A bounded source has read what it had to.
+    /// A bounded source has read everything.
     Finished,
     /// The pipeline failed elsewhere.
     Stopped,
@@ -200,14 +200,14 @@ impl Reader {
         }
     }
 
-    /// Whether a bounded source has read what it had to, of the partitions that it shares in.
+    /// Whether a bounded source has read all the partitions that it was assigned.
     fn is_read(&self, consumer: &BaseConsumer<Group>) -> bool {
         let Some(bound) = &self.bound else { return false };
         let assigned = consumer.context().assigned();
         !assigned.is_empty() && assigned.iter().all(|partition| bound.done.contains(partition))
     }
 
-    /// Waits, however long it takes, for what a bounded source gave out; a stop ends the wait.
+    /// Waits, however long it takes, until the rows of a bounded source are delivered. A stop ends the wait.
     fn finish(&mut self, consumer: &BaseConsumer<Group>) {
         consumer.context().hold(consumer);
         let ledger = Arc::clone(&self.context.ledger);
@@ -222,7 +222,7 @@ impl Reader {
         let (mut bytes, mut wait) = (0, wait);
         while gathered.len() < BATCH_ROWS && bytes < BATCH_BYTES {
             let message = match consumer.poll(wait) {
-                // Nothing more is there now, or a rebalance was answered.
+                // No message is available, or a rebalance was handled.
                 None => break,
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -244,7 +244,7 @@ impl Reader {
             if arrival == Arrival::Back {
                 tracing::warn!(
                     target: "kafka", topic = %self.topic, partition, offset,
-                    "the partition's offsets went back (the topic was made anew or cut); reading on from there"
+                    "the partition's offsets went back (the topic was recreated or truncated); continuing from there"
                 );
                 self.pass_on(consumer, &mut gathered, output)?;
                 consumer.context().restart(partition);
@@ -254,7 +254,7 @@ impl Reader {
                 bytes += size(&message);
                 gathered.push(Taken { message, stretch });
             }
-            // What is there already goes along; nothing is waited for.
+            // Take what is available; do not wait for more.
             wait = Duration::ZERO;
             if !self.has_room(gathered.len() + 1) {
                 break;
@@ -275,7 +275,7 @@ impl Reader {
         }
         let messages: Vec<BorrowedMessage<'_>> = gathered.drain(..).map(|taken| taken.message).collect();
         let Decoded { rows, rejected, bad } = self.rows.decode(&messages);
-        // What comes before a bad message is delivered and committed; it and what follows is not.
+        // Rows before a bad message are delivered and committed; the message and those after it are not.
         let good = match &bad {
             Some(BadMessage { index: Some(index), .. }) => &messages[..*index],
             Some(BadMessage { index: None, .. }) => &messages[..0],
@@ -318,7 +318,7 @@ impl Reader {
         ConnectorError::new(code, format!("topic `{}` (table `{}`) {what}", self.topic, self.table))
     }
 
-    /// An error that `poll` has returned. Most pass by themselves: a broker that is away, a leader that moves.
+    /// An error of `poll`. Most are temporary: a broker that is down, a leader that moves.
     fn trouble(&self, consumer: &BaseConsumer<Group>, error: &KafkaError) -> Result<(), ConnectorError> {
         let reason = || match consumer.client().fatal_error() {
             Some((_, reason)) => reason,
@@ -342,10 +342,10 @@ impl Reader {
                 Ok(())
             }
             Some(RDKafkaErrorCode::PollExceeded) => {
-                tracing::warn!(target: "kafka", topic = %self.topic, "the process was held up for longer than `max.poll.interval.ms`; joining the group again");
+                tracing::warn!(target: "kafka", topic = %self.topic, "the process did not poll for longer than `max.poll.interval.ms`; rejoining the group");
                 Ok(())
             }
-            // Said by `Events` already.
+            // `Events` has logged it.
             _ => Ok(()),
         }
     }
@@ -356,8 +356,8 @@ impl Reader {
             && tracker.bytes_in_flight() < self.context.limits.bytes.max(1)
     }
 
-    /// Waits until enough of what may be in flight is through. A short wait is just that; in a longer one fetching stops
-    /// and polling goes on, so that the group keeps its member.
+    /// Waits until less is in flight. After a short wait, it pauses fetching and goes on polling, so that it stays a
+    /// member of the group.
     fn hold_back(&mut self, consumer: &BaseConsumer<Group>, output: &mut dyn Output) -> Result<(), End> {
         let (limits, stop) = (self.context.limits, self.context.stop.clone());
         let ledger = Arc::clone(&self.context.ledger);
@@ -368,23 +368,23 @@ impl Reader {
                 return Ok(());
             }
         }
-        tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching stops");
+        tracing::debug!(target: "kafka", topic = %self.topic, "too much is in flight: fetching is paused");
         consumer.context().hold(consumer);
         while !stop.is_set() && !relieved(IDLE / 2) {
-            // Nothing should come but rebalances and answers to commits; a message that does come is taken.
+            // Only rebalances and answers to commits should come. A message that does come is taken.
             self.step(consumer, output, Duration::ZERO)?;
         }
         consumer.context().release(consumer);
-        tracing::debug!(target: "kafka", topic = %self.topic, "fetching goes on");
+        tracing::debug!(target: "kafka", topic = %self.topic, "fetching is resumed");
         Ok(())
     }
 
-    /// Waits for what is in flight, commits for the last time.
+    /// Waits for what is in flight, then commits a last time.
     fn wind_down(&mut self, consumer: &BaseConsumer<Group>, committer: Committer, wait: Duration) {
         consumer.context().hold(consumer);
         let ledger = Arc::clone(&self.context.ledger);
         let deadline = Instant::now() + wait;
-        // What still comes is not passed on, so it is not committed either: the next reader gets it.
+        // A message that still comes is neither passed on nor committed: the next reader gets it.
         let poll = || while consumer.poll(Duration::ZERO).is_some() {};
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -393,7 +393,7 @@ impl Reader {
             }
             if left.is_zero() {
                 let rows = ledger.tracker().rows_in_flight();
-                tracing::warn!(target: "kafka", topic = %self.topic, rows, "stopping with rows in flight; they will be read again");
+                tracing::warn!(target: "kafka", topic = %self.topic, rows, "stopping with rows in flight, which will be redelivered");
                 break;
             }
             poll();
@@ -401,13 +401,13 @@ impl Reader {
         let answered = committer.finish(CLOSE_TIMEOUT, poll);
         consumer.context().close();
         if !answered {
-            tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be read again");
+            tracing::warn!(target: "kafka", topic = %self.topic, "the last commit was not answered; rows may be redelivered");
         }
     }
 }
 
-/// Leaves the group, so that others take over at once. When the broker is away that may take long; then the process's
-/// end does it.
+/// Leaves the group, so that others take over at once. When the broker is down, this may take long; then the process
+/// exits first.
 fn leave(consumer: Arc<BaseConsumer<Group>>, topic: &str) {
     let (done, closed) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
@@ -423,7 +423,7 @@ fn size(message: &BorrowedMessage<'_>) -> usize {
     message.payload_len() + message.key_len()
 }
 
-/// The offsets of some messages, one range a partition.
+/// The offsets of some messages, one range for each partition.
 fn ranges(messages: &[BorrowedMessage<'_>]) -> Vec<OffsetRange> {
     let mut ranges: Vec<OffsetRange> = Vec::new();
     for message in messages {

@@ -159,7 +159,7 @@ fn client_configs_that_are_refused() {
         6 |     client_configs = 'enable.auto.commit=true, group.id=a, no.such=1, fetch.wait.max.ms=soon, ${PASSWORD}'
           |                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
           |
-        help: leave it out: Baton commits an offset when everything that came of it is delivered
+        help: leave it out: Baton commits an offset when all its results are delivered
 
         error[T103]: `client_configs` cannot set `group.id`
          --> t.sql:6:22

@@ -1,7 +1,7 @@
-//! `connector = 'single_file'`: a file, one line a message.
+//! `connector = 'single_file'`: a file with one message on each line.
 //!
-//! A source reads the file once from its beginning to its end and then is done; a pipe is read as its lines come. A sink
-//! empties the file when it is opened and then appends. How a line holds a row is for `formats`.
+//! A source reads a file once, from its beginning to its end, and then ends; it reads a pipe as lines arrive. A sink
+//! empties the file when it opens it, then appends. `formats` decides how a line holds a row.
 
 mod pipe;
 mod sink;
@@ -31,9 +31,9 @@ static OPTIONS: &[OptionDoc] = &[
     .choices(&["true", "false"]),
 ];
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 128 << 10;
-/// How often something that waits looks whether it should stop.
+/// How often a thread that waits checks for a stop.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// The connector.
@@ -45,8 +45,8 @@ impl Connector for SingleFile {
     }
 
     fn description(&self) -> &'static str {
-        "A file with one row a line. A source reads it from its beginning to its end, which ends the pipeline; a sink empties \
-         it when the pipeline starts, and makes the folders that are missing."
+        "A file with one row on each line. A source reads it once, from its beginning to its end. A sink empties it when the \
+         pipeline starts, and creates missing folders."
     }
 
     fn options(&self) -> &'static [OptionDoc] {
@@ -84,7 +84,7 @@ fn read_spec(table: &TableDef, environment: &Environment, direction: Direction) 
     options.finish()?;
     match (path, format) {
         (Some(path), Some(format)) => Ok(Spec { table: table.clone(), path: path.into(), format }),
-        // Whatever is missing has been reported, so this is not reached; an empty list would say nothing.
+        // What is missing has been reported, so this is not reached. An empty list would report nothing.
         _ => Err(vec![Diagnostic::new(Code::OPTION_MISSING, format!("table `{}` is not complete", table.name))]),
     }
 }

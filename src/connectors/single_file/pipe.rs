@@ -1,4 +1,4 @@
-//! A file whose reads may never return, read so that a stop is seen all the same.
+//! Reads a file whose reads may never return, so that a stop is noticed all the same.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use super::{CHUNK, LOOK_UP};
 use crate::connectors::StopFlag;
 
-/// A file whose reads can last for ever (a named pipe, a terminal), read on a thread of its own so that a stop is seen.
+/// A file whose reads can block for ever (a named pipe, a terminal). A thread of its own reads it, so that a stop is
+/// noticed.
 pub(super) struct Pipe {
     chunks: Receiver<io::Result<Vec<u8>>>,
     rest: io::Cursor<Vec<u8>>,
@@ -17,7 +18,7 @@ pub(super) struct Pipe {
 impl Pipe {
     pub(super) fn new(mut file: File, stop: StopFlag) -> Self {
         let (sender, chunks) = sync_channel(1);
-        // The thread ends with the pipe, or with the first chunk that nobody wants any more.
+        // The thread exits with the pipe, or at the first chunk that nobody takes.
         std::thread::spawn(move || {
             loop {
                 let mut chunk = vec![0; CHUNK];

@@ -40,7 +40,7 @@ impl SinkSpec for Spec {
     }
 }
 
-/// Empties the file, then opens it for appending: two sinks over one file mix their lines, never the bytes of them.
+/// Empties the file, then opens it for appending: the lines of two sinks over one file may alternate, but never mix.
 fn open_empty(path: &Path) -> io::Result<File> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -58,7 +58,7 @@ struct FileSink {
 
 #[async_trait]
 impl Sink for FileSink {
-    /// A batch is one write to the system, so nothing is held back: who follows the file sees its rows at once.
+    /// A batch is one write to the system. Nothing is buffered, so whoever follows the file sees its rows at once.
     fn write(&self, batch: RecordBatch, lineage: Lineage) -> Result<(), ConnectorError> {
         let failed = |reason: String| {
             let (table, path) = (&self.table, self.path.display());

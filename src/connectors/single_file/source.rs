@@ -79,7 +79,7 @@ struct FileSource {
     drain_timeout: Duration,
 }
 
-/// What was read and not passed on.
+/// What was read and is not passed on.
 #[derive(Default)]
 struct Pending {
     /// Rows in the decoder.
@@ -91,7 +91,7 @@ struct Pending {
 impl Source for FileSource {
     fn run(mut self: Box<Self>, output: &mut dyn Output) -> Result<(), ConnectorError> {
         let read = self.read(output);
-        // Rows before a line that is bad are good.
+        // Rows before a bad line are good.
         let pushed = self.push(output);
         self.drain();
         self.bad.report(true);
@@ -102,9 +102,9 @@ impl Source for FileSource {
     }
 }
 
-/// Why reading ended before the end of the file.
+/// Why reading stopped before the end of the file.
 enum End {
-    /// The dataflow behind is gone: it knows why.
+    /// The dataflow has stopped, and knows why.
     Stopped,
     Failed(ConnectorError),
 }
@@ -134,7 +134,7 @@ impl FileSource {
             self.pending.bytes += line.len();
             let full =
                 self.pending.rows + self.pending.rejected.len() >= BATCH_ROWS || self.pending.bytes >= BATCH_BYTES;
-            // A row never waits for another that may come late: what is complete is passed on before more is read.
+            // A complete row never waits for a later one: it is passed on before more is read.
             if full || !self.input.buffer().contains(&b'\n') {
                 self.push(output)?;
             }
@@ -142,7 +142,7 @@ impl FileSource {
         Ok(())
     }
 
-    /// Reads a line, its end (`\n` or `\r\n`) left out; `false` at the end of the file.
+    /// Reads a line without its end (`\n` or `\r\n`). Returns `false` at the end of the file.
     fn next_line(&mut self, line: &mut Vec<u8>) -> Result<bool, End> {
         line.clear();
         let read = (&mut self.input).take(MAX_LINE).read_until(b'\n', line).map_err(|error| {
@@ -150,7 +150,7 @@ impl FileSource {
             End::failed(format!("table `{table}` cannot read `{path}` after line {}: {error}", self.line))
         })?;
         if self.stop.is_set() && line.last() != Some(&b'\n') {
-            // The rest of the line may still be on its way.
+            // The rest of the line may still arrive.
             return Ok(false);
         }
         self.line += 1;
@@ -191,11 +191,11 @@ impl FileSource {
         let (table, path, line) = (&self.table, self.path.display(), self.line);
         let error = ConnectorError::new(Code::BAD_DATA, format!("table `{table}`: line {line} of `{path}`: {reason}"));
         End::Failed(error.help(
-            "correct the line, pass over such lines with `bad_data = 'drop'`, or keep them with `'baton.dead_letters' = '…'`",
+            "correct the line, skip such lines with `bad_data = 'drop'`, or keep them with `'baton.dead_letters' = '…'`",
         ))
     }
 
-    /// Passes on what is pending, once there is room for it.
+    /// Passes on pending rows, once they are within the in-flight limit.
     fn push(&mut self, output: &mut dyn Output) -> Result<(), End> {
         let Pending { rows, rejected, bytes } = std::mem::take(&mut self.pending);
         if rows + rejected.len() == 0 {
@@ -204,13 +204,13 @@ impl FileSource {
         let columns = self.decoder.finish().map_err(|bad| self.bad_data(&bad.message))?;
         let batch = self.batch(columns, rows)?;
         let limits = self.limits;
-        // One batch may always be in flight, so a row that is larger than the limit goes through too.
+        // One batch may always be in flight, so a row that is larger than the limit gets through too.
         while !self.ledger.wait_until(LOOK_UP, |t| {
             let (rows, bytes) = (t.rows_in_flight(), t.bytes_in_flight());
             rows == 0 || (rows < limits.rows && bytes < limits.bytes)
         }) {
             if self.stop.is_set() {
-                // What was read but never given out is as if it had not been read.
+                // Rows that were read and not passed on count as not read.
                 return Err(End::Stopped);
             }
         }
@@ -232,7 +232,7 @@ impl FileSource {
             .map_err(|error| End::failed(format!("table `{}`: rows do not fit its columns: {error}", self.table)))
     }
 
-    /// Waits until all that was given out is delivered; once a stop is asked for, no longer than the drain timeout.
+    /// Waits until all rows that were passed on are delivered; after a stop, at most for the drain timeout.
     fn drain(&self) {
         let mut deadline = None;
         while !self.ledger.wait_until(LOOK_UP, crate::delivery::OffsetTracker::is_idle) {

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::measure::Font;
 use super::style::{Theme, css};
 
-/// Room around a picture.
+/// The space around a picture.
 pub const MARGIN: f64 = 16.0;
-/// Room between the border of a box and its text.
+/// The space between the border of a box and its text.
 const PADDING: (f64, f64) = (14.0, 8.0);
 /// How round corners of lines are.
 const BEND: f64 = 8.0;
@@ -39,13 +39,13 @@ pub struct Card {
     pub class: &'static str,
     /// Its text, from top to bottom.
     pub lines: Vec<Line>,
-    /// Pills at its top that stand for what it alone reads: the text, and whether it is written elsewhere.
+    /// Pills at its top, for topics that only this box reads: the text, and whether the topic is written elsewhere.
     pub inboxes: Vec<(Vec<Line>, bool)>,
     /// Whether it has the mark of a model.
     pub asks: bool,
-    /// Whether its border is dashed: it is somewhere else, or somebody starts it.
+    /// Whether its border is dashed: it is elsewhere, or run by hand.
     pub is_dashed: bool,
-    /// What is shown beside the pointer: all of it, with nothing cut.
+    /// The tooltip: the whole text, with nothing cut.
     pub tooltip: String,
 }
 
@@ -159,7 +159,7 @@ impl Canvas {
         );
     }
 
-    /// Draws what must hold of the rows that go along a line.
+    /// Draws the condition on the rows that go along a line.
     pub fn label(&mut self, lines: &[Line], tooltip: &str, x: f64, middle: f64) {
         let (width, height) = size(lines);
         let place = Place { x, y: middle - height / 2.0 - 3.0, width: width + 12.0, height: height + 6.0 };
@@ -172,7 +172,7 @@ impl Canvas {
             number(place.width),
             number(place.height)
         );
-        // One line stands in the middle: what is measured is wider than what is seen.
+        // A single line is centred: a measured text is wider than a drawn one.
         match lines {
             [_] => self.lines(lines, x + place.width / 2.0, place.y + 3.0, "middle"),
             _ => self.lines(lines, x + 6.0, place.y + 3.0, "start"),
@@ -185,7 +185,7 @@ impl Canvas {
         let mut y = top;
         for Line { text, font } in lines {
             let height = font.line_height();
-            // Letters stand on a line that is a bit above the lower border.
+            // The baseline is a bit above the lower border.
             let base = y + height / 2.0 + font.size * 0.36;
             let _ = write!(
                 self.out,
@@ -223,7 +223,7 @@ impl Canvas {
         self.head(*tip, back, side);
     }
 
-    /// Draws a swung line from a right border to a left one, through places between them, with a head at its end.
+    /// Draws a curve from a right border to a left one, through places between them, with a head at its end.
     pub fn curve(&mut self, start: (f64, f64), between: &[Place], end: (f64, f64)) {
         let mut path = format!("M{} {}", number(start.0), number(start.1));
         let mut at = start;
@@ -287,7 +287,7 @@ impl Canvas {
         );
     }
 
-    /// Draws a dot that means the same wherever it is.
+    /// Draws a dot, which means the same wherever it is.
     pub fn dot(&mut self, x: f64, y: f64) {
         let _ = write!(self.out, "<circle class=\"box dead\" cx=\"{}\" cy=\"{}\" r=\"4.5\"/>", number(x), number(y));
     }
@@ -349,7 +349,7 @@ fn number(value: f64) -> String {
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_string)
 }
 
-/// A text in XML. What XML cannot hold is left out.
+/// A text for XML. What XML cannot hold is left out.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

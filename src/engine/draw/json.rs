@@ -1,4 +1,4 @@
-//! Nodes and edges, for scripts: nothing is cut.
+//! Nodes and edges for scripts, with nothing cut.
 
 use serde_json::{Map, Value, json};
 

@@ -1,11 +1,11 @@
-//! Where boxes stand that may lead to each other in circles: in layers from left to right.
+//! Places boxes in layers from left to right. Their lines may form circles.
 //!
-//! What leads back to an earlier layer is left out first, then each box stands right of all that leads to it, and boxes
-//! of a layer are put into an order and at heights at which lines are short and cross seldom.
+//! Lines back to an earlier layer are set aside first. Then each box stands right of all that lead to it, and the boxes
+//! of a layer are ordered and placed so that lines are short and rarely cross.
 
 use super::canvas::{MARGIN, Place};
 
-/// Room between two layers, and between two boxes of one.
+/// The space between two layers, and between two boxes of one layer.
 pub const GAP: (f64, f64) = (48.0, 14.0);
 
 /// Boxes and the lines between them.
@@ -13,16 +13,16 @@ pub const GAP: (f64, f64) = (48.0, 14.0);
 pub struct Graph {
     /// The width and height of each box.
     pub sizes: Vec<(f64, f64)>,
-    /// From which box to which; a circle is opened where it comes back to a box with a smaller number.
+    /// From which box to which. A circle is broken where it comes back to a box with a smaller number.
     pub edges: Vec<(usize, usize)>,
-    /// The boxes that stand below others of their layer, if nothing else is to be seen to.
+    /// The boxes that stand below others of their layer, when nothing else decides.
     pub last: Vec<usize>,
 }
 
 /// Where boxes stand.
 #[derive(Debug)]
 pub struct Layers {
-    /// The boxes; those that only mark the way of a long line are behind those of the graph.
+    /// The boxes. Those that only mark the way of a long line come after the graph's.
     pub places: Vec<Place>,
     /// For each edge the boxes on its way, its ends among them; `None` when it leads back.
     pub ways: Vec<Option<Vec<usize>>>,
@@ -157,7 +157,8 @@ fn layers(count: usize, forward: &[(usize, usize)]) -> Vec<usize> {
     layer
 }
 
-/// The boxes of each layer in an order in which lines cross seldom: each near the middle of what it is joined with.
+/// The boxes of each layer, in an order in which lines rarely cross: each near the middle of the boxes that it is
+/// joined to.
 fn order<K: Ord>(layer: &[usize], steps: &[(usize, usize)], rank: impl Fn(usize) -> K) -> Vec<Vec<usize>> {
     let count = layer.iter().map(|layer| layer + 1).max().unwrap_or(0);
     let mut order: Vec<Vec<usize>> = vec![Vec::new(); count];
@@ -186,7 +187,7 @@ fn order<K: Ord>(layer: &[usize], steps: &[(usize, usize)], rank: impl Fn(usize)
             let mut keyed: Vec<(f64, usize)> = Vec::new();
             let mut last = 0.0;
             for node in &order[at] {
-                // What is joined with nothing there stays where it is.
+                // A box that is joined to none of them stays where it is.
                 last = mean(*node).unwrap_or(last);
                 keyed.push((last, *node));
             }
@@ -197,7 +198,7 @@ fn order<K: Ord>(layer: &[usize], steps: &[(usize, usize)], rank: impl Fn(usize)
     order
 }
 
-/// The height of each box's middle: near the middle of what it is joined with, and clear of its neighbours.
+/// The height of each box's middle: near the middle of the boxes that it is joined to, and clear of its neighbours.
 fn heights(sizes: &[(f64, f64)], order: &[Vec<usize>], steps: &[(usize, usize)]) -> Vec<f64> {
     let mut middles = vec![0.0; sizes.len()];
     for nodes in order {
@@ -224,7 +225,7 @@ fn heights(sizes: &[(f64, f64)], order: &[Vec<usize>], steps: &[(usize, usize)])
 
 /// Puts the boxes of a layer as near to where they want to be as their neighbours allow (the least sum of squares).
 fn stack(nodes: &[usize], sizes: &[(f64, f64)], middles: &mut [f64], wanted: impl Fn(usize) -> f64) {
-    // Without the room that each needs, all that is left is that heights must not fall.
+    // Without the space that each box needs, the only condition left is that heights must not fall.
     let mut offset = 0.0;
     let mut blocks: Vec<(f64, usize)> = Vec::new();
     let mut offsets = Vec::new();

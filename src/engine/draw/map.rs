@@ -1,7 +1,7 @@
 //! The whole system as an SVG: topics and pipelines from left to right, with the agents' way back as one line.
 //!
-//! What nearly every pipeline writes (dead letters), and what is run by hand, stands below: lines to it would hide the
-//! rest.
+//! Dead letters, which nearly every pipeline writes, and pipelines that are run by hand stand below: lines to them
+//! would hide the rest.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const WIDEST: f64 = 170.0;
 const WIDEST_INBOX: f64 = 130.0;
 /// How wide the text of a box below is at most.
 const WIDEST_BELOW: [f64; 3] = [300.0, 230.0, 180.0];
-/// Room between lines that run beside each other.
+/// The space between lines that run beside each other.
 const LANE: f64 = 10.0;
 
 /// Draws all pipelines.
@@ -63,7 +63,7 @@ struct Map<'a> {
 impl<'a> Map<'a> {
     fn new(system: &'a System) -> Self {
         let standing: Vec<usize> = (0..system.members.len()).filter(|i| !system.members[*i].by_hand).collect();
-        // Where nothing else is, what is run by hand is the system.
+        // When there is nothing else, the pipelines that are run by hand are the system.
         let (drawn, by_hand): (Vec<usize>, Vec<usize>) =
             (0..system.members.len()).partition(|i| standing.is_empty() || standing.contains(i));
         let mut map =
@@ -73,7 +73,7 @@ impl<'a> Map<'a> {
         for (i, place) in system.places.iter().enumerate() {
             let read = place.readers.iter().any(|reader| drawn.contains(reader));
             let writers = place.writers.iter().filter(|writer| drawn.contains(writer)).count();
-            // What one box alone reads is drawn inside it.
+            // A topic that only one box reads is drawn inside it.
             let readers = place.readers.iter().filter(|reader| drawn.contains(reader)).count();
             let embedded = if topics.contains(&place.name) { readers < 2 } else { readers == 1 && writers == 0 };
             if is_dead(place_name(&place.name)) && !read && writers > 1 {
@@ -135,7 +135,7 @@ impl<'a> Map<'a> {
         self.cards.len() - 1
     }
 
-    /// The boxes to which lines lead back, for the room that they need above all.
+    /// The boxes that lines lead back to: those lines need space above everything.
     fn targets_of_ways_back(&self) -> Vec<usize> {
         let ways = layout(&self.graph, 0.0).ways;
         let back = self.graph.edges.iter().zip(ways).filter(|(_, way)| way.is_none()).map(|(edge, _)| edge.1);
@@ -187,9 +187,9 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// What stands below; gives where it ends.
+    /// Draws what stands below. Returns where it ends.
     fn draw_below(&self, canvas: &mut Canvas, layers: &Layers, width: f64) -> f64 {
-        // As wide as leaves the picture low.
+        // The width that keeps the picture lowest.
         let drafts = WIDEST_BELOW.map(|widest| {
             let cards = self.cards_below(widest);
             let (places, bottom) = places_below(&cards, layers, width);
@@ -237,7 +237,7 @@ impl<'a> Map<'a> {
         topics.chain(by_hand).collect()
     }
 
-    /// What the colours and marks mean; gives where that ends.
+    /// Draws the legend. Returns where it ends.
     fn draw_legend(&self, canvas: &mut Canvas, top: f64, width: f64) -> f64 {
         let cards = || self.cards.iter();
         let mut entries: Vec<(&str, Card)> = Vec::new();
@@ -282,7 +282,7 @@ impl<'a> Map<'a> {
     }
 }
 
-/// Rows of boxes, each below what stands above it and no lower; and where they end.
+/// Places boxes in rows, each below what stands above it and no lower. Returns where they end.
 fn places_below(cards: &[Card], layers: &Layers, width: f64) -> (Vec<Place>, f64) {
     let sizes: Vec<(f64, f64)> = cards.iter().map(Card::size).collect();
     let mut rows: Vec<Vec<(f64, f64)>> = Vec::new();

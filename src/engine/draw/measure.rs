@@ -1,4 +1,4 @@
-//! How wide a text is, without a font: as wide as in the widest of the fonts that may be there (DejaVu), so that no text
+//! How wide a text is, without a font: as wide as in the widest font that a reader may have (DejaVu), so that no text
 //! leaves its box.
 
 /// How a text is set.
@@ -21,13 +21,13 @@ enum Kind {
 
 /// The name of a thing.
 pub const NAME: Font = Font { size: 13.0, class: "name", kind: Kind::Bold };
-/// What is told beside a name.
+/// Text beside a name.
 pub const NOTE: Font = Font { size: 11.0, class: "note", kind: Kind::Plain };
 /// SQL.
 pub const CODE: Font = Font { size: 11.0, class: "code", kind: Kind::Mono };
 
 impl Font {
-    /// From one line to the next.
+    /// The height of a line.
     #[must_use]
     pub fn line_height(self) -> f64 {
         (self.size * 1.4).round()
@@ -44,14 +44,14 @@ impl Font {
         em * self.size
     }
 
-    /// A text in lines that are no wider than that, where it can be broken well; what does not fit is cut.
+    /// Breaks a text into lines of at most that width, at good places. What does not fit is cut.
     #[must_use]
     pub fn wrap(self, text: &str, widest: f64, most_lines: usize) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         let mut line = String::new();
         let fits = |line: &str, piece: &str| self.width(&format!("{line}{}", piece.trim_end())) <= widest;
         for word in text.split_inclusive(' ') {
-            // A word that is too long by itself is broken where a name is joined, or else anywhere.
+            // A word that is too long is broken where the parts of a name are joined, or else anywhere.
             let pieces = if fits("", word) { vec![word] } else { pieces(word) };
             for piece in pieces {
                 if !line.is_empty() && !fits(&line, piece) {
@@ -83,7 +83,7 @@ impl Font {
     }
 }
 
-/// A text cut behind what joins the words of a name.
+/// Splits a text after the characters that join the parts of a name.
 fn pieces(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;

@@ -79,7 +79,7 @@ fn topic(text: &str) -> String {
     format!("[(\"{}\")]", quoted(text))
 }
 
-/// On an arrow it is plain what a condition is.
+/// A label on an arrow is clearly a condition, so it needs no `where`.
 fn without_where(words: &str) -> &str {
     words.strip_prefix("where ").unwrap_or(words)
 }

@@ -1,7 +1,6 @@
 //! Pictures of a pipeline and of the whole system, as an analyst thinks of them: text, Mermaid, JSON and SVG.
 //!
-//! What is drawn is an [`Outline`] for one pipeline, and a [`System`] for all of them. Nothing here
-//! knows the engine's own steps.
+//! An [`Outline`] is drawn for one pipeline, a [`System`] for all of them. Nothing here knows the engine's own steps.
 
 mod canvas;
 mod json;
@@ -81,7 +80,7 @@ fn cut(text: &str, longest: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// `where …` and `when …`, as far as they are known and with nothing cut.
+/// `where …` and `when …`, as far as they are known, with nothing cut.
 fn conditions(edge: &crate::sql::outline::Edge) -> Option<String> {
     let (wheres, whens) = in_words(&edge.conditions);
     let words: Vec<String> =
@@ -89,7 +88,7 @@ fn conditions(edge: &crate::sql::outline::Edge) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// What a call does: a model is asked, all else is called.
+/// The verb for a call: a model is asked, anything else is called.
 fn verb(udf: &str) -> &'static str {
     if udf.starts_with("llm_") { "asks" } else { "calls" }
 }
@@ -102,7 +101,7 @@ fn table_at(table: &str, place: &str) -> String {
     }
 }
 
-/// What a place is called where it is plain that it is one: topics by their names alone.
+/// The name of a place where it is clear what it is: of a topic, the name alone.
 fn place_name(place: &str) -> &str {
     place.strip_prefix("topic ").unwrap_or(place)
 }

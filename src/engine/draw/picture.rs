@@ -11,7 +11,7 @@ use crate::sql::outline::{Edge, Outline, Part, in_words};
 const WIDEST: f64 = 170.0;
 /// How many lines a label has at most.
 const LABEL_LINES: usize = 4;
-/// Room for the name of the pipeline.
+/// The space for the name of the pipeline.
 const HEADING: f64 = 28.0;
 
 /// Draws a pipeline.
@@ -46,7 +46,7 @@ pub fn draw(outline: &Outline, theme: Theme) -> String {
     canvas.finish(&format!("Pipeline {}", outline.name), description.trim_end(), theme, width, tree.height)
 }
 
-/// What is written on a line, where it is plain that it is a condition.
+/// The text on a line, where it is clear that it is a condition.
 fn label(edge: &Edge, widest: f64) -> Vec<Line> {
     let (wheres, whens) = in_words(&edge.conditions);
     let written = [(whens.map(|words| format!("when {words}")), NOTE), (wheres, CODE)];

@@ -1,4 +1,4 @@
-//! All pipelines of a project and what lies between them: who writes a topic, and who reads it.
+//! All pipelines of a project and what connects them: who writes a topic, and who reads it.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use crate::sql::outline::{Outline, Part};
 /// The pipelines of a project, their topics and the agents.
 #[derive(Debug, Clone)]
 pub struct System {
-    /// The pipelines, from the sources on; those that are run by hand come last.
+    /// The pipelines, from the sources on. Those that are run by hand come last.
     pub members: Vec<Member>,
     /// What they read and write: topics, files, …
     pub places: Vec<Place>,
@@ -20,11 +20,11 @@ pub struct System {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// Whether it ends by itself, so that somebody starts it when it is needed.
+    /// Whether it ends by itself, so somebody runs it when needed.
     pub by_hand: bool,
     /// What it reads: `topic agent_messages`.
     pub reads: Vec<String>,
-    /// What it writes, the topics of agents left out when it writes to all of them.
+    /// What it writes, without the topics of agents when it writes to all of them.
     pub writes: Vec<String>,
     /// How many topics of agents it writes to through one table.
     pub agent_topics: usize,
@@ -56,7 +56,7 @@ pub struct Agent {
     pub name: String,
     /// Its topic.
     pub topic: String,
-    /// The pipeline that does its work; none when a program elsewhere does.
+    /// The pipeline that does its work; `None` when a program elsewhere does.
     pub pipeline: Option<String>,
 }
 
@@ -117,7 +117,7 @@ impl System {
 }
 
 impl Member {
-    /// What it writes, the topics of agents among it.
+    /// What it writes, including the topics of agents.
     pub fn all_writes<'a>(&'a self, topics: &'a [String]) -> impl Iterator<Item = &'a str> {
         let topics = topics.iter().filter(|topic| self.agent_topics > 0 && !self.writes.contains(topic));
         self.writes.iter().chain(topics).map(String::as_str)
@@ -181,7 +181,8 @@ fn member(outline: &Outline) -> Member {
     member
 }
 
-/// From the sources on: first who reads what nobody here writes, then who reads what these write, and so on.
+/// The pipelines in order: first those that read what nobody here writes, then those that read what these write, and so
+/// on.
 fn in_order(members: Vec<Member>, topics: &[String]) -> Vec<Member> {
     let standing: Vec<usize> = (0..members.len()).filter(|i| !members[*i].by_hand).collect();
     let writers = |place: &str| standing.iter().filter(|i| members[**i].all_writes(topics).any(|w| w == place)).count();

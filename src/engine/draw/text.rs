@@ -7,7 +7,7 @@ use super::system::{Agent, Member, Place, System};
 use super::{LONGEST, conditions, cut, place_name, title, topics_of_agents};
 use crate::sql::outline::{Edge, Outline, Part};
 
-/// A pipeline, from each source down to the sinks. What several branches meet in is drawn once.
+/// A pipeline, from each source down to the sinks. A part that several branches lead to is drawn once.
 pub fn pipeline(outline: &Outline) -> String {
     let by_hand = if outline.is_bounded { " (ends by itself: run by hand)" } else { "" };
     let mut tree = Tree { outline, drawn: HashSet::new(), out: format!("{}{by_hand}\n", outline.name) };

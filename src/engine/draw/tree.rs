@@ -1,17 +1,17 @@
-//! Where the parts of an outline stand in a picture: columns from the sources on, all sinks in the last one, and each part
+//! Places the parts of an outline in a picture: columns from the sources on, all sinks in the last one, and each part
 //! in the middle of what it leads to.
 
 use super::canvas::{Card, Line, MARGIN, Place, size};
 use crate::sql::outline::{Edge, Outline, Part};
 
-/// Room between two boxes that stand below each other.
+/// The space between two boxes that stand below each other.
 const BELOW: f64 = 14.0;
-/// Room from a column to where its lines branch, and from there to the next thing.
+/// The space from a column to where its lines branch, and from there to the next thing.
 pub const BRANCH: f64 = 14.0;
-/// Room from where lines branch to a label, and from a label to the next box.
+/// The space from where lines branch to a label, and from a label to the next box.
 const BESIDE: f64 = 10.0;
 const HEAD: f64 = 26.0;
-/// What a picture should not be wider than.
+/// The width that a picture should not exceed.
 const WIDEST: f64 = 1000.0;
 
 /// A box of the picture. A node is one box, but a sink is one for each way that leads to it.
