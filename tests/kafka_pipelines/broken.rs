@@ -18,7 +18,7 @@ fn decoded(base64: &str) -> Vec<u8> {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
-    const CONTRACT: &str = "the message does not keep its contract: ";
+    const CONTRACT: &str = "the message does not match its contract: ";
     const NO_JSON: &str = "the message is not JSON (";
     const NO_OBJECT: &str = "the message is JSON, but not an object";
     // What is published, and how its dead letter begins.

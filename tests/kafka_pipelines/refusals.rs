@@ -97,7 +97,7 @@ fn a_wrong_key_ends_the_process_is_never_shown_and_loses_nothing() {
     let (stdout, stderr) = (baton.stdout(), baton.stderr());
     let origin = url.replace("/v1", "");
     let error = format!(
-        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Look at BATON_LLM_API_KEY"
+        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Check BATON_LLM_API_KEY"
     );
     assert!(stderr.contains(&error), "{stderr}");
     assert!(!stdout.contains(KEY) && !stderr.contains(KEY), "{stderr}");

@@ -131,8 +131,9 @@ impl Breaker {
                 clock.waited(started.elapsed());
             }
             if over && wait.is_none_or(|wait| wait >= left) {
-                let message =
-                    format!("the server is left alone after failures in a row, until it answers again: {why}");
+                let message = format!(
+                    "the circuit breaker is open after repeated failures, until the server answers again: {why}"
+                );
                 return Err(Failure::new(Status::Unavailable, message));
             }
         }

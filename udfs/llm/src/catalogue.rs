@@ -33,7 +33,7 @@ impl Catalogue {
         let value: Value =
             serde_json::from_str(text).map_err(|error| format!("the agents are not JSON ({error}): {SHAPE}"))?;
         let Value::Array(items) = value else {
-            return Err(format!("the agents are JSON, but no array: {SHAPE}"));
+            return Err(format!("the agents are JSON, but not an array: {SHAPE}"));
         };
         if items.is_empty() {
             return Err(format!("the list of agents is empty: {SHAPE}"));
@@ -137,7 +137,7 @@ mod tests {
             (None, "the agents are NULL or blank"),
             (Some(" "), "the agents are NULL or blank"),
             (Some("x"), "the agents are not JSON ("),
-            (Some("{}"), "the agents are JSON, but no array"),
+            (Some("{}"), "the agents are JSON, but not an array"),
             (Some("[]"), "the list of agents is empty"),
             (Some(r#"["A"]"#), "agent 1 is not an object"),
             (Some(r#"[{"name":"A"},{"description":"x"}]"#), "agent 2 has no name"),

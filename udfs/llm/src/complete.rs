@@ -151,6 +151,6 @@ fn keeps(text: &str, contract: &Contract, whose: &str) -> Result<(), String> {
         serde_json::from_str(text).map_err(|error| format!("{whose} is not JSON ({error}): {}", excerpt(text, 100)))?;
     match contract.violations(&value) {
         None => Ok(()),
-        Some(violations) => Err(format!("{whose} does not keep the schema: {violations}")),
+        Some(violations) => Err(format!("{whose} does not match the schema: {violations}")),
     }
 }

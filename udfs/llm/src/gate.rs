@@ -103,7 +103,7 @@ impl Gate {
                 return Err(Failure::new(Status::Budget, why));
             }
             let message = format!(
-                "no turn within {} s: BATON_LLM_REQUESTS_PER_MINUTE or BATON_LLM_TOKENS_PER_MINUTE lets fewer rows through",
+                "no call allowed within {} s: BATON_LLM_REQUESTS_PER_MINUTE or BATON_LLM_TOKENS_PER_MINUTE is too low",
                 started.elapsed().as_secs()
             );
             Err(Failure::new(Status::RateLimited, message))

@@ -239,7 +239,7 @@ impl Transport {
         let time = row.call_timeout.min(row.clock.work_left());
         if time.is_zero() {
             bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
-            return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
+            return Err(Failure::new(Status::Timeout, "the row's deadline has passed"));
         }
         row.attempts += 1;
         let answers = || guard.as_ref().map_or(0, |guard| guard.breaker.answers());

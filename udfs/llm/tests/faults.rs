@@ -51,9 +51,9 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
     vec![
         ("ok", vec![completion(GOOD)], Status::Ok, 1, ""),
         ("content that quotes", vec![completion(KEY)], Status::Invalid, 2, "not defined: ***"),
-        ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Look at BATON_LLM_API_KEY"),
+        ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Check BATON_LLM_API_KEY"),
         ("403", vec![say(403, "")], Status::Rejected, 1, "answers 403 Forbidden"),
-        ("404", vec![say(404, r#"{"error":"no model m"}"#)], Status::Rejected, 1, "no model m. Look at BATON_LLM_BASE"),
+        ("404", vec![say(404, r#"{"error":"no model m"}"#)], Status::Rejected, 1, "no model m. Check BATON_LLM_BASE"),
         ("400", vec![say(400, "context too long")], Status::Rejected, 1, "answers 400 Bad Request: context too long"),
         ("redirect", vec![say(302, "").header("location", "/x")], Status::Rejected, 1, "That is a redirect"),
         ("429", vec![say(429, "")], Status::RateLimited, 3, "answers 429 Too Many Requests"),
@@ -85,8 +85,8 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
         ("529", vec![say(529, overloaded)], Status::Unavailable, 3, "answers 529: Overloaded"),
         ("503, then ok", vec![say(503, ""), say(500, ""), completion(GOOD)], Status::Ok, 3, ""),
         ("garbage", vec![say(200, "]]garbage")], Status::Invalid, 2, none),
-        ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with nothing in it"),
-        ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Look at BATON_LLM_BASE_URL"),
+        ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with an empty body"),
+        ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Check BATON_LLM_BASE_URL"),
         ("no answer in it", vec![say(200, nothing)], Status::Invalid, 2, "the model's answer is empty (asked twice)"),
         (
             "an error that is called 200",

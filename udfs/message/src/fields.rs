@@ -31,7 +31,7 @@ pub(crate) fn violations(message: &Object) -> Option<String> {
             Some(Value::String(text)) => {
                 let length = text.chars().count();
                 if length > longest {
-                    wrong.push(format!("`{name}` has {length} characters: {longest} is the most"));
+                    wrong.push(format!("`{name}` has {length} characters: at most {longest} are allowed"));
                 }
             }
             Some(other) => wrong.push(format!("`{name}` is {}: it must be a text", shown(other))),
@@ -137,6 +137,6 @@ mod tests {
             assert!(wrong(&message).unwrap().starts_with(&format!("`hop` is {hop}")), "{:?}", wrong(&message));
         }
         let long = format!(r#"{{"context":"x","workflow_id":"{}"}}"#, "ü".repeat(201));
-        assert_eq!(wrong(&long).unwrap(), "`workflow_id` has 201 characters: 200 is the most");
+        assert_eq!(wrong(&long).unwrap(), "`workflow_id` has 201 characters: at most 200 are allowed");
     }
 }

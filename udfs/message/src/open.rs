@@ -85,7 +85,7 @@ impl Opened {
                 return Self::refused("contract", why, place);
             }
         };
-        let broken = fields::violations(&message).map(|why| format!("the message does not keep its contract: {why}"));
+        let broken = fields::violations(&message).map(|why| format!("the message does not match its contract: {why}"));
         let text = |name| fields::text(&message, name).map(str::to_owned);
         let mut opened = Self {
             message_id: text("message_id"),

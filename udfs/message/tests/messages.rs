@@ -55,9 +55,9 @@ fn what_cannot_be_read_or_breaks_the_contract_is_refused_with_its_place() {
         (b"{", "contract", "the message is not JSON ("),
         (b"", "contract", "the message is not JSON ("),
         (b"[1]", "contract", "the message is JSON, but not an object"),
-        (br#"{"hop": "1"}"#, "contract", "the message does not keep its contract: `hop` is \"1\""),
-        (br#"{"context": "x", "hop": -1}"#, "contract", "the message does not keep its contract: `hop` is -1"),
-        (br#"{"context": "x", "hop": 1e30}"#, "contract", "the message does not keep its contract: `hop` is 1e+30"),
+        (br#"{"hop": "1"}"#, "contract", "the message does not match its contract: `hop` is \"1\""),
+        (br#"{"context": "x", "hop": -1}"#, "contract", "the message does not match its contract: `hop` is -1"),
+        (br#"{"context": "x", "hop": 1e30}"#, "contract", "the message does not match its contract: `hop` is 1e+30"),
     ] {
         let opened: Value = serde_json::from_str(&open_at(value, 9, ROUTER)).unwrap();
         assert_eq!(opened["refusal_status"], status, "{opened}");

@@ -26,7 +26,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Headers, String> {
         }
         let name = name.to_ascii_lowercase();
         if RESERVED.contains(&name.as_str()) {
-            return Err(format!("BATON_LLM_HEADERS has `{name}`, which is not to be set: leave it out"));
+            return Err(format!("BATON_LLM_HEADERS has `{name}`, which cannot be set: leave it out"));
         }
         match value.as_str() {
             Some(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
@@ -55,8 +55,8 @@ mod tests {
             (r#"{"":"canary"}"#, "BATON_LLM_HEADERS has ``, which is not a valid header name"),
             (r#"{"x-team":["canary"]}"#, "BATON_LLM_HEADERS has `x-team`, whose value is not text"),
             (r#"{"x-team":"canary\r\nhost: x"}"#, "BATON_LLM_HEADERS has `x-team`, whose value holds a character"),
-            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which is not to be set"),
-            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which is not to be set: leave it out"),
+            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which cannot be set"),
+            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which cannot be set: leave it out"),
         ] {
             let error = parse_headers(text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

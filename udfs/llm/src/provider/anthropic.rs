@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_said() {
-        assert_eq!(read(b" ", &[]).unwrap_err(), "200 with nothing in it");
+        assert_eq!(read(b" ", &[]).unwrap_err(), "200 with an empty body");
         assert!(read(b"<html>", &[]).unwrap_err().contains("with no message: an HTML page"));
         let overloaded = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
         assert!(read(overloaded, &[]).unwrap_err().contains("Overloaded"));

@@ -205,10 +205,10 @@ fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
 fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
     match answer.status.as_u16() {
         401 | 403 if !endpoint.has_key() => ". No key was sent: set BATON_LLM_API_KEY".to_owned(),
-        401 | 403 if endpoint.key.is_none() => ". Look at BATON_LLM_HEADERS".to_owned(),
-        401 | 403 => ". Look at BATON_LLM_API_KEY".to_owned(),
+        401 | 403 if endpoint.key.is_none() => ". Check BATON_LLM_HEADERS".to_owned(),
+        401 | 403 => ". Check BATON_LLM_API_KEY".to_owned(),
         404 => format!(
-            ". Look at BATON_LLM_BASE_URL ({}) and BATON_LLM_MODEL ({})",
+            ". Check BATON_LLM_BASE_URL ({}) and BATON_LLM_MODEL ({})",
             shown(&endpoint.base),
             excerpt(&endpoint.model, 100)
         ),
@@ -220,13 +220,13 @@ fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
 /// What a body that is no answer of the protocol is, in the words of an error that goes on after "the server answers".
 fn unreadable(body: &[u8], expected: &str, secrets: &[&Secret]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return "200 with nothing in it".to_owned();
+        return "200 with an empty body".to_owned();
     }
     let said = crate::transport::said(body, secrets);
-    format!("200, but with no {expected}: {said}. Look at BATON_LLM_BASE_URL, which ends with /v1 on most servers")
+    format!("200, but with no {expected}: {said}. Check BATON_LLM_BASE_URL, which ends with /v1 on most servers")
 }
 
-const TOO_LONG: &str = "the answer was broken off at its largest length: set the option max_tokens higher";
+const TOO_LONG: &str = "the answer was cut off at its maximum length: set the option max_tokens higher";
 const REFUSED: &str = "the model refuses to answer";
 
 #[cfg(test)]

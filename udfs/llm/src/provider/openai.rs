@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_no_completion_is_said() {
-        assert_eq!(read(b" ", None, &[]).unwrap_err(), "200 with nothing in it");
+        assert_eq!(read(b" ", None, &[]).unwrap_err(), "200 with an empty body");
         assert!(read(b"<html>", None, &[]).unwrap_err().contains("an HTML page"));
         assert!(read(br#"{"choices":[]}"#, Some(&[]), &[]).is_err());
         assert!(read(br#"{"error":{"message":"busy"}}"#, None, &[]).unwrap_err().contains("busy"));
