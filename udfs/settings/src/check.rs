@@ -33,7 +33,7 @@ impl fmt::Display for Summary {
 /// Checks the settings that `lookup` gives and sums them up, or returns one sentence for each mistake.
 ///
 /// # Errors
-/// Every mistake, with the setting's name, its value (never of a key) and the edit to make.
+/// Every error, with the setting's name, its value (never a key) and the edit to make.
 pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary, Vec<String>> {
     let settings = Settings::from_lookup(lookup)?;
     if settings.provider == Provider::Offline {
