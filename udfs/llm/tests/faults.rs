@@ -1,5 +1,5 @@
-//! Every fault of a model's server, whichever protocol it speaks: what becomes of the row, after how many HTTP calls,
-//! within which time.
+//! Every fault of a model's server, in both protocols: the row's status, the number of HTTP calls, and the time they
+//! take.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -23,7 +23,7 @@ async fn ask(llm: &Llm) -> (Classification, Duration) {
     (result, started.elapsed())
 }
 
-/// What the server says, the row's status, HTTP calls, and a part of the error.
+/// The server's answers, the row's status, HTTP calls, and a part of the error.
 async fn check(provider: Provider, name: &str, answers: Vec<Say>, status: Status, calls: usize, error: &str) {
     let name = format!("{provider}, {name}");
     let stub = Stub::start(answers).await;
@@ -36,7 +36,7 @@ async fn check(provider: Provider, name: &str, answers: Vec<Say>, status: Status
     assert!(took < Duration::from_secs(2), "{name}: {took:?}");
 }
 
-/// What the server says, the row's status, HTTP calls, and a part of the error, each with a name.
+/// The server's answers, the row's status, HTTP calls, and a part of the error, each with a name.
 fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'static str)> {
     let completion = |content: &str| answer_of(provider, content);
     let (nothing, none) = match provider {
@@ -225,7 +225,7 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     let rows: Vec<_> = (0..20)
         .map(|row| {
             let llm = std::sync::Arc::clone(&llm);
-            // Different questions: the same one would be asked once.
+            // Different questions, because identical ones would share a call.
             tokio::spawn(async move { llm.classify(Some(&format!("{row}")), Some(AGENTS), None).await.status })
         })
         .collect();
