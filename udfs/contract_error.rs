@@ -1,4 +1,4 @@
-//! SQL's `contract_error(payload, json_schema)`: NULL when a payload keeps its contract, else what is wrong with it.
+//! SQL's `contract_error(payload, json_schema)`: NULL if the payload matches its contract, else the violations.
 //!
 //! It only passes its arguments on; `llm/` does the work.
 

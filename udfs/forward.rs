@@ -1,4 +1,4 @@
-//! SQL's `forward(opened, decision, reason)`: a message as it was, with the decision about it, as bytes.
+//! SQL's `forward(opened, decision, reason)`: the original message with the decision about it, as bytes.
 //!
 //! It only passes its arguments on; `message/` does the work.
 

@@ -1,7 +1,7 @@
-//! SQL's `http_call(url, body, options)`: what an agent that is an HTTP service answers, as JSON text.
+//! SQL's `http_call(url, body, options)`: the answer of an agent that is an HTTP service, as JSON text.
 //!
-//! It only passes its arguments on; `llm/` does the work, ends every call itself, well before the time-out below (which
-//! ends the job), and gives every failure back as a value.
+//! It only passes its arguments on; `llm/` does the work. It ends every call itself, well before the timeout below
+//! (which would end the job), and returns every failure as a value.
 
 /*
 [dependencies]

@@ -1,7 +1,7 @@
-//! SQL's `llm_complete(prompt, input, fallback, options)`: what a model answers to a prompt about an input, as JSON text.
+//! SQL's `llm_complete(prompt, input, fallback, options)`: a model's answer to a prompt about an input, as JSON text.
 //!
-//! It only passes its arguments on; `llm/` does the work and gives every failure back as a value. On Arroyo it ends every
-//! call well before the time-out below, which would end the job; on the embedded engine a row may wait for the model.
+//! It only passes its arguments on; `llm/` does the work and returns every failure as a value. On Arroyo it ends every
+//! call well before the timeout below, which would end the job. On the embedded engine a row may wait for the model.
 
 /*
 [dependencies]

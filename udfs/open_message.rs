@@ -1,5 +1,5 @@
-//! SQL's `open_message(value, topic, partition, offset_id, published_ms, options)`: a message and what is wrong with it, as
-//! JSON text.
+//! SQL's `open_message(value, topic, partition, offset_id, published_ms, options)`: a message and its errors, as JSON
+//! text.
 //!
 //! It only passes its arguments on; `message/` does the work.
 

@@ -212,7 +212,7 @@ mod tests {
     fn rejected() -> Vec<Rejected> {
         let message = Rejected {
             payload: b"\xff{".to_vec(),
-            error: "it is not text: byte 1 is no UTF-8".into(),
+            error: "it is not text: byte 1 is not valid UTF-8".into(),
             topic: "leads".into(),
             partition: Some(3),
             offset: 15,

@@ -1,4 +1,4 @@
-//! Messages, or the frames that they are cut into, to columns: one row each.
+//! Decodes messages, or the frames that they are split into, to columns: one row each.
 
 use datafusion::arrow::array::ArrayRef;
 
@@ -6,15 +6,15 @@ use super::json::{Bytes, JsonFormat, JsonReader, PlainText, RawBytes};
 use super::{Format, Kind};
 use crate::sql::table::TableDef;
 
-/// A message that gives no row.
+/// The error of a message that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct BadData {
-    /// What is wrong with it, as a clause: ``column `score` is DOUBLE, which `"high"` is not``. Long values are cut.
+    /// The error as a clause: ``column `score` is DOUBLE, which `"high"` is not``. Long values are cut.
     pub message: String,
 }
 
-/// Makes columns of messages. A message that cannot be read leaves no trace in them.
+/// Decodes messages to columns. A message that cannot be read leaves no trace in them.
 pub struct Decoder {
     rows: Rows,
 }
@@ -23,12 +23,12 @@ enum Rows {
     Json(JsonReader),
     Text(Bytes<PlainText>),
     Bytes(Bytes<RawBytes>),
-    /// Columns that the format cannot fill. [`Format::read`] refuses such tables, so nobody gets here with one.
+    /// Columns that the format cannot fill. [`Format::read`] rejects such tables, so this is never used for a row.
     Misfit,
 }
 
 impl Decoder {
-    /// A decoder for a table whose format was read from it.
+    /// A decoder for a table, whose format has been read from it.
     #[must_use]
     pub fn new(format: &Format, table: &TableDef) -> Self {
         let rows = match format.kind {
@@ -39,8 +39,8 @@ impl Decoder {
         Self { rows }
     }
 
-    /// Appends the row of a frame and says whether there is one: an empty frame is no JSON, and so no row. (An empty
-    /// message has no frames, whatever the format: an empty line, a tombstone.)
+    /// Appends the row of a frame. Returns false for an empty frame, which is not JSON and so not a row. (An empty
+    /// message, such as an empty line or a tombstone, has no frames in any format.)
     ///
     /// # Errors
     /// The message is bad.
@@ -73,7 +73,7 @@ impl Decoder {
     /// The data columns of all rows since the last call, in the table's order.
     ///
     /// # Errors
-    /// None today: what is bad is found when it is pushed.
+    /// None today: bad data is found when it is pushed.
     pub fn finish(&mut self) -> Result<Vec<ArrayRef>, BadData> {
         Ok(match &mut self.rows {
             Rows::Json(reader) => reader.finish(),

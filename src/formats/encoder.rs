@@ -1,4 +1,4 @@
-//! Rows to messages, one message a row.
+//! Encodes rows to messages, one message per row.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::json::{JsonWriter, kafka_schema};
 use super::{Format, Kind};
 
-/// Why rows cannot be written.
+/// The reason why rows cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EncodeError {
-    /// What is wrong, in a sentence.
+    /// The error, in a sentence.
     pub message: String,
 }
 
@@ -34,7 +34,7 @@ pub struct EncodedRows {
 }
 
 impl EncodedRows {
-    /// How many there are.
+    /// The number of messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -59,7 +59,7 @@ impl EncodedRows {
         (0..self.len()).map(|row| self.get(row).unwrap_or_default())
     }
 
-    /// All messages in one piece, a line break after each.
+    /// All messages concatenated, with a line break after each.
     #[must_use]
     pub fn lines(&self) -> Vec<u8> {
         let mut lines = Vec::with_capacity(self.bytes.len() + self.len());
@@ -75,16 +75,16 @@ impl EncodedRows {
     }
 }
 
-/// Makes messages of rows.
+/// Encodes rows to messages.
 ///
-/// The schema that it is made with gives the names of the columns. Whether a text column is JSON (and so written as
-/// JSON, not as a string) is said by the batch: as with Arroyo it goes with the value, from the source column that it
-/// comes from, and not with how the sink declares it.
+/// The schema given to [`Encoder::new`] has the column names. The batch decides whether a text column is JSON, and so
+/// written as JSON instead of a string. As in Arroyo, this property travels with the value from its source column; the
+/// sink's declaration does not matter.
 #[derive(Debug)]
 pub struct Encoder {
     schema: SchemaRef,
     form: Form,
-    /// For the schema that came last, the fields that it is written with: rows of one place have the same one.
+    /// The last schema and the fields used to write it. Rows from one place have the same schema.
     known: Mutex<Option<(SchemaRef, Fields)>>,
 }
 
@@ -115,10 +115,10 @@ impl Encoder {
         Self { schema, form, known: Mutex::new(None) }
     }
 
-    /// The messages of a batch that has the columns of the schema, in its order.
+    /// The messages of a batch whose columns are those of the schema, in the same order.
     ///
     /// # Errors
-    /// The batch has other columns, or one of a type that the format has nothing for.
+    /// The batch has other columns, or one of a type that the format cannot write.
     pub fn encode(&self, batch: &RecordBatch) -> Result<EncodedRows, EncodeError> {
         if batch.num_columns() != self.schema.fields().len() {
             let (given, wanted) = (batch.num_columns(), self.schema.fields().len());

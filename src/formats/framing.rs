@@ -1,6 +1,6 @@
-//! `framing`: a message that holds several rows, one a line.
+//! `framing`: a message that holds several rows, one per line.
 
-/// How a message is cut into rows.
+/// How a message is split into rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
     lines: bool,
@@ -11,14 +11,14 @@ impl Framing {
     /// A message is one row.
     pub const NONE: Self = Self { lines: false, longest: usize::MAX };
 
-    /// Each line is a row, of which no more than `longest` bytes are read.
+    /// Each line is a row, of which at most `longest` bytes are read.
     #[must_use]
     pub fn lines(longest: Option<usize>) -> Self {
         Self { lines: true, longest: longest.unwrap_or(usize::MAX) }
     }
 
-    /// The rows of a message, each as far as it is read and as a whole. An empty message has none; nor has what follows
-    /// its last line's end.
+    /// The rows of a message, each as the part that is read and as a whole. An empty message has none, and an empty
+    /// rest after the last line break is not a row.
     pub fn frames(self, message: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = message;
         std::iter::from_fn(move || {

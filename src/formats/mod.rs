@@ -1,7 +1,7 @@
-//! Messages to rows and rows to messages: `format`, `bad_data` and the options of each format.
+//! Converts messages to rows and rows to messages: `format`, `bad_data` and the options of each format.
 //!
-//! A [`Format`] is read from a table's options; a [`Decoder`] makes columns of messages, an [`Encoder`] messages of rows.
-//! Where messages come from and go to is for `connectors`.
+//! A [`Format`] is read from a table's options. A [`Decoder`] turns messages into columns, an [`Encoder`] rows into
+//! messages. `connectors` reads and writes the messages.
 
 mod decoder;
 mod encoder;
@@ -22,7 +22,7 @@ pub use encoder::{EncodeError, EncodedRows, Encoder};
 pub use framing::Framing;
 use json::{DecimalEncoding, JsonFormat, TimestampFormat};
 
-/// The options that every connector with a format has besides its own.
+/// The options of every connector with a format, in addition to its own.
 pub static FORMAT_OPTIONS: &[OptionDoc] = &[
     option("format", "How a message holds a row: `json` (an object, its keys are the columns), `raw_string` or `raw_bytes` (the whole message is the column `value`).")
         .choices(&["json", "raw_string", "raw_bytes"]),
@@ -31,16 +31,16 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
         .choices(&["fail", "drop"]),
     option(
         DEAD_LETTERS,
-        "Instead of `bad_data`: the table over a connector that gets what a source cannot read, a row a message, before \
-         the source's offset is committed. Its columns are filled by name: `payload` (the bytes, in base64 when it is \
-         TEXT) and `error` it must have; `topic`, `partition`, `offset_id` (for a file its path, NULL and the line), \
-         `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` (topic/partition/offset) it \
-         may have; all others are NULL. An empty message is no row and no dead letter.",
+        "Instead of `bad_data`: the table over a connector for messages that a source cannot read. Each is written there \
+         before the source's offset is committed. Columns are filled by name. Required: `payload` (the bytes, in base64 \
+         when it is TEXT) and `error`. Optional: `topic`, `partition`, `offset_id` (for a file its path, NULL and the \
+         line), `timestamp`, `created_at`, `pipeline`, `status` (`unreadable`) and `workflow_id` \
+         (topic/partition/offset). All others are NULL. An empty message is neither a row nor a dead letter.",
     ),
-    option("framing", "With `newline` a source takes each line of a message for a row; without it, a message is a row.")
+    option("framing", "With `newline`, a source reads each line of a message as a row; without it, the whole message.")
         .choices(&["newline"]),
-    option("framing.newline.max_length", "With `framing`: how many bytes of a line are read; the rest is cut off, which makes bad data of longer JSON."),
-    option("json.unstructured", "The whole message, whatever its keys, is the one column `value JSON`.")
+    option("framing.newline.max_length", "With `framing`: how many bytes of a line are read. The rest is cut off, so longer JSON becomes bad data."),
+    option("json.unstructured", "The whole message, with any keys, is read into the single column `value JSON`.")
         .default("false")
         .choices(&["true", "false"]),
     option("json.timestamp_format", "How a sink writes TIMESTAMP: as text (`RFC3339`) or as milliseconds since 1970 (`unix_millis`, which a column TIMESTAMP(3) reads).")
@@ -63,7 +63,7 @@ pub static FORMAT_OPTIONS: &[OptionDoc] = &[
 /// The formats that Arroyo has and the embedded engine does not.
 const ELSEWHERE: &[&str] = &["avro", "protobuf", "parquet", "debezium_json"];
 
-/// Which way the rows of a table go.
+/// The direction in which a table is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Messages become rows.
@@ -72,7 +72,7 @@ pub enum Direction {
     Sink,
 }
 
-/// How a table's messages hold its rows.
+/// How a table's messages contain its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     kind: Kind,
@@ -80,14 +80,14 @@ pub struct Format {
     on_bad_data: OnBadData,
 }
 
-/// What a source does with a message that cannot be read.
+/// How a source handles a message that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnBadData {
-    /// It ends.
+    /// The pipeline fails.
     Fail,
-    /// It counts it and goes on.
+    /// The message is counted and skipped.
     Drop,
-    /// It gives it to the table of `baton.dead_letters`.
+    /// The message goes to the table of `baton.dead_letters`.
     DeadLetter,
 }
 
@@ -99,7 +99,7 @@ enum Kind {
 }
 
 impl Format {
-    /// Reads the format of a table and checks that the table's columns fit it; what is wrong goes to the reader.
+    /// Reads the format of a table and checks that the table's columns fit it. Errors are added to the reader.
     pub fn read(options: &mut OptionReader<'_>, direction: Direction) -> Option<Self> {
         let table = options.table();
         if let Some(entry) = table.option("format")
@@ -135,7 +135,7 @@ impl Format {
         {
             options.wrong(entry, "`false`: the embedded engine has no schema registry yet");
         }
-        // It has one value: reading it reports any other.
+        // It has only one value. Reading it reports any other.
         options.optional("json.compression");
         let kind = match options.required("format")?.as_str() {
             "json" => Kind::Json(JsonFormat { unstructured, include_schema, timestamps, decimals }),
@@ -152,13 +152,13 @@ impl Format {
         Some(format)
     }
 
-    /// How a message is cut into rows.
+    /// How a message is split into rows.
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// What is done with a message that cannot be read.
+    /// How a message that cannot be read is handled.
     #[must_use]
     pub fn on_bad_data(&self) -> OnBadData {
         self.on_bad_data
@@ -195,7 +195,7 @@ impl Format {
             options.fail(
                 Diagnostic::new(
                     Code::OPTION_VALUE,
-                    format!("`bad_data` and `{DEAD_LETTERS}` both say what becomes of messages that cannot be read"),
+                    format!("`bad_data` and `{DEAD_LETTERS}` both define what happens to messages that cannot be read"),
                 )
                 .at(rule.key_span.clone())
                 .help(format!("take `bad_data` out, and they go to `{}`", entry.value)),
@@ -214,7 +214,7 @@ impl Format {
         };
         if let Some((what, wanted)) = only {
             let fits = |c: &ColumnDef| c.name == "value" && format!("value {}", type_name(c)) == wanted;
-            // A raw sink writes `value` alone; other columns may serve as the message's key or timestamp.
+            // A raw sink writes only `value`; other columns may be the message's key or timestamp.
             let raw_sink = direction == Direction::Sink && matches!(self.kind, Kind::RawString | Kind::RawBytes);
             let read: Vec<&ColumnDef> = columns.iter().filter(|c| !table.is_only_written(c)).copied().collect();
             let right = match (columns.as_slice(), read.as_slice()) {

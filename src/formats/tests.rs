@@ -1,4 +1,4 @@
-//! Rows through the formats and back, as Arroyo has them.
+//! Reads and writes rows in each format, compared with Arroyo's results.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Pipe {
     }
 }
 
-/// The values that Arroyo's own files of the parity cases have for the same rows.
+/// The values in Arroyo's own output files of the parity cases, for the same rows.
 #[test]
 fn leads_come_out_as_arroyo_writes_them() {
     let mut pipe = Pipe::new(leads(), &[]);
@@ -190,7 +190,7 @@ fn values_fit_their_types_as_with_arroyo() {
         row,
         r#"{"b":-9223372036854775808,"i":-1000000000,"f":-0.0,"d":7.00,"day":null,"at":"2026-03-01T06:15:30"}"#
     );
-    // Of a key that is there twice the last counts.
+    // The last of duplicate keys counts.
     let last = r#"{"b":3,"i":2,"f":null,"d":null,"day":null,"at":null}"#;
     for twice in [
         r#"{"b":1,"i":2,"b":3}"#,
@@ -303,7 +303,7 @@ fn bad_messages_are_told_in_plain_words() {
     ] {
         assert_eq!(pipe.error(message.as_bytes()), expected, "{message:.100}");
     }
-    assert_eq!(pipe.error(b"{\"id\":\"\xff\"}"), "it is not text: byte 8 is no UTF-8");
+    assert_eq!(pipe.error(b"{\"id\":\"\xff\"}"), "it is not text: byte 8 is not valid UTF-8");
     assert!(pipe.rows().is_empty(), "a bad message leaves no trace");
 }
 

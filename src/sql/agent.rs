@@ -1,5 +1,5 @@
-//! `CREATE AGENT`: what an agent is called, what it takes, and who does its work. What a pipeline gets from it is in
-//! [`expand`](super::expand).
+//! `CREATE AGENT`: an agent's name, its input and output, and who does its work. [`expand`](super::expand) turns it
+//! into plain SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,32 +14,35 @@ use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
 /// The options of `CREATE AGENT`.
 pub const OPTIONS: &[OptionDoc] = &[
-    option("name", "Required. What the model answers, and the `sender` of the agent's messages."),
+    option(
+        "name",
+        "Required. The agent's name: the model answers with it, and it is the `sender` of the agent's messages.",
+    ),
     option("description", "Required. What the agent does."),
     option(
         "input",
         "Required. What it takes: say what such a message is and how far the work on it has come, in the words that the \
          message begins with. No two agents should take the same.",
     ),
-    option("output", "Required. What it publishes when it is done."),
+    option("output", "Required. The message that it publishes when it is done."),
     option("topic", "Its topic. Without it, the identifier after CREATE AGENT."),
     option(
         "examples",
-        "Texts that this agent takes, as a list: `ARRAY['…', '…']`. The model is shown them, and the offline method compares \
+        "Texts that this agent takes, as a list: `ARRAY['…', '…']`. The model sees them, and the offline method compares \
          messages with them.",
     ),
-    option("prompt", "What a model is told to do with a message. Baton supplies the agent's pipeline."),
+    option("prompt", "The instructions for the model. Baton supplies the agent's pipeline."),
     option(
         "reply",
-        "With `prompt`, required: how the agent's message begins. The next agent is chosen by it. The model's answer follows.",
+        "With `prompt`, required: how the agent's message begins. The router chooses the next agent by it. The model's answer follows.",
     ),
     option(
         "schema",
-        "With `prompt`: a JSON Schema. The answer is then JSON that keeps it, and `answer` of the message.",
+        "With `prompt`: a JSON Schema. The answer is then JSON that follows it, in the message's field `answer`.",
     ),
     option(
         "url",
-        "In place of `prompt`: an HTTP service that does the work. It gets the message as JSON and answers 200 with \
+        "Instead of `prompt`: the URL of an HTTP service that does the work. It gets the message as JSON and answers 200 with \
          `{\"context\": \"…\"}`; other fields of the answer go into the message. `${NAME}` in it is the value of that environment \
          variable, which no log and no error shows.",
     ),
@@ -58,7 +61,7 @@ const LONGEST_NAME: usize = 200;
 /// An agent.
 #[derive(Debug, Clone)]
 pub struct AgentDef {
-    /// The identifier: the name of its inbox in SQL, and of the pipeline that Baton supplies.
+    /// The identifier. Its inbox in SQL has this name, and so has the pipeline that Baton supplies.
     pub ident: String,
     /// Where the identifier stands.
     pub span: Span,
@@ -87,7 +90,7 @@ pub struct AgentDef {
 pub struct Places {
     /// The name.
     pub name: Span,
-    /// The topic, or the identifier that it follows from.
+    /// The topic, or the identifier if there is no option `topic`.
     pub topic: Span,
 }
 
@@ -98,9 +101,9 @@ pub enum Work {
     Elsewhere,
     /// A model.
     Prompt {
-        /// What it is told.
+        /// The prompt.
         prompt: String,
-        /// How the agent's message begins.
+        /// The beginning of the agent's message.
         reply: String,
         /// The options of the call, `schema` among them: a JSON object.
         options: String,
@@ -109,7 +112,7 @@ pub enum Work {
     },
     /// An HTTP service.
     Url {
-        /// Where it is.
+        /// Its URL.
         url: String,
         /// The options of the call: a JSON object.
         options: String,
@@ -117,7 +120,7 @@ pub enum Work {
 }
 
 impl AgentDef {
-    /// Whether Baton supplies its pipeline.
+    /// Whether Baton supplies the agent's pipeline.
     #[must_use]
     pub fn is_supplied(&self) -> bool {
         self.work != Work::Elsewhere
@@ -127,7 +130,7 @@ impl AgentDef {
 /// Reads a statement.
 ///
 /// # Errors
-/// Everything that is wrong with its options.
+/// All errors in its options.
 pub fn read_agent(
     source: &Arc<SourceText>,
     agent: &CreateAgent,
@@ -170,13 +173,14 @@ pub fn read_agent(
     Ok(AgentDef { ident, span, statement, name, topic, description, input, output, examples, work, places })
 }
 
-/// What the options of one agent say, and what is wrong with them.
+/// The options of one agent, and the errors found in them.
 struct Reader<'a> {
     ident: &'a str,
     span: &'a Span,
     texts: BTreeMap<&'static str, (String, Span)>,
     examples: Vec<String>,
-    /// The options that are there, also those with a wrong value and those that are misspelt: none of them is missing.
+    /// The options that are present. An option with a wrong value or a misspelt key counts too, so it is not reported
+    /// as missing.
     given: BTreeSet<&'static str>,
     errors: Vec<Diagnostic>,
 }
@@ -186,10 +190,10 @@ impl Reader<'_> {
         self.errors.push(Diagnostic::new(code, message).at(at.clone()).help(help));
     }
 
-    /// Takes an option, when it is one and has a value of its type.
+    /// Takes an option if the key is known and the value has the right type.
     fn take(&mut self, source: &Arc<SourceText>, option: &SqlOption, statement: &Span) {
         let SqlOption::KeyValue { key, value } = option else {
-            let message = format!("`{option}` is not how an option is written");
+            let message = format!("`{option}` is not a valid option");
             return self.fail(Code::SYNTAX, message, self.span, "write `key = 'value'`");
         };
         let key_span = to_span(source, key.span).unwrap_or_else(|| quoted_key(source, statement, option));
@@ -257,7 +261,7 @@ impl Reader<'_> {
         let length = name.chars().count();
         if length > LONGEST_NAME {
             let message = format!("the name of agent `{}` has {length} characters", self.ident);
-            self.fail(Code::OPTION_VALUE, message, at, format!("{LONGEST_NAME} is the most"));
+            self.fail(Code::OPTION_VALUE, message, at, format!("at most {LONGEST_NAME} are allowed"));
         }
         if name.eq_ignore_ascii_case("none") {
             let message = format!("an agent cannot be called `{name}`");
@@ -308,7 +312,7 @@ impl Reader<'_> {
         let merged = self.options_with(options.as_ref(), schema.as_ref());
         match (prompt, url) {
             (Some((prompt, _)), url) => {
-                // With both, nobody knows yet which of them stays.
+                // If both are given, it is not known which one stays.
                 if url.is_none() {
                     self.require("reply", ", since it has a `prompt`");
                 }
@@ -320,8 +324,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The options of the call as a JSON object, with the schema in it. As they are written when there is nothing to add:
-    /// then a mistake that is found in them later can be shown where it stands.
+    /// The options of the call as a JSON object, with the schema added. Without a schema the text stays as written, so
+    /// that an error found later can point to its place.
     fn options_with(&mut self, options: Option<&(String, Span)>, schema: Option<&(String, Span)>) -> String {
         let given = options.map_or("{}", |(text, _)| text);
         let mut merged = match serde_json::from_str(given) {
@@ -354,7 +358,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with a value that must be an object of JSON.
+/// The message for a value that must be a JSON object.
 fn not_an_object(key: &str, what: &str, error: Option<serde_json::Error>) -> String {
     match error {
         Some(error) => {
@@ -370,7 +374,7 @@ fn is_of_a_topic(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// The first sentence of an option's description, as it goes on behind a colon.
+/// The first sentence of an option's description, to follow a colon.
 fn first_sentence(description: &str) -> String {
     let text = description.trim_start_matches("Required. ").trim_start_matches("With `prompt`, required: ");
     let first = text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.');
@@ -391,7 +395,7 @@ fn text_of(value: &Expr) -> Option<String> {
     }
 }
 
-/// A text on one line: an author may break it anywhere.
+/// A text on one line. Authors may break it anywhere.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,7 @@
-//! What the arguments of a UDF's call are when they are constant texts: a literal in the call, or a column that some view
-//! below defines as one.
+//! Finds the arguments of a UDF call that are constant texts: a literal in the call, or a column that a view below
+//! defines as a literal.
 //!
-//! It is for mistakes in such a text, which are sure before a row is read. A value that a row decides is not looked for.
+//! Errors in such a text can be reported before a row is read. Values that depend on a row are not checked.
 
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -28,13 +28,13 @@ pub struct UdfCall<'a> {
 /// The constant texts that an argument can be.
 #[derive(Debug, Default)]
 pub struct Texts {
-    /// Each text or NULL, and the statement that says so.
+    /// Each text or NULL, and the statement that contains it.
     pub known: Vec<(Option<String>, Span)>,
-    /// Whether it can be something else as well.
+    /// Whether the argument can have other values too.
     pub others: bool,
 }
 
-/// Every call of the UDFs that `wanted` names.
+/// Every call of the UDFs for which `wanted` is true.
 #[must_use]
 pub fn calls(plan: &PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<'_>> {
     let relations = plan.relations.values().map(|r| (&r.plan, &r.statement));
@@ -42,7 +42,7 @@ pub fn calls(plan: &PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<
     let sinks = plan.sinks.iter().map(|s| (&s.plan, &s.span));
     let recovered = plan.recovered.iter().map(|(plan, statement)| (plan, statement));
     for (plan, statement) in relations.chain(sinks).chain(recovered) {
-        // Visiting fails only when what is visited does.
+        // Visiting fails only if the closure fails.
         let _ = plan.apply(|node| {
             node.apply_expressions(|e| {
                 e.apply(|e| {
@@ -61,7 +61,7 @@ pub fn calls(plan: &PipelinePlan, wanted: impl Fn(&str) -> bool) -> Vec<UdfCall<
 }
 
 impl UdfCall<'_> {
-    /// What an argument can be, as far as it is constant text.
+    /// The possible values of an argument, as far as they are constant text.
     #[must_use]
     pub fn texts(&self, argument: usize, plan: &PipelinePlan) -> Texts {
         let mut texts = Texts::default();
@@ -71,7 +71,7 @@ impl UdfCall<'_> {
         texts
     }
 
-    /// Where its name stands, when it stands in its statement once; else where the statement does.
+    /// The place of its name if the statement has the name once, else the statement.
     #[must_use]
     pub fn place(&self) -> Span {
         let is_name = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(&self.udf));
@@ -79,7 +79,7 @@ impl UdfCall<'_> {
     }
 }
 
-/// Where a text stands as a literal, when a statement has it once.
+/// The place of a text literal if a statement has it once.
 #[must_use]
 pub fn place_of_text(text: &str, statement: &Span) -> Option<Span> {
     only(statement.written(), |token| match token {
@@ -140,7 +140,7 @@ impl Search<'_> {
         }
     }
 
-    /// A column of what a plan gives.
+    /// A column of a plan's output.
     fn column(&mut self, plan: &LogicalPlan, index: usize, statement: &Span) {
         match plan {
             LogicalPlan::Projection(projection) => {

@@ -1,5 +1,5 @@
-//! The files of a project: pipelines, what `sql/` defines, and the agents of all of them. What a pipeline uses of it is in
-//! [`resolve`](super::resolve).
+//! The files of a project: pipelines, the definitions in `sql/`, and the agents of both. [`resolve`](super::resolve)
+//! selects the part that a pipeline uses.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ impl Project {
         from.ancestors().find(|d| d.join("pipelines").is_dir()).map(|root| Self { root: root.to_path_buf() })
     }
 
-    /// Where UDFs are.
+    /// The folder of the UDFs.
     #[must_use]
     pub fn udfs(&self) -> PathBuf {
         self.root.join("udfs")
     }
 
-    /// Names of all pipelines: the files in `pipelines/` that do something, and the agents in `sql/` whose pipeline Baton
-    /// supplies.
+    /// The names of all pipelines: the files in `pipelines/` that contain an INSERT, and the agents in `sql/` whose
+    /// pipeline Baton supplies.
     #[must_use]
     pub fn pipelines(&self) -> Vec<String> {
         let mut errors = Vec::new();
@@ -54,7 +54,7 @@ fn is_sql_file(name_or_path: &str) -> bool {
     Path::new(name_or_path).extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"))
 }
 
-/// The file of a pipeline, which need not be there: that of an agent is supplied.
+/// The file of a pipeline. An agent whose pipeline Baton supplies has none.
 #[must_use]
 pub fn file_of(name_or_path: &str, cwd: &Path) -> PathBuf {
     match Project::find(cwd) {
@@ -63,11 +63,11 @@ pub fn file_of(name_or_path: &str, cwd: &Path) -> PathBuf {
     }
 }
 
-/// Finds a pipeline by its name, or by the path of a `.sql` file, and reads it. What is wrong with it, and with the
-/// catalogue, is in [`PipelineText::errors`].
+/// Finds a pipeline by its name or by the path of a `.sql` file, and reads it. Errors in it and in the catalogue are in
+/// [`PipelineText::errors`].
 ///
 /// # Errors
-/// When there is no such pipeline, or it cannot be read.
+/// There is no such pipeline, or it cannot be read.
 pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Project>), Vec<Diagnostic>> {
     let is_path = is_sql_file(name_or_path);
     let (path, project) = if is_path {
@@ -116,7 +116,7 @@ pub fn load(name_or_path: &str, cwd: &Path) -> Result<(PipelineText, Option<Proj
     Ok((resolve(pipeline, catalogue), project))
 }
 
-/// Reads a pipeline from a text, with a catalogue that was read before.
+/// Reads a pipeline from a text, with a catalogue that is already read.
 #[must_use]
 pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> PipelineText {
     let mut errors = Vec::new();
@@ -125,10 +125,10 @@ pub fn assemble(name: &str, source: &Arc<SourceText>, catalogue: Script) -> Pipe
     resolve(Pipeline { name: name.to_string(), at, own, supplied: Vec::new(), errors }, catalogue)
 }
 
-/// Reads what a project's `sql/` defines, and the agents of its pipelines.
+/// Reads the definitions in a project's `sql/` and the agents of its pipelines.
 ///
 /// # Errors
-/// All that is wrong with its files.
+/// All errors in its files.
 pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut all = read_catalogue(&project.root.join("sql"), &mut errors);
@@ -136,7 +136,7 @@ pub fn definitions(project: &Project) -> Result<Script, Vec<Diagnostic>> {
     if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
-/// What `sql/` defines beside what is used, with all that it uses itself.
+/// The definitions in `sql/` that no pipeline uses, with everything that they use themselves.
 #[must_use]
 pub fn unused(project: &Project, used: &BTreeSet<&str>) -> PipelineText {
     let mut errors = Vec::new();
@@ -145,7 +145,7 @@ pub fn unused(project: &Project, used: &BTreeSet<&str>) -> PipelineText {
     resolve::unused(catalogue, used, errors)
 }
 
-/// The agents that pipelines other than the one at `own` declare. What else is wrong there is no matter here.
+/// The agents that other pipelines than the one at `own` declare. Other errors in those files are ignored.
 fn agents_of_others(project: &Project, own: &Path, errors: &mut Vec<Diagnostic>) -> Script {
     let mut others = Script::default();
     let own = own.canonicalize().ok();
@@ -178,7 +178,7 @@ fn agents_of_others(project: &Project, own: &Path, errors: &mut Vec<Diagnostic>)
     others
 }
 
-/// Whether a pipeline's file declares agents and does nothing: their work is done elsewhere.
+/// Whether a pipeline's file only declares agents. Their work is done elsewhere.
 fn only_declares(path: &Path) -> bool {
     let Ok(source) = SourceText::read(path) else { return false };
     let Ok(script) = parse(&source).and_then(|statements| read(&source, statements)) else { return false };

@@ -1,7 +1,8 @@
-//! How long an expression may be: the parser limits how deep brackets nest, but makes a tree as deep of `a + a + a + …`.
+//! Limits the length of an expression. The parser limits how deep brackets nest, but turns `a + a + a + …` into a tree
+//! just as deep.
 //!
-//! Everything that looks at such a tree, and even giving its memory back, needs stack for each level; so what is too deep
-//! is found in the tokens, before there is a tree.
+//! All code that visits such a tree needs stack for each level, and so does dropping it. So the check reads the tokens,
+//! before there is a tree.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -9,10 +10,10 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 /// How many operators may follow each other.
 pub(super) const MAX_OPERATORS: usize = 500;
 
-/// What stands between two brackets, as far as it is read.
+/// The part between two brackets that has been read so far.
 #[derive(Default)]
 struct Level {
-    /// AND and OR: what is between two of them is an expression of its own.
+    /// AND and OR. The text between two of them is an expression of its own.
     conditions: usize,
     /// Other operators since the last condition or comma.
     operators: usize,
@@ -30,10 +31,10 @@ impl Level {
     }
 }
 
-/// The token at which a statement becomes deeper than it may be.
+/// The token at which a statement becomes too deep.
 pub(super) fn too_long(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     let mut levels = vec![Level::default()];
-    // The depth of all open levels but the last.
+    // The depth of all open levels except the last.
     let mut outside = 0;
     for token in tokens {
         let level = levels.last_mut()?;
@@ -77,7 +78,7 @@ pub(super) fn too_long(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     None
 }
 
-/// What opens is one more operator where it stands: `a[1][1][1]`.
+/// An opening bracket counts as one more operator: `a[1][1][1]`.
 fn open(levels: &mut Vec<Level>, outside: &mut usize) {
     if let Some(level) = levels.last_mut() {
         level.operators += 1;

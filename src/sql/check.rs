@@ -1,5 +1,5 @@
-//! Checks of a query: that its functions exist (from the text, all at once), that a stream can do what it asks, and
-//! that async UDFs are called where an engine can call them (from the plan).
+//! Checks of a query. From the text: its functions exist (all are checked at once). From the plan: a stream supports
+//! its operators, and async UDFs are called only where an engine can call them.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -17,13 +17,13 @@ use super::statement::to_span;
 use super::udfs::UdfSet;
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
-/// What the functions of a query are.
+/// The functions of a query.
 pub struct Names {
     /// UDFs that it calls.
     pub udfs: BTreeSet<String>,
     /// Functions that do not exist, by name.
     pub unknown: BTreeSet<String>,
-    /// What is wrong with functions and other parts of it.
+    /// Errors in functions and other parts of the query.
     pub errors: Vec<Diagnostic>,
 }
 
@@ -53,8 +53,8 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
         }
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
             if let ast::Expr::Trim { trim_where: None, .. } = expr {
-                // The parser knows `trim`, Arroyo knows it with BOTH, LEADING or TRAILING only.
-                // It tells where the argument stands; the name is before that.
+                // The parser accepts `trim`. Arroyo accepts it only with BOTH, LEADING or TRAILING. The parser gives
+                // the place of the argument; the name stands before it.
                 let argument = to_span(&self.at.source, expr.span()).unwrap_or_else(|| self.at.clone());
                 let before = self.at.source.text[..argument.range.start].to_lowercase();
                 let span = before.rfind("trim").map_or(argument.clone(), |at| Span::new(&argument.source, at..at + 4));
@@ -71,7 +71,7 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
                 && digits.contains('_')
             {
                 let span = to_span(&self.at.source, value.span).unwrap_or_else(|| self.at.clone());
-                let error = Diagnostic::new(Code::QUERY, format!("`{digits}` is no number")).at(span);
+                let error = Diagnostic::new(Code::QUERY, format!("`{digits}` is not a number")).at(span);
                 self.found.errors.push(error.help(format!("write `{}`", digits.replace('_', ""))));
             }
             let ast::Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
@@ -116,7 +116,7 @@ pub fn names(query: &Query, at: &Span, state: &SessionState, udfs: &UdfSet) -> N
     visitor.found
 }
 
-/// Functions that other databases have, and what they are called here.
+/// Functions of other databases, and their names here.
 const ELSEWHERE: [(&str, &str); 24] = [
     ("array_contains", "array_has"),
     ("array_join", "array_to_string"),
@@ -144,17 +144,17 @@ const ELSEWHERE: [(&str, &str); 24] = [
     ("substring_index", "substr_index"),
 ];
 
-/// Arroyo's windows over event time, and the time of a row itself.
+/// Arroyo's windows over event time, and `row_time`.
 const WINDOWS: [&str; 4] = ["tumble", "hop", "session", "row_time"];
 
 fn exists(state: &SessionState, name: &str) -> bool {
     state.udf(name).is_ok() || state.udaf(name).is_ok() || state.udwf(name).is_ok() || name == "unnest"
 }
 
-/// The hint where another engine helps.
+/// The hint if another engine can run the query.
 const ARROYO: &str = "run the pipeline on Arroyo, which can";
 
-/// Refuses what the embedded engine cannot do over a stream, by name, with the engine that can.
+/// Rejects operators that the embedded engine cannot run over a stream.
 ///
 /// # Errors
 /// One diagnostic for each kind of operator.
@@ -212,11 +212,11 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
             LogicalPlan::Join(_) => refuse(Code::UNSUPPORTED, "the embedded engine cannot join streams".into(), ARROYO),
             LogicalPlan::Distinct(_) => refuse(
                 Code::REFUSED,
-                "DISTINCT over an endless stream has no end".into(),
+                "DISTINCT over an endless stream never finishes".into(),
                 "leave DISTINCT out; for UNION write UNION ALL",
             ),
             LogicalPlan::Sort(_) => {
-                refuse(Code::REFUSED, "ORDER BY over an endless stream has no end".into(), "leave ORDER BY out");
+                refuse(Code::REFUSED, "ORDER BY over an endless stream never finishes".into(), "leave ORDER BY out");
             }
             LogicalPlan::Limit(_) => {
                 refuse(Code::REFUSED, "LIMIT is not for streams".into(), "leave LIMIT out; use WHERE");
@@ -251,7 +251,8 @@ pub fn operators(plan: &LogicalPlan, at: &Span, constants: &Constants) -> Result
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// Async UDFs: only in the list of a SELECT, one in each (Arroyo's rule, kept so that a pipeline runs on both engines).
+/// Checks async UDFs: only in a SELECT list, and one in each. It is Arroyo's rule, so that a pipeline runs on both
+/// engines.
 ///
 /// # Errors
 /// One diagnostic for each wrong place.
@@ -279,7 +280,7 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
                         ),
                     )
                     .at(at.clone())
-                    .help("make a view of it: a view is worked out once, however many read it"),
+                    .help("make a view of it: a view is computed once, however many queries read it"),
                 );
             }
             asking.push(node);
@@ -315,7 +316,7 @@ pub fn async_calls(plan: &LogicalPlan, at: &Span, udfs: &UdfSet) -> Result<(), V
 #[must_use]
 pub fn udf_calls(plan: &LogicalPlan, udfs: &UdfSet) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    // Visiting fails only when what is visited does.
+    // Visiting fails only if the closure fails.
     let _ = plan.apply(|node| {
         node.apply_expressions(|e| {
             e.apply(|e| {
@@ -331,7 +332,7 @@ pub fn udf_calls(plan: &LogicalPlan, udfs: &UdfSet) -> BTreeSet<String> {
     found
 }
 
-/// The name of the async UDF that this very expression calls.
+/// The name of the async UDF that this expression itself calls.
 #[must_use]
 pub fn async_call<'a>(expr: &'a Expr, udfs: &UdfSet) -> Option<&'a str> {
     match expr {

@@ -7,7 +7,7 @@ use super::definition::Definition;
 use super::table::TableDef;
 use crate::diag::{Code, Diagnostic, Span};
 
-/// Agents that could not be told apart.
+/// Agents with the same name or topic.
 pub(super) fn agents_twice(agents: &[AgentDef]) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (i, agent) in agents.iter().enumerate() {
@@ -22,7 +22,7 @@ pub(super) fn agents_twice(agents: &[AgentDef]) -> Vec<Diagnostic> {
                 let message = format!("two agents have the topic `{}`", agent.topic);
                 twice(message, &agent.places.topic, &first.places.topic);
             }
-            // Names that differ in case alone could not be told apart in an answer.
+            // A model cannot tell names apart that differ only in case.
             if first.name.to_lowercase() == agent.name.to_lowercase() {
                 let message = format!("two agents are called `{}`", agent.name);
                 twice(message, &agent.places.name, &first.places.name);
@@ -32,7 +32,7 @@ pub(super) fn agents_twice(agents: &[AgentDef]) -> Vec<Diagnostic> {
     errors
 }
 
-/// Agents whose topic is that of a table: what is written there would be taken for messages to the agent.
+/// Agents whose topic is also the topic of a table. The table's messages would be read as messages to the agent.
 pub(super) fn topics_of_tables(agents: &[AgentDef], definitions: &BTreeMap<String, Definition>) -> Vec<Diagnostic> {
     let topics: HashMap<&str, &TableDef> = definitions
         .values()

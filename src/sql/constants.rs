@@ -1,7 +1,7 @@
-//! Constant tables (the agents): tables that are filled by VALUES, worked out when a pipeline is planned.
+//! Constant tables (the agents): tables that are filled by VALUES and evaluated when a pipeline is planned.
 //!
-//! A stream cannot be joined with them (Arroyo has no constant tables either). A subquery over nothing else is worked
-//! out by DataFusion and takes its place in the plan as a literal, which is also how `render` shows it.
+//! A stream cannot be joined with them (Arroyo has no constant tables either). DataFusion evaluates a subquery that
+//! reads only constant tables, and a literal replaces it in the plan. `render` writes the same literal.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -43,7 +43,7 @@ impl Constants {
         &self.tables
     }
 
-    /// Whether a plan just reads a constant table, under whatever name.
+    /// Whether a plan only reads a constant table, under whatever alias.
     #[must_use]
     pub fn is_scan(&self, plan: &LogicalPlan) -> bool {
         match plan {
@@ -53,10 +53,10 @@ impl Constants {
         }
     }
 
-    /// Works out the rows of a table.
+    /// Evaluates the rows of a table.
     ///
     /// # Errors
-    /// Rows that do not fit its columns.
+    /// Rows that do not fit the table's columns.
     pub async fn define(
         &mut self,
         context: &SessionContext,
@@ -84,10 +84,10 @@ impl Constants {
         Ok(())
     }
 
-    /// Puts literals in the place of subqueries that read constant tables only.
+    /// Replaces subqueries that read only constant tables by literals.
     ///
     /// # Errors
-    /// Subqueries that cannot be worked out.
+    /// Subqueries that cannot be evaluated.
     pub async fn fold(
         &self,
         context: &SessionContext,
@@ -121,7 +121,7 @@ impl Constants {
                 return Err(vec![
                     error
                         .at(at.clone())
-                        .help("it is worked out once, when the pipeline is planned: call the function outside"),
+                        .help("it is evaluated once, when the pipeline is planned: call the function outside"),
                 ]);
             }
             if let Entry::Vacant(unknown) = known.entry(subquery) {
@@ -167,7 +167,7 @@ impl Constants {
 
     fn reads_only_constants(&self, subquery: &Subquery) -> DfResult<bool> {
         let mut only = subquery.outer_ref_columns.is_empty();
-        // One that reads no table at all is refused, as on Arroyo.
+        // A subquery that reads no table at all is rejected, as on Arroyo.
         let mut any = false;
         subquery.subquery.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
@@ -194,7 +194,7 @@ fn is_volatile(plan: &LogicalPlan) -> DfResult<bool> {
 /// The values of a query's first column.
 ///
 /// # Errors
-/// When it cannot be worked out.
+/// The query cannot be evaluated.
 pub async fn evaluate(context: &SessionContext, plan: &LogicalPlan) -> DfResult<Vec<ScalarValue>> {
     let batches = context.execute_logical_plan(plan.clone()).await?.collect().await?;
     let mut values = Vec::new();
@@ -278,14 +278,14 @@ async fn values(
     Ok(result)
 }
 
-/// The first value that a lenient cast turns into NULL.
+/// The first value that a lenient cast turns to NULL.
 fn unfit(column: &ArrayRef, wanted: &DataType) -> Option<String> {
     let lenient = cast_with_options(column, wanted, &CastOptions::default()).ok()?;
     let row = (0..column.len()).find(|row| column.is_valid(*row) && lenient.is_null(*row))?;
     ScalarValue::try_from_array(column, row).ok().map(|value| value.to_string())
 }
 
-/// Registers `json_agg`, the aggregate that makes one text of a constant table.
+/// Registers the aggregate `json_agg`, which turns a constant table into one text.
 pub fn register(context: &SessionContext) {
     context.register_udaf(AggregateUDF::from(JsonAgg { signature: Signature::any(1, Volatility::Immutable) }));
 }

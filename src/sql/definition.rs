@@ -1,4 +1,4 @@
-//! Statements to definitions: tables over connectors, memory tables, views and INSERTs.
+//! Turns statements into definitions: tables over connectors, memory tables, views and INSERTs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
 use super::{dialect, name_as_written, name_of, types};
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 
-/// Something that queries can name.
+/// A table or view that queries can name.
 #[derive(Debug, Clone)]
 pub enum Definition {
     /// A table over a connector.
     Table(TableDef),
-    /// A table without a connector: filled by one INSERT, read by many.
+    /// A table without a connector: one INSERT fills it, many queries read it.
     Memory(MemoryDef),
     /// A view.
     View(ViewDef),
@@ -50,9 +50,9 @@ pub struct ViewDef {
     pub span: Span,
     /// The whole statement.
     pub statement: Span,
-    /// What it selects.
+    /// Its query.
     pub query: Box<Query>,
-    /// Names for its columns, when it gives them.
+    /// Names for its columns, if it lists any.
     pub columns: Vec<String>,
 }
 
@@ -63,13 +63,13 @@ pub struct InsertDef {
     pub table: String,
     /// Where the table's name stands.
     pub table_span: Span,
-    /// The columns that it lists, if it does.
+    /// The columns that it lists, if any.
     pub columns: Vec<String>,
-    /// What is inserted.
+    /// The query.
     pub query: Box<Query>,
     /// The whole statement.
     pub span: Span,
-    /// Whether it is a SELECT by itself, and the table is made up for it.
+    /// Whether it is a SELECT on its own, for which Baton adds the table.
     pub is_preview: bool,
 }
 
@@ -103,23 +103,24 @@ impl InsertDef {
     }
 }
 
-/// What a text says, in its order.
+/// The contents of a text, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     /// Tables and views.
     pub definitions: Vec<Definition>,
-    /// What is to be done.
+    /// INSERTs.
     pub inserts: Vec<InsertDef>,
     /// Agents.
     pub agents: Vec<AgentDef>,
-    /// The names of tables, views and agents whose definition is wrong: who uses them is not blamed for it.
+    /// The names of tables, views and agents whose definition is wrong. Statements that use them report no further
+    /// error.
     pub broken: BTreeSet<String>,
-    /// Whether a text cannot even be cut into statements, so that nobody knows what it defines.
+    /// Whether a text cannot be split into statements, so that its definitions are unknown.
     pub unreadable: bool,
 }
 
 impl Script {
-    /// Adds what another text says.
+    /// Adds the contents of another text.
     pub fn extend(&mut self, other: Self) {
         self.definitions.extend(other.definitions);
         self.inserts.extend(other.inserts);
@@ -132,14 +133,14 @@ impl Script {
 /// Reads statements as definitions.
 ///
 /// # Errors
-/// One diagnostic for each thing that pipelines cannot say.
+/// One diagnostic for each thing that a pipeline cannot contain.
 pub fn read(source: &Arc<SourceText>, statements: Vec<ParsedStatement>) -> Result<Script, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let script = read_statements(source, statements, &mut errors);
     if errors.is_empty() { Ok(script) } else { Err(errors) }
 }
 
-/// Reads a text; what is wrong with it is added to `errors`.
+/// Reads a text and adds its errors to `errors`.
 pub fn script(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Script {
     let parsed = match parse_each(source) {
         Ok(parsed) => parsed,
@@ -219,12 +220,12 @@ fn read_statements(source: &Arc<SourceText>, statements: Vec<ParsedStatement>, e
 }
 
 fn not_understood(what: &str, parts: &str, statement: &Span) -> Diagnostic {
-    Diagnostic::new(Code::SYNTAX, format!("{what} has a part here that pipelines do not have"))
+    Diagnostic::new(Code::SYNTAX, format!("this {what} has a clause that pipelines do not support"))
         .at(statement.clone())
-        .help(format!("beside the name it has {parts}"))
+        .help(format!("after the name, write only {parts}"))
 }
 
-/// A SELECT by itself shows its rows: they go to stdout, as Arroyo sends them to its preview.
+/// A SELECT on its own writes its rows to stdout, as Arroyo sends them to its preview.
 fn preview(script: &mut Script, query: Box<Query>, span: Span) {
     let table = format!("SELECT at {}", span.place());
     let option = |key: &str, value: &str| OptionEntry {
@@ -252,7 +253,7 @@ fn preview(script: &mut Script, query: Box<Query>, span: Span) {
     });
 }
 
-/// What a statement is called: its first word, or two where the second says of what.
+/// The name of a kind of statement: its first word, or two if the second one names the object.
 fn first_words(statement: &Statement) -> String {
     let text = statement.to_string();
     let mut words = text.split_whitespace();
@@ -271,7 +272,7 @@ fn object_name(
     match name.0.as_slice() {
         [part] => match part.as_ident() {
             Some(ident) => Ok((name_of(ident), to_span(source, ident.span).unwrap_or_else(|| statement.clone()))),
-            None => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` is no name")).at(statement.clone())),
+            None => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` is not a valid name")).at(statement.clone())),
         },
         _ => Err(Diagnostic::new(Code::SYNTAX, format!("`{name}` has more than one part"))
             .at(statement.clone())
@@ -317,7 +318,7 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
     for (i, column) in columns.iter().enumerate() {
         if columns[..i].iter().any(|c| c.name == column.name) {
             errors.push(
-                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is there twice in `{name}`", column.name))
+                Diagnostic::new(Code::COLUMN_TYPE, format!("column `{}` is declared twice in `{name}`", column.name))
                     .at(column.span.clone())
                     .help("remove one of them"),
             );
@@ -328,7 +329,7 @@ fn read_table(source: &Arc<SourceText>, table: &CreateTable, statement: &Span) -
         CreateTableOptions::With(options) => Some(options),
         other => {
             errors.push(
-                Diagnostic::new(Code::SYNTAX, format!("`{other}` is not how options are written"))
+                Diagnostic::new(Code::SYNTAX, format!("`{other}` is not a valid option"))
                     .at(span.clone())
                     .help("write `WITH (connector = '…', …)`"),
             );
@@ -388,7 +389,7 @@ fn read_table_as(
     Ok(Definition::View(ViewDef { name, span, statement, query: Box::new(query.clone()), columns: Vec::new() }))
 }
 
-/// What is wrong with `WATERMARK FOR column`. No stateless query needs a watermark, so that is all it is read for.
+/// Errors in `WATERMARK FOR column`. Stateless queries need no watermark, so it is checked and then ignored.
 fn wrong_watermarks(watermarks: &[(String, Span)], columns: &[ColumnDef], table: &str) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     if let Some((_, at)) = watermarks.get(1) {
@@ -407,7 +408,7 @@ fn wrong_watermarks(watermarks: &[(String, Span)], columns: &[ColumnDef], table:
     errors
 }
 
-/// What a memory table cannot have: options, and columns that something else would have to fill.
+/// Errors in a memory table: options, and columns that are not filled by the INSERT.
 fn wrong_memory(table: &str, columns: &[ColumnDef], options: &[OptionEntry]) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     if let Some(option) = options.iter().find(|e| e.key != "connector") {
@@ -416,9 +417,9 @@ fn wrong_memory(table: &str, columns: &[ColumnDef], options: &[OptionEntry]) -> 
         errors.push(error.help("add `connector = '…'`, or take the options out"));
     }
     for column in columns.iter().filter(|c| c.kind != ColumnKind::Data) {
-        let message = format!("column `{}`: a memory table has what is inserted and nothing else", column.name);
+        let message = format!("column `{}`: a memory table has only the columns that are inserted", column.name);
         let error = Diagnostic::new(Code::FORMAT_COLUMNS, message).at(column.span.clone());
-        errors.push(error.help("work it out in the query of the INSERT"));
+        errors.push(error.help("compute it in the query of the INSERT"));
     }
     errors
 }
@@ -441,7 +442,7 @@ fn read_column(source: &Arc<SourceText>, column: &ast::ColumnDef, table: &Span) 
     };
     for option in &column.options {
         match &option.option {
-            // Arroyo takes a primary key and needs it for updates alone, which no stateless query makes.
+            // Arroyo accepts a primary key but needs it only for updates, which stateless queries do not produce.
             ColumnOption::Null | ColumnOption::PrimaryKey(_) => {}
             ColumnOption::NotNull => result.nullable = false,
             ColumnOption::DialectSpecific(tokens) => {

@@ -67,8 +67,8 @@ impl Dialect for PipelineDialect {
         true
     }
 
-    /// `METADATA FROM 'name'`, kept as its tokens, `GENERATED ALWAYS AS (…)` without PostgreSQL's `STORED`, and what
-    /// comes after `WATERMARK FOR`, which the parser takes for a column of the type `FOR`.
+    /// `METADATA FROM 'name'`, kept as its tokens; `GENERATED ALWAYS AS (…)` without PostgreSQL's `STORED`; and the
+    /// rest of `WATERMARK FOR`, which the parser reads as a column of the type `FOR`.
     fn parse_column_option(
         &self,
         parser: &mut Parser,
@@ -115,7 +115,7 @@ impl Dialect for PipelineDialect {
     }
 }
 
-/// The column of a `WATERMARK FOR column`, when that is what was parsed as a column.
+/// The column of `WATERMARK FOR column`, if the parsed column is one.
 #[must_use]
 pub fn watermark(column: &ColumnDef) -> Option<&Ident> {
     match column.options.first().map(|o| &o.option) {

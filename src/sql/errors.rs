@@ -1,4 +1,4 @@
-//! Errors of the planner in an analyst's words: SQL types, no internal names, the place in the text.
+//! The planner's errors in an analyst's words: SQL types, no internal names, and the place in the text.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::as_identifier;
 use super::statement::{to_span, tokens};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
-/// Words of the program's inside that mean nothing to an analyst: no message has them, but for what the author wrote.
+/// Internal words that mean nothing to an analyst. A message contains none of them unless the author wrote it.
 pub const INTERNAL: [&str; 41] = [
     "Utf8",
     "Int8",
@@ -55,7 +55,7 @@ pub const INTERNAL: [&str; 41] = [
     "error:",
 ];
 
-/// What the planner found wrong with the statement at `at`.
+/// The diagnostic for a planner's error in the statement at `at`.
 #[must_use]
 pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
     match error {
@@ -82,13 +82,13 @@ pub fn to_diagnostics(error: &DataFusionError, at: &Span) -> Vec<Diagnostic> {
             if in_words_of(at.text(), &found.message) {
                 return vec![found];
             }
-            tracing::debug!(planner = message, "an error for which there are no words of SQL");
+            tracing::debug!(planner = message, "an error without a message in SQL terms");
             vec![Diagnostic { code: found.code, ..planner_died(at) }]
         }
     }
 }
 
-/// Whether a message says something, and nothing of the program's inside that the author has not written.
+/// Whether a message is not empty and has no internal word that the author has not written.
 fn in_words_of(written: &str, message: &str) -> bool {
     let internal = INTERNAL.iter().any(|word| message.contains(word) && !written.contains(word));
     message.contains(char::is_alphanumeric) && !internal
@@ -111,7 +111,7 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
                 (None, Some(first)) if tables.iter().all(|t| t == first) => format!(" in `{first}`"),
                 _ => String::new(),
             };
-            // What the author gave no name has one of the planner's making: `lower(t.a)`.
+            // The planner makes up names for unnamed expressions: `lower(t.a)`.
             let names: Vec<&str> =
                 valid_fields.iter().map(|c| c.name.as_str()).filter(|name| !name.contains('(')).collect();
             let help = match nearest(&field.name, names.iter().copied()) {
@@ -136,7 +136,7 @@ fn schema_error(error: &SchemaError, at: &Span) -> Diagnostic {
     }
 }
 
-/// What a UDF said of its arguments, out of the planner's error that wraps it.
+/// A UDF's own error about its arguments, taken out of the planner's error around it.
 #[must_use]
 pub fn argument_error(planner: &str) -> Option<&str> {
     let (_, said) = planner.split_once("user-defined coercion failed with: Error during planning: ")?;
@@ -195,10 +195,10 @@ fn plain(message: &str, at: &Span) -> Diagnostic {
     say(Code::QUERY, first, "change the statement that is marked above")
 }
 
-/// Where the name stands that a message is about, when its statement has it once.
+/// The place of the name in a message, if its statement has it once.
 fn place_of_name(message: &str, at: &Span) -> Option<Span> {
     let name = message.split('`').nth(1)?;
-    // Of a view, `at` is its name.
+    // For a view, `at` is its name.
     let tokens = tokens(&Span::new(&at.source, at.range.start..at.source.text.len()));
     let statement = tokens.iter().take_while(|(token, _)| *token != Token::SemiColon);
     let mut places = statement.filter_map(|(token, range)| match token {
@@ -210,9 +210,9 @@ fn place_of_name(message: &str, at: &Span) -> Option<Span> {
 }
 
 const CANNOT_PLAN: &str = "this statement cannot be planned";
-const TAKE_APART: &str = "take it apart with views, to see which part it is";
+const TAKE_APART: &str = "split it into views to find the part that fails";
 
-/// What is said of a statement that makes the planner panic.
+/// The diagnostic for a statement that makes the planner panic.
 #[must_use]
 pub fn planner_died(at: &Span) -> Diagnostic {
     Diagnostic::new(Code::QUERY, CANNOT_PLAN).at(at.clone()).help(TAKE_APART)
@@ -220,7 +220,7 @@ pub fn planner_died(at: &Span) -> Diagnostic {
 
 const CONVERT: &str = "convert one side with CAST(… AS …) or TRY_CAST(… AS …)";
 
-/// A sentence of the planner, and ours for it.
+/// A message of the planner, and ours for it.
 struct Known {
     pattern: Regex,
     code: Code,
@@ -230,7 +230,7 @@ struct Known {
 
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let known = |pattern: &str, code, message, help| {
-        // A pattern that does not compile is left out; a test reads them all.
+        // A pattern that does not compile is skipped; a test compiles them all.
         Regex::new(pattern).ok().map(|pattern| Known { pattern, code, message, help })
     };
     let all = [
@@ -255,7 +255,7 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         known(
             r"(?s)^Cannot coerce arithmetic expression (.+) to valid types",
             Code::TYPE_MISMATCH,
-            "$1: these types cannot be calculated with",
+            "$1: these types do not support arithmetic",
             CONVERT,
         ),
         known(
@@ -267,19 +267,19 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         known(
             r"(?s)Cannot cast string '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
-            "'$1' is no $2",
+            "'$1' is not a valid $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
         ),
         known(
             r"(?s)regex parse error:.*error: (.+)$",
             Code::QUERY,
             "a regular expression is wrong: $1",
-            "correct it; a sign that stands for itself is written with a backslash before it",
+            "correct it; put a backslash before a character that is meant literally",
         ),
         known(
             r"(?s)Cannot cast value '(.*?)' to value of (.+?) type",
             Code::TYPE_MISMATCH,
-            "'$1' is no $2",
+            "'$1' is not a valid $2",
             "write a value of that type, or use TRY_CAST, which gives NULL",
         ),
         known(
@@ -323,7 +323,7 @@ fn duplicate_projection(message: &str) -> Option<&str> {
     Some(name.rsplit('.').next().filter(|_| !name.contains('(')).unwrap_or(name))
 }
 
-/// Puts SQL's names of types in the place of the planner's.
+/// Replaces the planner's type names by SQL's.
 #[must_use]
 pub fn in_sql_words(message: &str) -> String {
     static TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
@@ -354,7 +354,7 @@ pub fn in_sql_words(message: &str) -> String {
     for (internal, sql) in TYPES.iter() {
         text = replace_words(&text, internal, sql);
     }
-    // `List(TEXT)`, `Struct("a": TEXT)`, and literals with their type, `BIGINT(1)`.
+    // `List(TEXT)`, `Struct("a": TEXT)`, and literals with a type, such as `BIGINT(1)`.
     for (pattern, sql) in SHAPES.iter() {
         text = pattern.replace_all(&text, *sql).into_owned();
     }

@@ -1,8 +1,8 @@
-//! What `CREATE AGENT` is in plain SQL: a row of the table `agents`, an inbox to read, and a pipeline where a model or a
+//! Expands `CREATE AGENT` to plain SQL: a row of the table `agents`, an inbox to read, and a pipeline if a model or a
 //! service does the agent's work.
 //!
-//! The result is text that is parsed as if an author had written it: so it is planned, drawn and rendered as all other
-//! text. It knows the statement that it comes from, where mistakes in it are shown.
+//! The result is text, parsed like an author's, so it is planned, drawn and rendered like all other SQL. Each text
+//! keeps the statement that it comes from, and errors point to that statement.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::diag::SourceText;
 
 /// The table that has a row for each agent.
 pub(super) const AGENTS: &str = "agents";
-/// The table whose options the agents' topics have, and to which the router writes.
+/// The table to which the router writes. The agents' topics have its options.
 pub(super) const TOPICS: &str = "agent_topics";
-/// The table to which agents answer.
+/// The table to which agents write their answers.
 pub(super) const MESSAGES: &str = "agent_messages";
-/// The table for messages that an agent cannot take, and for failed calls.
+/// The table for messages that an agent cannot process, and for failed calls.
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
 
-/// What the offline method says in place of a model.
+/// The answer of the offline method.
 const NO_MODEL: &str = "No model was asked.";
 
 /// The table `agents`.
@@ -39,7 +39,7 @@ pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
             [] => "CAST(NULL AS TEXT[])".to_string(),
             examples => format!("make_array({})", examples.join(", ")),
         };
-        // What a prompt agent publishes begins with its reply.
+        // The message of a prompt agent begins with its reply.
         let output = match &agent.work {
             Work::Prompt { reply, .. } => format!("{} {reply}", agent.output),
             Work::Elsewhere | Work::Url { .. } => agent.output.clone(),
@@ -52,7 +52,7 @@ pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
     Some(SourceText::expanded("agents", text, origin))
 }
 
-/// An agent's inbox, as a pipeline reads it: its topic, its messages opened, and those of them that it can take.
+/// An agent's inbox as a pipeline reads it: its topic, its opened messages, and those of them that it can process.
 pub(super) fn inbox(agent: &AgentDef, pipeline: &str, topics: &TableDef) -> Arc<SourceText> {
     let options: Vec<String> = topics.options.iter().filter(|o| is_of_a_topic(&o.key)).map(option).collect();
     let (own, inbox) = (Names::of(agent).written(), as_identifier(&agent.ident));
@@ -104,7 +104,7 @@ WHERE opened->>'refusal' IS NULL",
     SourceText::expanded(format!("the inbox of agent {}", agent.ident), text, agent.statement.clone())
 }
 
-/// What becomes of the messages that the agent cannot take, in a pipeline that reads its inbox.
+/// The INSERT for messages that the agent cannot process, in a pipeline that reads its inbox.
 pub(super) fn refusals(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) -> Arc<SourceText> {
     let columns = Letter {
         pipeline,
@@ -122,7 +122,7 @@ pub(super) fn refusals(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef
     SourceText::expanded(format!("the refusals of agent {}", agent.ident), text, agent.statement.clone())
 }
 
-/// The pipeline of an agent whose work a model or a service does; `None` for others.
+/// The pipeline of an agent whose work a model or a service does; `None` for the others.
 pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) -> Option<Arc<SourceText>> {
     let Parts { call, context, fields, failed, error } = match &agent.work {
         Work::Elsewhere => return None,
@@ -136,7 +136,7 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
                 call: format!("llm_complete({prompt}, input, {}, {})", quoted(NO_MODEL), quoted(options)),
                 context: format!("concat({}, {said})", quoted(&format!("{reply} "))),
                 fields: if *has_schema { object.into() } else { "NULL".into() },
-                // Offline, what it says keeps no schema, and need not.
+                // The offline answer does not follow the schema.
                 failed:
                     "coalesce(answer->>'status', 'failed') <> 'ok' AND coalesce(answer->>'source', '') <> 'offline'"
                         .into(),
@@ -203,7 +203,7 @@ struct Parts {
     error: String,
 }
 
-/// The names of what is made for an agent beside its inbox.
+/// The names made for an agent in addition to its inbox.
 pub(super) struct Names {
     /// The table over its topic.
     pub topic: String,
@@ -220,7 +220,7 @@ impl Names {
         Self { topic: name("topic"), opened: name("opened"), answers: name("answers") }
     }
 
-    /// The same as queries write them.
+    /// The same names, quoted if queries need it.
     fn written(&self) -> Self {
         let [topic, opened, answers] = [&self.topic, &self.opened, &self.answers].map(|name| as_identifier(name));
         Self { topic, opened, answers }
@@ -238,7 +238,7 @@ struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// `INSERT INTO dead_letters (…) SELECT …`, with those of the columns that the table has.
+    /// `INSERT INTO dead_letters (…) SELECT …`, limited to columns that the table has.
     fn insert(&self, target: &TableDef) -> String {
         let values =
             target.columns.iter().filter_map(|column| Some((as_identifier(&column.name), self.value(column)?)));
@@ -261,7 +261,7 @@ impl Letter<'_> {
             "timestamp" if is_time => "to_timestamp_millis(published_ms)".into(),
             "timestamp" => "published_ms".into(),
             "payload" if column.data_type == DataType::Binary => "value".into(),
-            // `encode` leaves the padding out, which other decoders want.
+            // `encode` omits the padding, which other decoders need.
             "payload" => "rpad(encode(value, 'base64'), (octet_length(value) + 2) / 3 * 4, '=')".into(),
             "status" => self.status.into(),
             "error" => self.error.into(),
@@ -272,7 +272,7 @@ impl Letter<'_> {
     }
 }
 
-/// Whether an option of `agent_topics` holds for the topic of each agent when it is read.
+/// Whether an option of `agent_topics` applies to an agent's topic when it is read.
 fn is_of_a_topic(key: &str) -> bool {
     !key.starts_with("sink.") && !matches!(key, AGENT_TOPICS | "topic" | "type" | "format" | "source.group_id")
 }

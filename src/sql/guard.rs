@@ -1,6 +1,6 @@
-//! The planner kept from taking the program with it: a statement that makes it panic is a mistake like others.
+//! Turns a panic of the planner into an error of the statement, so that it does not end the process.
 //!
-//! DataFusion panics on some statements that nobody means to write (`SELECT (SELECT FROM t)`).
+//! DataFusion panics on some statements that nobody writes on purpose (`SELECT (SELECT FROM t)`).
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -12,7 +12,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a future to its end; `None` when it panics, of which nothing is printed.
+/// Runs a future to completion; `None` if it panics. The panic is not printed.
 pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -28,7 +28,7 @@ pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         let outer = GUARDED.replace(true);
-        // What the future had in hand is dropped with it.
+        // The future and its data are dropped after a panic.
         let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
         GUARDED.set(outer);
         match polled {

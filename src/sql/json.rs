@@ -1,7 +1,7 @@
 //! JSON values whose numbers stay as they were written.
 //!
-//! `serde_json` rewrites `1e2` to `1e+2` when it parses; rows must come out with the digits that came in, so numbers are
-//! taken over as text. The parser underneath is `jiter`, which the SQL functions over JSON use too.
+//! `serde_json` turns `1e2` into `1e+2` when it parses. Rows must keep the digits of their input, so numbers are copied
+//! as text. The parser underneath is `jiter`, as in the SQL functions over JSON.
 
 use jiter::{Jiter, JiterResult, Peek};
 use serde_json::{Map, Number, Value};
@@ -9,8 +9,8 @@ use serde_json::{Map, Number, Value};
 /// How deep arrays and objects may nest.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// Parses a JSON text into a value with sorted keys (of one that is there twice the last counts) and numbers as written;
-/// `None` when it is no JSON.
+/// Parses a JSON text into a value with sorted keys (the last of duplicate keys counts) and numbers as written; `None`
+/// if it is not JSON.
 pub(crate) fn parse(text: &str) -> Option<Value> {
     let mut json = Jiter::new(text.as_bytes());
     let value = json.peek().and_then(|peek| value(&mut json, peek, MAX_DEPTH)).ok()??;
@@ -18,7 +18,7 @@ pub(crate) fn parse(text: &str) -> Option<Value> {
     Some(value)
 }
 
-/// `Ok(None)` when it is nested too deep.
+/// `Ok(None)` if it is nested too deep.
 fn value(json: &mut Jiter<'_>, peek: Peek, depth: usize) -> JiterResult<Option<Value>> {
     Ok(Some(match peek {
         Peek::Object => {
@@ -53,7 +53,7 @@ fn value(json: &mut Jiter<'_>, peek: Peek, depth: usize) -> JiterResult<Option<V
         Peek::True | Peek::False => Value::Bool(json.known_bool(peek)?),
         _ => {
             let digits = String::from_utf8_lossy(json.known_number_bytes(peek)?).into_owned();
-            // The one way past serde_json's own reading of numbers; the parser has just checked the text.
+            // It is the only way around serde_json's own number parsing. The parser has just checked the text.
             Value::Number(Number::from_string_unchecked(digits))
         }
     }))

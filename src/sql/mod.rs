@@ -1,5 +1,5 @@
 //! From SQL text to a checked plan: statements with their places, definitions, and one logical plan for each view and
-//! INSERT. What connectors and UDFs mean is for the layers above.
+//! INSERT. The layers above know connectors and UDFs.
 
 pub mod agent;
 pub mod arguments;
@@ -35,14 +35,14 @@ pub fn name_of(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// A name as `CREATE TABLE` and `STRUCT<…>` keep it: with its capitals, quoted or not (Arroyo's rule). A query that means
-/// such a column has to quote its name, because there [`name_of`] holds.
+/// A name as `CREATE TABLE` and `STRUCT<…>` keep it: with its capitals, quoted or not (Arroyo's rule). A query must
+/// quote such a column, because [`name_of`] applies there.
 #[must_use]
 pub fn name_as_written(ident: &Ident) -> String {
     ident.value.clone()
 }
 
-/// A name as a query has to write it: in quotes unless [`name_of`] gives it back unchanged.
+/// A name as a query must write it: in quotes unless [`name_of`] returns it unchanged.
 #[must_use]
 pub fn as_identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

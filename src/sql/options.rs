@@ -1,5 +1,5 @@
-//! The options of a statement: what each is for, which docs and checks are made from, and how one is written. What a table's
-//! options say is for [`option_reader`](super::option_reader), what an agent's say for [`agent`](super::agent).
+//! The documentation of a statement's options, from which docs and checks are made, and their syntax.
+//! [`option_reader`](super::option_reader) reads the options of a table, [`agent`](super::agent) those of an agent.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use super::statement::to_span;
 use super::table::OptionEntry;
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 
-/// What an option is for; docs and checks are made from it.
+/// The documentation of an option. Docs and checks are made from it.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionDoc {
-    /// The key, as Arroyo spells it; what only Baton has begins with `baton.`.
+    /// The key, as Arroyo spells it. Baton's own keys begin with `baton.`.
     pub key: &'static str,
     /// One sentence for the docs.
     pub description: &'static str,
-    /// What holds when it is not given; `None` when there is no default.
+    /// The value if the option is not given; `None` if there is no default.
     pub default: Option<&'static str>,
-    /// The values that it takes, when they are few.
+    /// The accepted values, if there are few.
     pub choices: &'static [&'static str],
 }
 
@@ -51,7 +51,7 @@ pub(super) fn read_option(
     table: &Span,
 ) -> Result<OptionEntry, Diagnostic> {
     let form = |span: Span| {
-        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not how an option is written"))
+        Diagnostic::new(Code::SYNTAX, format!("`{option}` is not a valid option"))
             .at(span)
             .help("write `key = 'value'`; a key with a dot is quoted too: `'source.offset' = 'earliest'`")
     };
@@ -68,7 +68,7 @@ pub(super) fn read_option(
     Ok(OptionEntry { key: key.value.clone(), key_span, value: text, quoted, value_span })
 }
 
-/// The parser does not tell where a key in quotes stands: just before the `=` before its value.
+/// The parser does not give the place of a quoted key. It stands before the `=` of its value.
 pub(super) fn quoted_key(source: &Arc<SourceText>, table: &Span, option: &SqlOption) -> Span {
     let SqlOption::KeyValue { key, value: Expr::Value(value) } = option else { return table.clone() };
     let Some(value) = to_span(source, value.span) else { return table.clone() };

@@ -1,5 +1,5 @@
-//! From a pipeline and the catalogue to just the definitions that it uses, what CREATE AGENT makes among them, in an order
-//! in which each thing comes after what it uses.
+//! Selects the definitions of the catalogue that a pipeline uses, including those of CREATE AGENT, and puts each after
+//! the definitions that it uses.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -14,22 +14,23 @@ use super::table::{AGENT_TOPICS, DEAD_LETTERS, TableDef};
 use super::{expand, name_of};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 
-/// All that a pipeline's text says and refers to, parsed and in an order in which each thing comes after what it uses.
+/// A pipeline's text and everything that it refers to, parsed, each thing after the things that it uses.
 #[derive(Debug, Clone)]
 pub struct PipelineText {
-    /// Its name: the file's, without `.sql`, or the agent's.
+    /// Its name: the file's without `.sql`, or the agent's.
     pub name: String,
     /// The tables and views that it uses.
     pub definitions: Vec<Definition>,
-    /// Constant tables' rows: `INSERT INTO name VALUES …`.
+    /// The rows of constant tables: `INSERT INTO name VALUES …`.
     pub constants: Vec<InsertDef>,
-    /// What it does.
+    /// Its INSERTs.
     pub inserts: Vec<InsertDef>,
     /// All agents of the project, whether it uses them or not.
     pub agents: Vec<AgentDef>,
-    /// The names of tables and views whose definition is missing or wrong: who uses them is not blamed for it.
+    /// The names of tables and views whose definition is missing or wrong. Statements that use them report no further
+    /// error.
     pub broken: BTreeSet<String>,
-    /// What is wrong with it so far.
+    /// The errors found so far.
     pub errors: Vec<Diagnostic>,
 }
 
@@ -64,7 +65,7 @@ impl PipelineText {
     }
 }
 
-/// What a pipeline itself says.
+/// A pipeline's own text.
 pub(super) struct Pipeline {
     /// Its name.
     pub name: String,
@@ -74,17 +75,17 @@ pub(super) struct Pipeline {
     pub own: Script,
     /// The agents in `sql/` whose work this pipeline does.
     pub supplied: Vec<AgentDef>,
-    /// What is wrong with its text and the catalogue's.
+    /// Errors in its text and in the catalogue.
     pub errors: Vec<Diagnostic>,
 }
 
-/// Puts together what a pipeline says and what it uses of a catalogue.
+/// Combines a pipeline with the definitions that it uses from a catalogue.
 pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     let Pipeline { name, at, own, supplied, mut errors } = pipeline;
     let mut broken = catalogue.broken;
     broken.extend(own.broken.iter().cloned());
     if own.unreadable || catalogue.unreadable {
-        // Nobody knows what is defined: all else that looks wrong may be right.
+        // The definitions are unknown, so other apparent errors may be none.
         return PipelineText {
             name,
             definitions: Vec::new(),
@@ -99,7 +100,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     let is_read_whole = errors.iter().all(|error| error.span.as_ref().is_none_or(|span| span.source != at.source));
     errors.extend(used_too_early(&own));
     let mut agents: Vec<AgentDef> = catalogue.agents.iter().chain(&own.agents).cloned().collect();
-    // Their order is the same in every pipeline: what a model is shown must not depend on who asks.
+    // The order is the same in every pipeline: the text shown to a model must not depend on the pipeline.
     agents.sort_by(|a, b| {
         let key = |agent: &AgentDef| (agent.span.source.name.clone(), agent.span.range.start);
         key(a).cmp(&key(b))
@@ -111,7 +112,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     for definition in catalogue.definitions {
         known.add(definition, false);
     }
-    // Rows of the catalogue belong to the catalogue's table of that name.
+    // INSERTs of the catalogue fill the catalogue's table of that name.
     let catalogue_inserts: Vec<InsertDef> = catalogue
         .inserts
         .into_iter()
@@ -119,7 +120,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
         .collect();
     let own_names: Vec<(String, Span)> =
         own.definitions.iter().map(|d| (d.name().to_string(), d.span().clone())).collect();
-    // What a pipeline defines itself wins over the catalogue.
+    // A pipeline's own definitions override the catalogue's.
     for definition in own.definitions {
         known.add(definition, true);
     }
@@ -155,11 +156,11 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
         order.visit(&insert.table, &insert.table_span);
         order.visit_query(&insert.query, &insert.span);
     }
-    // What the pipeline defines and nobody reads is checked all the same.
+    // A definition that the pipeline does not use is checked too.
     for (name, span) in own_names {
         order.visit(&name, &span);
     }
-    // Whoever reads an inbox sees to the messages that cannot be taken.
+    // A pipeline that reads an inbox also handles the messages that cannot be processed.
     for agent in &agents {
         let letters = order.known.get(expand::DEAD_LETTERS);
         if let (true, Some(Definition::Table(letters))) = (order.done.contains(&agent.ident), letters) {
@@ -178,7 +179,7 @@ pub(super) fn resolve(pipeline: Pipeline, catalogue: Script) -> PipelineText {
     PipelineText { name, definitions, constants, inserts, agents, broken, errors }
 }
 
-/// The definitions of a catalogue beside those that are used, with all that they use themselves.
+/// The unused definitions of a catalogue, with everything that they use themselves.
 pub(super) fn unused(catalogue: Script, used: &BTreeSet<&str>, errors: Vec<Diagnostic>) -> PipelineText {
     let mut known = Known { definitions: BTreeMap::new(), broken: catalogue.broken, errors };
     let agents = catalogue.agents;
@@ -204,7 +205,7 @@ pub(super) fn unused(catalogue: Script, used: &BTreeSet<&str>, errors: Vec<Diagn
     PipelineText { name: "sql".into(), definitions, constants, inserts: Vec::new(), agents, broken, errors }
 }
 
-/// What queries can name.
+/// The names that queries can use.
 struct Known {
     definitions: BTreeMap<String, Definition>,
     broken: BTreeSet<String>,
@@ -212,7 +213,7 @@ struct Known {
 }
 
 impl Known {
-    /// Adds a definition; with `replace` it takes the place of one from another file.
+    /// Adds a definition. With `replace` it replaces one from another file.
     fn add(&mut self, definition: Definition, replace: bool) {
         match self.definitions.get(definition.name()) {
             Some(first) if !replace || first.span().source == definition.span().source => {
@@ -224,10 +225,10 @@ impl Known {
         }
     }
 
-    /// Adds what the agents are in plain SQL; gives the INSERTs of those whose work is done here.
+    /// Adds the plain SQL of the agents. Returns the INSERTs of those whose work is done here.
     fn expand(&mut self, pipeline: &str, agents: &[AgentDef], worked: &[&AgentDef]) -> Vec<InsertDef> {
         let Some(table) = expand::agents(agents) else {
-            // Without any, the table is missing; when those that there are are wrong, that is told already.
+            // Without agents the table is missing. If the existing agents are wrong, that is already reported.
             if !self.broken.is_empty() {
                 self.broken.insert(expand::AGENTS.into());
             }
@@ -271,7 +272,7 @@ impl Known {
                     definition.span().place()
                 );
                 self.errors.push(error.at(first.span().clone()).help(help));
-                // Whoever uses it may mean either.
+                // A statement that uses the name may mean either.
                 self.broken.insert(name);
             } else {
                 self.definitions.insert(name, definition);
@@ -282,20 +283,20 @@ impl Known {
     }
 }
 
-/// A table that agents need.
+/// Reports a missing table that agents need.
 fn missing(name: &str, agent: &AgentDef) -> Diagnostic {
     let (what, help) = match name {
-        expand::TOPICS => ("whose options the agents' topics have", "`baton new` shows one"),
-        expand::MESSAGES => ("to which agents answer", "`baton new` shows one"),
-        _ => ("for what an agent cannot take", "`baton new` shows one"),
+        expand::TOPICS => ("whose options apply to the agents' topics", "`baton new` shows one"),
+        expand::MESSAGES => ("to which agents write their answers", "`baton new` shows one"),
+        _ => ("for messages that an agent cannot take", "`baton new` shows one"),
     };
     Diagnostic::new(Code::TABLE_UNKNOWN, format!("CREATE AGENT needs a table `{name}`, {what}"))
         .at(agent.span.clone())
         .help(format!("add `CREATE TABLE {name} (…) WITH (connector = 'kafka', …)` to sql/; {help}"))
 }
 
-/// A file is read from top to bottom, as Arroyo reads it: what a statement uses stands above it, and so does the INSERT
-/// that fills a memory table.
+/// A file is read from top to bottom, as in Arroyo: a definition stands above its users, and so does the INSERT that
+/// fills a memory table.
 fn used_too_early(own: &Script) -> Vec<Diagnostic> {
     let start = |span: &Span| span.range.start;
     let defined: HashMap<&str, &Definition> = own.definitions.iter().rev().map(|d| (d.name(), d)).collect();
@@ -345,10 +346,10 @@ fn used_too_early(own: &Script) -> Vec<Diagnostic> {
     errors
 }
 
-/// How many views may stand on each other.
+/// How many views may read one another in a chain.
 const MAX_VIEWS: usize = 200;
 
-/// Depth first: a definition goes to the list after all that it uses.
+/// Depth-first order: a definition is added after everything that it uses.
 struct Order<'a> {
     known: &'a BTreeMap<String, Definition>,
     done: HashSet<String>,
@@ -360,7 +361,7 @@ struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    /// Begins with the errors that are known.
+    /// Starts with the known errors.
     fn new(known: &'a Known) -> Self {
         Self {
             known: &known.definitions,
@@ -377,20 +378,17 @@ impl<'a> Order<'a> {
         if self.open.iter().any(|n| n == name) {
             self.missing.extend(self.open.iter().cloned());
             self.errors.push(
-                Diagnostic::new(
-                    Code::QUERY,
-                    format!("`{name}` is defined by itself: {} → {name}", self.open.join(" → ")),
-                )
-                .at(at.clone())
-                .help("a view can only read what is defined without it"),
+                Diagnostic::new(Code::QUERY, format!("`{name}` refers to itself: {} → {name}", self.open.join(" → ")))
+                    .at(at.clone())
+                    .help("a view cannot read itself, not even through other views"),
             );
             return;
         }
         if self.open.len() >= MAX_VIEWS {
-            let message = format!("more than {MAX_VIEWS} views stand on each other");
+            let message = format!("more than {MAX_VIEWS} views read one another in a chain");
             if !self.errors.iter().any(|e| e.message == message) {
                 let error = Diagnostic::new(Code::QUERY, message).at(at.clone());
-                self.errors.push(error.help("put some of them together"));
+                self.errors.push(error.help("merge some of them"));
             }
             return;
         }
@@ -440,8 +438,8 @@ impl<'a> Order<'a> {
     }
 }
 
-/// The tables and views that a query reads. A name of its `WITH` hides a table from what comes after it, not from the
-/// `WITH` itself.
+/// The tables and views that a query reads. A name in `WITH` hides a table in the rest of the query, but not in its own
+/// definition.
 #[must_use]
 pub fn relations(query: &Query, at: &Span) -> Vec<(String, Span)> {
     struct Relations<'a> {
@@ -461,7 +459,7 @@ pub fn relations(query: &Query, at: &Span) -> Vec<(String, Span)> {
                         hidden.insert(name.clone());
                     }
                     self.hidden.push(hidden.clone());
-                    // Its body is visited here, where just the names before it hide anything.
+                    // The body is visited here, where only the names before it hide tables.
                     let _ = cte.query.visit(self);
                     self.hidden.pop();
                     hidden.insert(name);

@@ -1,5 +1,5 @@
-//! Text to statements: each is parsed by itself, so that all syntax errors of a file are found at once, and each knows
-//! where it stands.
+//! Splits a text into statements and parses each by itself, so that all syntax errors of a file are found at once and
+//! each statement knows its place.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ pub struct ParsedStatement {
     pub span: Span,
 }
 
-/// A statement of SQL, or one that only Baton has.
+/// A SQL statement, or one that only Baton has.
 #[derive(Debug, Clone)]
 pub enum Ast {
-    /// What the SQL parser knows.
+    /// A statement of the SQL parser.
     Sql(Box<Statement>),
     /// `CREATE AGENT`.
     Agent(CreateAgent),
@@ -43,7 +43,7 @@ pub struct CreateAgent {
 /// A statement that is not SQL.
 #[derive(Debug, Clone)]
 pub struct WrongStatement {
-    /// What is wrong with it.
+    /// The error.
     pub error: Diagnostic,
     /// Whether it begins with `CREATE AGENT`.
     pub is_agent: bool,
@@ -73,7 +73,7 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<ParsedStatement>, Vec<Diagn
 /// Parses a file, statement by statement.
 ///
 /// # Errors
-/// When the text cannot be cut into statements, because something is not closed.
+/// The text cannot be split into statements, because a quote or comment is not closed.
 pub fn parse_each(source: &Arc<SourceText>) -> Result<Vec<Result<ParsedStatement, WrongStatement>>, Diagnostic> {
     let tokens = Tokenizer::new(&PipelineDialect, &source.text).tokenize_with_location().map_err(|error| {
         let at = source.offset(to_usize(error.location.line), to_usize(error.location.column));
@@ -96,7 +96,7 @@ pub fn parse_each(source: &Arc<SourceText>) -> Result<Vec<Result<ParsedStatement
     Ok(statements.collect())
 }
 
-/// The name behind `CREATE TABLE`, `CREATE VIEW` or `CREATE AGENT`.
+/// The name after `CREATE TABLE`, `CREATE VIEW` or `CREATE AGENT`.
 fn defined(tokens: &[TokenWithSpan]) -> Option<String> {
     let mut words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
     let (create, what, name) = (words.next()?, words.next()?, words.next()?);
@@ -146,7 +146,7 @@ fn parse_agent(parser: &mut Parser<'_>) -> Result<CreateAgent, ParserError> {
     parser.next_token();
     parser.next_token();
     let name = match parser.peek_token() {
-        // Without a name, WITH would be taken for it.
+        // If the name is missing, WITH would be read as the name.
         token if is_word(&token, "with") => return parser.expected("the agent's name", token),
         _ => parser.parse_identifier()?,
     };
@@ -160,13 +160,13 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-/// The span of tokens or of a piece of AST as a stretch of the text; `None` when the AST does not know it.
+/// The span of tokens or of a piece of AST as a range of the text; `None` if the AST does not know it.
 #[must_use]
 pub fn to_span(source: &Arc<SourceText>, span: TokenSpan) -> Option<Span> {
     (span != TokenSpan::empty()).then(|| Span::new(source, start(source, span)..end(source, span)))
 }
 
-/// The tokens of a statement, white space and comments left out, each with its place in the file.
+/// The tokens of a statement, without white space and comments, each with its place in the file.
 #[must_use]
 pub fn tokens(statement: &Span) -> Vec<(Token, Range<usize>)> {
     let local = SourceText::new("", statement.text());
@@ -195,7 +195,7 @@ fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// The parser tells the place at the end of its sentence: `… at Line: 4, Column: 8`.
+/// The parser puts the place at the end of its message: `… at Line: 4, Column: 8`.
 fn syntax_error(source: &Arc<SourceText>, statement: &Span, error: &ParserError) -> Diagnostic {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
@@ -224,7 +224,7 @@ fn syntax_error(source: &Arc<SourceText>, statement: &Span, error: &ParserError)
     Diagnostic::new(Code::SYNTAX, message).at(span).help("the dialect is Arroyo's, which is close to PostgreSQL's")
 }
 
-/// What the tokenizer finds wrong is nearly always something that is not closed.
+/// Nearly every error of the tokenizer is something that is not closed.
 fn unclosed(message: &str) -> String {
     match message.strip_prefix("Unterminated ").map(|what| what.split(',').next().unwrap_or(what)) {
         Some(what) if what.ends_with("string literal") => "a text is opened here with ' and never closed".into(),
@@ -233,7 +233,7 @@ fn unclosed(message: &str) -> String {
     }
 }
 
-/// A bracket or a comma is hard to see without quotes.
+/// Quotes a bracket or a comma, which is hard to see otherwise.
 fn quoted_sign(expected: &str) -> String {
     if expected.chars().any(char::is_alphanumeric) { expected.into() } else { format!("`{expected}`") }
 }

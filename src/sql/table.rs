@@ -1,5 +1,5 @@
-//! What a `CREATE TABLE` says: columns and options, with the places where they are said. What an option means is for
-//! `connectors` and `formats` to know.
+//! `CREATE TABLE` as a structure: columns and options with their places. `connectors` and `formats` know what an option
+//! means.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::diag::Span;
 
-/// The key of the field metadata that marks a `JSON` column: text that is JSON, and is written as such.
+/// The key of the field metadata that marks a `JSON` column: a text that contains JSON and is written as JSON.
 pub const JSON_FIELD: &str = "baton.json";
 
-/// The option that names the table for what a source cannot read. The catalogue follows it; `formats` says what it means.
+/// The option that names the table for messages that a source cannot read. The catalogue follows it; `formats`
+/// documents it.
 pub const DEAD_LETTERS: &str = "baton.dead_letters";
 
-/// The option of a sink whose rows go to the topics of the agents. The catalogue puts these in.
+/// The option of a sink whose rows go to the topics of the agents. The catalogue fills them in.
 pub const AGENT_TOPICS: &str = "baton.topics";
 
 /// A table over a connector.
@@ -30,7 +31,7 @@ pub struct TableDef {
     pub columns: Vec<ColumnDef>,
     /// Its `WITH` options, in order.
     pub options: Vec<OptionEntry>,
-    /// The topics of all agents, when it is written with `baton.topics`.
+    /// The topics of all agents, if the table has `baton.topics`.
     pub agent_topics: Vec<String>,
 }
 
@@ -41,7 +42,7 @@ pub struct ColumnDef {
     pub name: String,
     /// Where it is defined.
     pub span: Span,
-    /// Its type as Arrow has it.
+    /// Its Arrow type.
     pub data_type: DataType,
     /// Whether it is declared `JSON`: text to SQL, JSON on the wire.
     pub json: bool,
@@ -56,7 +57,7 @@ pub struct ColumnDef {
 pub enum ColumnKind {
     /// The message itself.
     Data,
-    /// What the connector knows about the message: `METADATA FROM 'offset_id'`.
+    /// The connector's data about the message: `METADATA FROM 'offset_id'`.
     Metadata(String),
     /// An expression over the other columns, as SQL text: `GENERATED ALWAYS AS (…)`.
     Generated(String),
@@ -99,18 +100,18 @@ impl TableDef {
         Arc::new(Schema::new(self.columns.iter().map(ColumnDef::field).collect::<Vec<_>>()))
     }
 
-    /// Whether it is declared neither `source` nor `sink`: then it can be read and written.
+    /// Whether it is declared neither `source` nor `sink`, so that it can be read and written.
     #[must_use]
     pub fn is_both_ways(&self) -> bool {
         self.option("type").is_none()
     }
 
-    /// Whether a message is one column, `value`, as it is.
+    /// Whether a message is the raw bytes of one column, `value`.
     fn is_raw(&self) -> bool {
         self.option("format").is_some_and(|format| matches!(format.value.as_str(), "raw_string" | "raw_bytes"))
     }
 
-    /// Whether a column goes out with a message and is not in it: the key beside a raw `value`.
+    /// Whether a column is sent with a message but is not part of it: the key beside a raw `value`.
     #[must_use]
     pub fn is_only_written(&self, column: &ColumnDef) -> bool {
         let options = ["sink.key_field", "sink.timestamp_field"];
@@ -123,8 +124,8 @@ impl TableDef {
         self.columns.iter().filter(|column| !self.is_only_written(column))
     }
 
-    /// The columns that an INSERT gives. Metadata is known of what was read alone, but for the topic of a table that is
-    /// written to many.
+    /// The columns that an INSERT provides. Metadata exists only for messages that were read, except for the topic of a
+    /// table that is written to many topics.
     pub fn write_columns(&self) -> impl Iterator<Item = &ColumnDef> {
         self.columns.iter().filter(|column| match &column.kind {
             ColumnKind::Data => true,
@@ -133,7 +134,7 @@ impl TableDef {
         })
     }
 
-    /// The columns that an INSERT gives, as a schema.
+    /// The columns that an INSERT provides, as a schema.
     #[must_use]
     pub fn write_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.write_columns().map(ColumnDef::field).collect::<Vec<_>>()))

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, Exa
 /// The Arrow type of a SQL type; `JSON` is text.
 ///
 /// # Errors
-/// What is wrong, in words, for a type that columns cannot have.
+/// An explanation, if columns cannot have this type.
 pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
@@ -25,16 +25,18 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
         SqlType::Char(_) | SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::JSON => DataType::Utf8,
         SqlType::Bytea => DataType::Binary,
         SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Blob(_) => {
-            return Err(format!("`{sql}` is no type here; bytes are BYTEA"));
+            return Err(format!("`{sql}` is not a supported type; bytes are BYTEA"));
         }
         SqlType::Date => DataType::Date32,
         SqlType::Timestamp(precision, TimezoneInfo::None) => DataType::Timestamp(timestamp_unit(*precision)?, None),
         SqlType::Datetime(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
-        SqlType::Timestamp(..) => return Err(format!("`{sql}` is no type here; TIMESTAMP is UTC, without a zone")),
+        SqlType::Timestamp(..) => {
+            return Err(format!("`{sql}` is not a supported type; TIMESTAMP is UTC, without a zone"));
+        }
         SqlType::Decimal(info) | SqlType::Numeric(info) => decimal(info)?,
         SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
             if matches!(**element, SqlType::Array(_)) {
-                return Err("an array of arrays is no type here; put the inner one into a STRUCT".into());
+                return Err("an array of arrays is not supported; put the inner one into a STRUCT".into());
             }
             DataType::List(Arc::new(Field::new("item", to_arrow(element)?, true)))
         }
@@ -45,18 +47,18 @@ pub fn to_arrow(sql: &SqlType) -> Result<DataType, String> {
             });
             DataType::Struct(fields.collect::<Result<Fields, String>>()?)
         }
-        other => return Err(format!("`{other}` is no type that columns can have")),
+        other => return Err(format!("`{other}` is not a supported column type")),
     })
 }
 
-/// `TIMESTAMP(3)`: what a second is divided into.
+/// `TIMESTAMP(3)`: the unit for a number of digits.
 fn timestamp_unit(digits: Option<u64>) -> Result<TimeUnit, String> {
     Ok(match digits {
         Some(0) => TimeUnit::Second,
         Some(3) => TimeUnit::Millisecond,
         Some(6) => TimeUnit::Microsecond,
         None | Some(9) => TimeUnit::Nanosecond,
-        Some(other) => return Err(format!("TIMESTAMP({other}) is no type here; the digits are 0, 3, 6 or 9")),
+        Some(other) => return Err(format!("TIMESTAMP({other}) is not a supported type; the digits are 0, 3, 6 or 9")),
     })
 }
 
@@ -75,7 +77,7 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, String> {
     Ok(DataType::Decimal128(p, s))
 }
 
-/// An Arrow type in SQL's words, for messages.
+/// The SQL name of an Arrow type, for messages.
 #[must_use]
 pub fn to_sql(arrow: &DataType) -> String {
     match arrow {

@@ -1,7 +1,7 @@
-//! Volatile calls (UDFs, `random()`) are worked out once a row.
+//! Evaluates volatile calls (UDFs, `random()`) once for each row.
 //!
-//! The planner turns `coalesce(a, b)` into a CASE and `a BETWEEN b AND c` into two comparisons, and so writes `a` twice.
-//! Where `a` calls something volatile, it is moved into a projection below first.
+//! The planner turns `coalesce(a, b)` into a CASE and `a BETWEEN b AND c` into two comparisons, so `a` occurs twice. If
+//! `a` calls something volatile, this module first moves the call into a projection below.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::{Between, ScalarFunction};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection};
 
-/// Functions that the planner rewrites with their arguments written more than once.
+/// Functions that the planner rewrites so that an argument occurs more than once.
 const REWRITTEN: [&str; 4] = ["coalesce", "nvl", "nvl2", "nullif"];
 
-/// The same plan, with such calls in projections of their own.
+/// The same plan with such calls in projections of their own.
 ///
 /// # Errors
-/// When the planner refuses the new plan.
+/// The planner rejects the new plan.
 pub fn settle(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut next = 0;
     let settled = plan.transform_up(|node| match node {
@@ -56,7 +56,7 @@ impl<'a> Moved<'a> {
         Self { next, exprs: Vec::new() }
     }
 
-    /// The same for a column of a SELECT, which keeps its name.
+    /// Moves calls out of a column of a SELECT, which keeps its name.
     fn take_from_column(&mut self, expr: &Expr) -> Result<Expr> {
         let before = self.exprs.len();
         let name = expr.schema_name().to_string();
@@ -90,7 +90,7 @@ impl<'a> Moved<'a> {
         Expr::Column(Column::new_unqualified(name))
     }
 
-    /// The input with the calls as further columns.
+    /// The input with the calls as additional columns.
     fn below(self, input: &Arc<LogicalPlan>) -> Result<LogicalPlan> {
         let mut exprs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
         exprs.extend(self.exprs);

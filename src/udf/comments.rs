@@ -1,5 +1,5 @@
-//! What a UDF's source says to the embedded engine alone: line comments of the form `// baton: timeout = "none"`, which the
-//! compiler and Arroyo pass over.
+//! Settings in a UDF's source that only the embedded engine reads: line comments of the form `// baton: timeout =
+//! "none"`. The compiler and Arroyo ignore them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::options::{AsyncOptions, duration};
 use super::place::span_of;
 use crate::diag::{Code, Diagnostic, SourceText, Span, nearest};
 
-/// What a comment for the embedded engine opens with, behind `//`.
+/// The start of a comment for the embedded engine, after `//`.
 const FOR_BATON: &str = "baton:";
 const KEYS: [&str; 1] = ["timeout"];
 const EXAMPLE: &str = "write `// baton: timeout = \"none\"`";
@@ -24,7 +24,7 @@ pub(super) struct Said<T> {
     pub span: Span,
 }
 
-/// The time-out that the embedded engine keeps, when a comment names one; mistakes are added to `errors`.
+/// The timeout on the embedded engine, if a comment sets one. Errors are added to `errors`.
 pub(super) fn timeout(
     text: &Arc<SourceText>,
     tokens: TokenStream,
@@ -40,7 +40,7 @@ pub(super) fn timeout(
             if key != "timeout" {
                 let help = nearest(&key, KEYS).map_or_else(|| EXAMPLE.into(), |near| format!("did you mean `{near}`?"));
                 errors.push(
-                    Diagnostic::new(Code::UDF_SOURCE, format!("`{key}` is nothing that a UDF can tell Baton"))
+                    Diagnostic::new(Code::UDF_SOURCE, format!("`{key}` is not a setting for Baton"))
                         .at(span)
                         .help(help),
                 );
@@ -64,13 +64,15 @@ pub(super) fn timeout(
     found
 }
 
-/// `key = value` behind `baton:`, each at the place of its key or, where the value matters, of the whole.
+/// The `key = value` settings after `baton:`, each at the place of its key or, if the value matters, of the whole
+/// setting.
 fn settings(text: &Arc<SourceText>, place: Range<usize>, errors: &mut Vec<Diagnostic>) -> Vec<Said<(String, Value)>> {
     let body = &text.text[place.clone()];
     let at = |range: Range<usize>| Span::new(text, place.start + range.start..place.start + range.end);
     match toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(body) {
         Ok(entries) if entries.is_empty() => {
-            let error = Diagnostic::new(Code::UDF_SOURCE, "this comment tells Baton nothing").at(at(0..body.len()));
+            let error =
+                Diagnostic::new(Code::UDF_SOURCE, "this comment has no setting for Baton").at(at(0..body.len()));
             errors.push(error.help(EXAMPLE));
             Vec::new()
         }
@@ -99,7 +101,7 @@ fn limit(value: &Value) -> Option<Duration> {
     }
 }
 
-/// What stands behind each `//`. Whatever lies between two tokens is white space or a comment; doc comments are tokens.
+/// The text after each `//`. Between two tokens there is only white space and comments; doc comments are tokens.
 fn line_comments(text: &Arc<SourceText>, tokens: TokenStream) -> Vec<Range<usize>> {
     let mut places = Vec::new();
     token_places(text, tokens, &mut places);
@@ -107,7 +109,7 @@ fn line_comments(text: &Arc<SourceText>, tokens: TokenStream) -> Vec<Range<usize
     let mut comments = Vec::new();
     let mut end = 0;
     for place in places {
-        // The tokens of a doc comment all lie where the comment does.
+        // The tokens of a doc comment all have the comment's place.
         if place.start > end {
             gap(&text.text, end..place.start, &mut comments);
         }
@@ -128,7 +130,7 @@ fn token_places(text: &Arc<SourceText>, tokens: TokenStream, places: &mut Vec<Ra
     }
 }
 
-/// The line comments of a stretch that has no tokens. Block comments nest.
+/// The line comments of a range without tokens. Block comments nest.
 fn gap(text: &str, stretch: Range<usize>, comments: &mut Vec<Range<usize>>) {
     let mut at = stretch.start;
     let mut depth = 0_usize;

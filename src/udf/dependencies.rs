@@ -1,6 +1,6 @@
-//! The comment in which a UDF names the crates that it needs: `/*`, a new line, `[dependencies]`, TOML, `*/`.
+//! The comment in which a UDF lists its crates: `/*`, a new line, `[dependencies]`, TOML, `*/`.
 //!
-//! It is found exactly as Arroyo finds it; what comes close but would be overlooked there is an error here.
+//! It is found exactly as in Arroyo. A similar comment that Arroyo would ignore is an error here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,7 +28,7 @@ struct Comment {
     others: BTreeMap<String, Value>,
 }
 
-/// Reads the comment; mistakes are added to `errors`.
+/// Reads the comment. Errors are added to `errors`.
 pub(super) fn read(text: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Dependencies {
     let wrong = |range: Range<usize>, message: String, help: &str| {
         Diagnostic::new(Code::UDF_SOURCE, message).at(Span::new(text, range)).help(help)
@@ -36,7 +36,7 @@ pub(super) fn read(text: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Depe
     for at in overlooked(&text.text) {
         errors.push(wrong(
             at..at + 2,
-            "this dependencies comment would be overlooked".into(),
+            "Arroyo would ignore this dependencies comment".into(),
             "put `/*` alone on a line, `[dependencies]` alone on the next",
         ));
     }
@@ -89,7 +89,7 @@ pub(super) fn read(text: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Depe
     Dependencies { table, span }
 }
 
-/// Comments that open with `[dependencies` in another form than the one that is read.
+/// Comments that start with `[dependencies` but in a form that is not read.
 fn overlooked(text: &str) -> Vec<usize> {
     text.match_indices("/*")
         .map(|(at, _)| at)

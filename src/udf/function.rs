@@ -1,7 +1,7 @@
-//! A UDF as the planner knows it, before it is compiled: its name, what it takes, what it returns.
+//! A UDF as the planner knows it, before it is compiled: its name, arguments and result.
 //!
-//! A sync one runs the library that is put into its slot later. An async one is taken out of the plan by the engine,
-//! which calls it itself.
+//! A sync UDF runs the library that is put into its slot later. The engine takes an async UDF out of the plan and calls
+//! it itself.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -39,28 +39,28 @@ impl Hash for HostedUdf {
     }
 }
 
-/// What the planner needs to know of a UDF; `slot` gets its library once it is compiled.
+/// The planner's function for a UDF. `slot` gets the library once it is compiled.
 #[must_use]
 pub fn scalar_udf(source: &UdfSource, slot: Arc<LoadedSlot>) -> ScalarUDF {
-    // A UDF may read a clock or ask a model: its value is never worked out ahead or shared between two calls.
+    // A UDF may read a clock or call a model, so its value is never precomputed or shared between two calls.
     let signature = PlanSignature::user_defined(Volatility::Volatile);
     ScalarUDF::new_from_impl(HostedUdf { source: Arc::new(source.clone()), slot, signature })
 }
 
-/// The UDF behind a function of a plan, when it is one of ours.
+/// The UDF of a function in a plan, if it is one of ours.
 #[must_use]
 pub fn hosted(function: &ScalarUDF) -> Option<&HostedUdf> {
     function.inner().downcast_ref()
 }
 
 impl HostedUdf {
-    /// What its source file declares.
+    /// The declaration in its source file.
     #[must_use]
     pub fn source(&self) -> &Arc<UdfSource> {
         &self.source
     }
 
-    /// Where its library is, or will be.
+    /// The slot of its library.
     #[must_use]
     pub fn slot(&self) -> &Arc<LoadedSlot> {
         &self.slot
@@ -108,7 +108,7 @@ impl ScalarUDFImpl for HostedUdf {
     }
 }
 
-/// Whether a value is cast without asking: only where nothing can be lost and no row can fail, as in Arroyo.
+/// Whether a value is cast implicitly: only if nothing can be lost and no row can fail, as in Arroyo.
 fn fits(given: &DataType, takes: &DataType) -> bool {
     use DataType as T;
     if let T::Dictionary(_, value) = given {

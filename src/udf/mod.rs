@@ -1,8 +1,8 @@
-//! Rust functions that SQL can call: read from their source files, compiled as Arroyo compiles them, and run.
+//! Rust functions that SQL can call: read from their source files, compiled as Arroyo compiles them, and called.
 //!
-//! [`discover`] reads a folder, [`standard()`] what comes with Baton, [`scalar_udf`] makes what the planner needs before anything is compiled, [`build()`]
-//! compiles, [`load`] opens the libraries, [`UdfStates`] knows what they say of themselves. Where calls of async UDFs lie in a plan, and what becomes of their answers,
-//! belongs to `engine`.
+//! [`discover`] reads a folder, [`standard()`] the UDFs that come with Baton. [`scalar_udf`] makes the planner's
+//! functions before anything is compiled, [`build()`] compiles, [`load`] opens the libraries, and [`UdfStates`] tracks
+//! the states that UDFs report. `engine` finds the async calls in a plan and handles their answers.
 
 mod build;
 mod comments;

@@ -1,21 +1,21 @@
-//! The options of an async UDF, and how a time is written in them. Where they stand is for [`source`](super::source) and
-//! [`comments`](super::comments).
+//! The options of an async UDF, and the syntax of a duration in them. [`source`](super::source) and
+//! [`comments`](super::comments) find them in the text.
 
 use std::time::Duration;
 
-/// The options of `#[udf(…)]`, with Arroyo's defaults; a comment for the embedded engine may give another time-out.
+/// The options of `#[udf(…)]`, with Arroyo's defaults. A comment for the embedded engine may set another timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AsyncOptions {
-    /// Whether answers come in the order of the calls.
+    /// Whether answers are returned in the order of the calls.
     pub ordered: bool,
     /// How many calls may run at once.
     pub allowed_in_flight: u32,
-    /// How long one call may take on the embedded engine; a call that takes longer kills the UDF's thread.
+    /// The timeout of a call on the embedded engine. A call that exceeds it kills the UDF's thread.
     pub timeout: Duration,
 }
 
 impl AsyncOptions {
-    /// The time-out of a UDF whose calls take as long as they take: longer than any process runs.
+    /// The timeout of a UDF whose calls have no limit: longer than any process runs.
     pub const NO_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
 }
 
@@ -25,7 +25,7 @@ impl Default for AsyncOptions {
     }
 }
 
-/// A time as Arroyo writes it, above zero.
+/// A duration above zero, as Arroyo writes it.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let n: u64 = text[..digits].parse().ok()?;
@@ -39,6 +39,6 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         "h" | "hrs" | "hours" => seconds(3600),
         _ => None,
     }
-    // The UDF counts in whole microseconds of 64 bits.
+    // The UDF counts whole microseconds in 64 bits.
     .filter(|d| (1..=u128::from(u64::MAX)).contains(&d.as_micros()))
 }

@@ -1,4 +1,4 @@
-//! Where a token of a UDF's source stands.
+//! The place of a token in a UDF's source.
 
 use std::sync::Arc;
 

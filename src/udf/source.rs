@@ -1,6 +1,6 @@
-//! A UDF's source file as Arroyo takes it: one `#[udf]` function, its types, its options, its dependencies comment.
+//! A UDF's source file in Arroyo's form: one `#[udf]` function, its types, its options, its dependencies comment.
 //!
-//! Whether the Rust text itself is right is the compiler's business (`build`).
+//! The compiler checks the Rust code itself (`build`).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,21 +25,21 @@ pub struct UdfSource {
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// What was in it.
+    /// Its content.
     pub text: Arc<SourceText>,
     /// Where the name stands.
     pub name_span: Span,
-    /// What it takes and returns.
+    /// Its arguments and its result.
     pub signature: Signature,
     /// Sync, or async with its options.
     pub kind: UdfKind,
-    /// The crates that its comment names, as in a Cargo.toml.
+    /// The crates in its comment, as in a Cargo.toml.
     pub dependencies: toml::Table,
     /// Where the comment stands, from `[dependencies]` on.
     pub dependencies_span: Option<Span>,
 }
 
-/// What a UDF takes and returns.
+/// The arguments and the result of a UDF.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// In order.
@@ -71,7 +71,7 @@ impl UdfSource {
 /// Reads every `*.rs` directly in a folder, in the order of their names.
 ///
 /// # Errors
-/// Every mistake of every file; [`Code::FILE`] when the folder or a file cannot be read.
+/// All errors in all files; [`Code::FILE`] if the folder or a file cannot be read.
 pub fn discover(dir: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
     let unreadable = |error: &std::io::Error| {
         let shown = display_path(dir);
@@ -92,7 +92,7 @@ pub fn discover(dir: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
         let source = SourceText::read(&path).map_err(|e| vec![e]).and_then(|text| parse(&path, &text));
         match source {
             Err(more) => errors.extend(more),
-            // SQL does not tell `Score` from `score` unless it is quoted, and some file systems never do.
+            // SQL treats unquoted `Score` and `score` as the same name, and so do some file systems.
             Ok(source) => {
                 if let Some(&first) = names.get(&source.name.to_lowercase()) {
                     let first = &sources[first].name_span;
@@ -114,7 +114,7 @@ pub fn discover(dir: &Path) -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
 /// Reads one source file.
 ///
 /// # Errors
-/// Every mistake in it, at its place.
+/// All errors in it, at their places.
 pub fn parse(path: &Path, text: &Arc<SourceText>) -> Result<UdfSource, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let dependencies = dependencies::read(text, &mut errors);
@@ -161,7 +161,7 @@ pub fn parse(path: &Path, text: &Arc<SourceText>) -> Result<UdfSource, Vec<Diagn
         return Err(errors);
     };
     let mut options = options(text, function, attribute, &mut errors);
-    // It was parsed above, so it can be cut into tokens.
+    // It was parsed above, so it can be split into tokens.
     let tokens = text.text.parse().unwrap_or_default();
     if let Some(timeout) = comments::timeout(text, tokens, &mut errors) {
         options.timeout = timeout.value;
@@ -270,13 +270,13 @@ fn option(meta: &ParseNestedMeta<'_>, options: &mut AsyncOptions) -> Result<(), 
                 duration(&literal.value()).ok_or_else(|| value(expected, &syn::Error::new(literal.span(), "")))?;
         }
         _ => {
-            // Its value has to be read over, or everything after it is an error as well.
+            // The value must be skipped, or everything after it is an error as well.
             if let Ok(rest) = meta.value() {
                 let _ = rest.parse::<syn::Expr>();
             }
             return Err(WrongOption {
                 span: meta.path.span(),
-                message: format!("`{name}` is no option of `#[udf]`"),
+                message: format!("`{name}` is not an option of `#[udf]`"),
                 help: nearest(&name, NAMES).map_or_else(
                     || "the options are `ordered`, `unordered`, `allowed_in_flight = N` and `timeout = \"10s\"`".into(),
                     |near| format!("did you mean `{near}`?"),
@@ -342,7 +342,7 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
         errors.push(
             Diagnostic::new(
                 Code::UDF_SOURCE,
-                format!("`{name}` takes no argument, so it would not know for how many rows"),
+                format!("`{name}` takes no argument, so the number of rows would be unknown"),
             )
             .at(span_of(text, name.span()))
             .help("give it an argument, or make it an `async fn`"),
@@ -351,7 +351,7 @@ fn signature(text: &Arc<SourceText>, function: &ItemFn, errors: &mut Vec<Diagnos
     Signature { args, returns }
 }
 
-/// The parser's reason; of a text that cannot even be cut into words it knows no more than that.
+/// The parser's reason. If the text cannot even be split into tokens, the reason has no details.
 fn plain_reason(error: &syn::Error) -> String {
     let reason = error.to_string();
     if reason.contains("token stream") { "a bracket or a quotation mark is not closed".into() } else { reason }

@@ -1,7 +1,7 @@
-//! The UDFs that come with Baton (`llm_classify`, `open_message`, …): a project that has no source of them gets these.
+//! The UDFs that come with Baton (`llm_classify`, `open_message`, …), for projects without their own source of them.
 //!
-//! Their sources are in the program. They are compiled where they lie: in the checkout that the program was built from, when
-//! that is still there and the same, else in the user's cache.
+//! The program contains their sources. They are compiled in place: in the checkout that the program was built from if
+//! it still exists unchanged, else in the user's cache.
 
 use std::fs;
 use std::io;
@@ -14,10 +14,10 @@ use crate::diag::{Code, Diagnostic, display_path};
 /// Each file by its path below the folder; `build.rs` lists them.
 static SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/standard_udfs.rs"));
 
-/// The UDFs, each with its source in one folder.
+/// The standard UDFs, with all sources in one folder.
 ///
 /// # Errors
-/// When there is no folder that they can be written to.
+/// No folder can be found to write them to.
 pub fn standard() -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs");
     if is_in(&checkout) {
@@ -34,7 +34,7 @@ pub fn standard() -> Result<Vec<UdfSource>, Vec<Diagnostic>> {
     discover(&folder)
 }
 
-/// Whether a folder has just these sources.
+/// Whether a folder has exactly these sources.
 fn is_in(folder: &Path) -> bool {
     SOURCES.iter().all(|(name, text)| fs::read_to_string(folder.join(name)).is_ok_and(|found| found == *text))
 }
@@ -56,7 +56,7 @@ fn cache() -> PathBuf {
     cache.unwrap_or_else(std::env::temp_dir).join("baton")
 }
 
-/// Another version of the sources lies in another folder.
+/// Another version of the sources goes to another folder.
 fn digest() -> String {
     let parts: Vec<&[u8]> = SOURCES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
     hex_digest(&parts)
@@ -72,7 +72,7 @@ mod tests {
         Path::new(path).extension().is_some_and(|extension| extension == "rs")
     }
 
-    /// The files of a folder that belong to what is compiled.
+    /// The files of a folder that are compiled.
     fn sources(folder: &Path, below: &str, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder.join(below)).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
@@ -110,7 +110,7 @@ mod tests {
         let mut expected: Vec<&str> = functions.collect();
         expected.sort_unstable();
         assert_eq!(names, expected);
-        // Cargo reads all manifests, and finds each file that they name.
+        // Cargo reads all manifests and looks for each file that they name.
         let manifest = folder.path().join("Cargo.toml");
         let arguments = ["metadata", "--no-deps", "--format-version=1", "--offline", "--manifest-path"];
         let cargo = Command::new(env!("CARGO")).args(arguments).arg(manifest).output().unwrap();

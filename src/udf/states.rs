@@ -1,7 +1,7 @@
-//! What the UDFs of this process say of themselves: that rows wait and why, that they go on, that none can ever be answered.
+//! The states that the UDFs of this process report: rows wait and why, rows continue, or no row can ever be answered.
 //!
-//! Each line of the host channel is a JSON object: `udf`, `state` and, but for `working`, `why`. Telling people is done
-//! here, since a UDF has no log; ending pipelines is for `engine`.
+//! Each line of the host channel is a JSON object: `udf`, `state` and, except for `working`, `why`. This module logs
+//! them, because a UDF has no log; `engine` stops pipelines.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use super::host::HostChannel;
 use crate::diag::{Code, Diagnostic};
 
-/// How often the log says that a UDF still waits.
+/// How often the log repeats that a UDF is waiting.
 const REMINDER: Duration = Duration::from_secs(30);
-/// What is kept of a reason, in characters.
+/// The maximum length of a reason, in characters.
 const LONGEST: usize = 1000;
 
-/// What a UDF writes.
+/// A line from a UDF.
 #[derive(Deserialize)]
 struct Line {
     udf: String,
@@ -41,7 +41,7 @@ enum Said {
     Warning,
 }
 
-/// How the UDFs of this process are. A UDF that has said nothing works.
+/// The states of the UDFs of this process. A UDF that has reported nothing is working.
 #[derive(Debug, Default)]
 pub struct UdfStates {
     udfs: Mutex<BTreeMap<String, State>>,
@@ -54,14 +54,14 @@ enum State {
     Rejected(Rejection),
 }
 
-/// Why a UDF can answer no row, now or later.
+/// The reason why a UDF cannot answer any row, now or later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// Its name.
     pub udf: String,
-    /// What is wrong.
+    /// The error.
     pub why: String,
-    /// The edit to make, when the UDF knows it.
+    /// The edit to make, if the UDF knows it.
     pub help: Option<String>,
 }
 
@@ -73,10 +73,10 @@ impl From<Rejection> for Diagnostic {
 }
 
 impl UdfStates {
-    /// Listens to what UDFs write, from now on. Must be called inside a Tokio runtime.
+    /// Starts to listen to UDFs. It must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// When the runtime cannot read the pipe.
+    /// The runtime cannot read the pipe.
     pub fn listen(channel: HostChannel) -> io::Result<Arc<Self>> {
         let states = Arc::<Self>::default();
         let lines = BufReader::new(Receiver::from_owned_fd(channel.lines.into())?);
@@ -84,7 +84,7 @@ impl UdfStates {
         Ok(states)
     }
 
-    /// Which UDFs wait, and why: one line.
+    /// The waiting UDFs and their reasons, in one line.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {
         let udfs = self.udfs();
@@ -96,7 +96,7 @@ impl UdfStates {
         (!waiting.is_empty()).then(|| waiting.join("; "))
     }
 
-    /// Returns when one of some UDFs can answer no row; may be dropped and asked again.
+    /// Returns when one of the matching UDFs cannot answer any row. Cancel-safe.
     pub async fn rejected(&self, is_one: impl Fn(&str) -> bool) -> Rejection {
         loop {
             let more = self.rejected.notified();
@@ -111,7 +111,7 @@ impl UdfStates {
         }
     }
 
-    /// Returns when a UDF has waited for so long, and says why it waits; may be dropped and asked again.
+    /// Returns the reason once a UDF has waited for `longest`. Cancel-safe.
     pub async fn waited(&self, longest: Duration) -> String {
         loop {
             let now = Instant::now();
@@ -131,7 +131,7 @@ impl UdfStates {
         loop {
             let reminder = self.next_reminder();
             tokio::select! {
-                // What has come of a line stays in `line` when the other branch wins.
+                // If the other branch wins, the bytes read so far stay in `line`.
                 read = lines.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
                         self.heed(&line, Instant::now());
@@ -139,7 +139,7 @@ impl UdfStates {
                     }
                     Ok(0) => return,
                     Err(error) => {
-                        tracing::warn!(%error, "what UDFs say cannot be read any more");
+                        tracing::warn!(%error, "cannot read the messages of UDFs any more");
                         return;
                     }
                 },
@@ -148,13 +148,13 @@ impl UdfStates {
         }
     }
 
-    /// Takes a line.
+    /// Handles a line.
     fn heed(&self, line: &[u8], now: Instant) {
         let Line { udf, state, why, help } = match serde_json::from_slice(line) {
             Ok(line) => line,
             Err(error) => {
                 let line = String::from_utf8_lossy(line);
-                tracing::debug!(%error, line = line.trim_end(), "a UDF said something that is not understood");
+                tracing::debug!(%error, line = line.trim_end(), "a UDF sent a message that cannot be parsed");
                 return;
             }
         };
@@ -163,10 +163,10 @@ impl UdfStates {
         let before = udfs.get_mut(&udf);
         match (state, before) {
             (Said::Warning, _) => tracing::warn!("`{udf}`: {why}"),
-            // That was its last word.
+            // A rejected UDF reports nothing after that.
             (_, Some(State::Rejected(_))) | (Said::Working, None) => {}
             (Said::Working, Some(State::Waiting { since, .. })) => {
-                tracing::info!("`{udf}` goes on after {}", in_words(now - *since));
+                tracing::info!("`{udf}` continues after {}", in_words(now - *since));
                 udfs.remove(&udf);
             }
             (Said::Waiting, Some(State::Waiting { why: before, told, .. })) => {
@@ -180,7 +180,7 @@ impl UdfStates {
                 udfs.insert(udf, State::Waiting { why, since: now, told: now });
             }
             (Said::Rejected, _) => {
-                tracing::error!("`{udf}` can answer no row: {why}");
+                tracing::error!("`{udf}` cannot answer any row: {why}");
                 udfs.insert(udf.clone(), State::Rejected(Rejection { udf, why, help }));
                 self.rejected.notify_waiters();
             }
@@ -196,7 +196,7 @@ impl UdfStates {
         told.min()
     }
 
-    /// Says again what has waited for long.
+    /// Logs UDFs again that have waited for long.
     fn remind(&self, now: Instant) {
         for (udf, state) in self.udfs().iter_mut() {
             if let State::Waiting { why, since, told } = state
@@ -266,7 +266,7 @@ mod tests {
         }
         states.heed(b"\xff\xfe\n", Instant::now());
         assert_eq!(states.waiting(), None);
-        // A later version may say more.
+        // A later version may add fields.
         said(&states, r#"{"udf":"ask","state":"waiting","why":"x","since":5}"#);
         assert_eq!(states.waiting().as_deref(), Some("`ask`: x"));
     }
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(states.next_reminder(), None);
         states.heed(br#"{"udf":"ask","state":"waiting","why":"x"}"#, begin);
         assert_eq!(states.next_reminder(), Some(after(30)));
-        // The same once more is no news, another reason is.
+        // The same report again is not logged; another reason is.
         states.heed(br#"{"udf":"ask","state":"waiting","why":"x"}"#, after(10));
         assert_eq!(states.next_reminder(), Some(after(30)));
         states.heed(br#"{"udf":"ask","state":"waiting","why":"y"}"#, after(20));

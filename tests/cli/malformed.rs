@@ -54,8 +54,8 @@ fn bad() -> Vec<(Vec<u8>, &'static str)> {
     vec![
         (b"garbage".to_vec(), "a value is missing or not JSON"),
         (b"\xef\xbb\xbf{\"id\":2}".to_vec(), "begins with a byte order mark"),
-        (b"\xff\xfe{\"id\":2}".to_vec(), "byte 1 is no UTF-8"),
-        (b"{\"id\":2,\"name\":\"\xc3\x28\"}".to_vec(), "byte 17 is no UTF-8"),
+        (b"\xff\xfe{\"id\":2}".to_vec(), "byte 1 is not valid UTF-8"),
+        (b"{\"id\":2,\"name\":\"\xc3\x28\"}".to_vec(), "byte 17 is not valid UTF-8"),
         (b"\x00".to_vec(), "a value is missing or not JSON"),
         (b"{\"id\":2,\"name\":\"a\x00b\"}".to_vec(), "a control character that is not escaped"),
         (br#"{"id":2,"name":"\ud800"}"#.to_vec(), "is half a character"),

@@ -76,7 +76,7 @@ fn a_udf_that_can_answer_no_row_ends_the_process() {
     let folder = folder(&["good", &format!("sleep 300|{REFUSED}|hang"), "sleep 100000", "hang"]);
     let ended = started(folder.path(), &[]).wait(SOON).expect_code(78);
     assert!(ended.took < Duration::from_secs(10), "nothing in flight is waited for: {:?}", ended.took);
-    assert!(ended.stderr.contains("`tell_host` can answer no row: the server refuses the key"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`tell_host` cannot answer any row: the server refuses the key"), "{}", ended.stderr);
     let error = "pipeline `ask` failed:\nerror[R007]: the server refuses the key\n";
     assert!(ended.stderr.contains(error), "{}", ended.stderr);
     assert!(ended.stderr.contains("help: set a new one"), "{}", ended.stderr);
@@ -139,7 +139,7 @@ fn waiting_and_going_on_are_told_in_the_log_and_the_ready_file() {
     sign("end");
     let ended = running.wait(SOON).expect_code(0);
     assert!(ended.stderr.contains("WARN `tell_host` waits: no server at :9"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("INFO `tell_host` goes on after "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("INFO `tell_host` continues after "), "{}", ended.stderr);
     assert!(ended.stderr.contains("WARN `tell_host`: prices are old"), "{}", ended.stderr);
     assert_eq!(read(folder.path(), "answered.json").lines().count(), 3);
     let left: Vec<_> =

@@ -18,9 +18,9 @@ fn decoded(base64: &str) -> Vec<u8> {
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn broken_messages_are_dead_letters_and_nothing_else_suffers() {
-    const CONTRACT: &str = "the message does not keep its contract: ";
+    const CONTRACT: &str = "the message does not match its contract: ";
     const NO_JSON: &str = "the message is not JSON (";
-    const NO_OBJECT: &str = "the message is JSON, but no object";
+    const NO_OBJECT: &str = "the message is JSON, but not an object";
     // What is published, and how its dead letter begins.
     let broken: Vec<(&[u8], &str, String)> = vec![
         (b"\xff\xfe\x00garbage", "unreadable", "the message is not UTF-8 text".into()),

@@ -39,7 +39,7 @@ fn own(message: &Value) -> Value {
 
 const HOPS: Option<&str> = Some("hop 21 is past the limit of 20");
 const MESSAGES: Option<&str> = Some("the workflow has more than 100 messages, which is the limit");
-const CONTRACT: Option<&str> = Some("the message does not keep its contract: `hop` is ");
+const CONTRACT: Option<&str> = Some("the message does not match its contract: `hop` is ");
 
 const CASES: [Case; 10] = [
     Case {

@@ -97,7 +97,7 @@ fn a_wrong_key_ends_the_process_is_never_shown_and_loses_nothing() {
     let (stdout, stderr) = (baton.stdout(), baton.stderr());
     let origin = url.replace("/v1", "");
     let error = format!(
-        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Look at BATON_LLM_API_KEY"
+        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Check BATON_LLM_API_KEY"
     );
     assert!(stderr.contains(&error), "{stderr}");
     assert!(!stdout.contains(KEY) && !stderr.contains(KEY), "{stderr}");
@@ -138,7 +138,7 @@ fn messages_wait_for_a_model_that_is_not_there() {
     };
     system.wait_until_routed(0..20);
     system.wait_until_committed("route_messages", "agent_messages");
-    eventually("the log says that they go on", || baton.stderr().contains("`llm_classify` goes on after "));
+    eventually("the log says that they go on", || baton.stderr().contains("`llm_classify` continues after "));
     baton.stop(Duration::from_secs(10));
     system.assert_routed(0..20, 1);
     assert_eq!(model.seen().calls, 20);

@@ -79,7 +79,7 @@ fn a_comment_for_the_embedded_engine_that_says_something_else() {
     help: write `// baton: timeout = "none"`
     "#);
     insta::assert_snapshot!(with("// baton: timout = \"none\""), @r#"
-    error[U001]: `timout` is nothing that a UDF can tell Baton
+    error[U001]: `timout` is not a setting for Baton
      --> udfs/f.rs:1:11
       |
     1 | // baton: timout = "none"
@@ -88,7 +88,7 @@ fn a_comment_for_the_embedded_engine_that_says_something_else() {
     help: did you mean `timeout`?
     "#);
     insta::assert_snapshot!(with("// baton: retries = 3"), @r#"
-    error[U001]: `retries` is nothing that a UDF can tell Baton
+    error[U001]: `retries` is not a setting for Baton
      --> udfs/f.rs:1:11
       |
     1 | // baton: retries = 3
@@ -115,7 +115,7 @@ fn a_comment_for_the_embedded_engine_that_says_something_else() {
     help: write `// baton: timeout = "none"`
     "#);
     insta::assert_snapshot!(with("// baton:"), @r#"
-    error[U001]: this comment tells Baton nothing
+    error[U001]: this comment has no setting for Baton
      --> udfs/f.rs:1:10
       |
     1 | // baton:
@@ -216,7 +216,7 @@ fn a_function_that_sql_cannot_call() {
     help: remove `self`
     "#);
     insta::assert_snapshot!(refused("#[udf]\nfn f() -> i64 { 1 }\n"), @r#"
-    error[U001]: `f` takes no argument, so it would not know for how many rows
+    error[U001]: `f` takes no argument, so the number of rows would be unknown
      --> udfs/f.rs:2:4
       |
     2 | fn f() -> i64 { 1 }
@@ -398,7 +398,7 @@ fn types_that_a_udf_cannot_have() {
 fn wrong_options() {
     let with = |attribute: &str| refused(&format!("{attribute}\nasync fn f(x: i64) -> i64 {{ x }}\n"));
     insta::assert_snapshot!(with("#[udf(orderd, max = 3, allowed_in_flight = \"many\", timeout = 10)]"), @r#"
-    error[U001]: `orderd` is no option of `#[udf]`
+    error[U001]: `orderd` is not an option of `#[udf]`
      --> udfs/f.rs:1:7
       |
     1 | #[udf(orderd, max = 3, allowed_in_flight = "many", timeout = 10)]
@@ -406,7 +406,7 @@ fn wrong_options() {
       |
     help: did you mean `ordered`?
 
-    error[U001]: `max` is no option of `#[udf]`
+    error[U001]: `max` is not an option of `#[udf]`
      --> udfs/f.rs:1:15
       |
     1 | #[udf(orderd, max = 3, allowed_in_flight = "many", timeout = 10)]
@@ -507,7 +507,7 @@ fn wrong_dependency_comments() {
     help: write them as in a Cargo.toml: `name = "1.2"` or `name = { version = "1.2", features = ["…"] }`
     "#);
     insta::assert_snapshot!(with("/* [dependencies]\nserde = \"1\"\n*/"), @r#"
-    error[U001]: this dependencies comment would be overlooked
+    error[U001]: Arroyo would ignore this dependencies comment
      --> udfs/f.rs:1:1
       |
     1 | /* [dependencies]

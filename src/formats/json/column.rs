@@ -1,6 +1,6 @@
-//! What a column is that is filled value by value and can be cut back: a message that turns out bad half way leaves no
-//! trace. Arrow's own builders cannot be cut back, hence this. The columns of each type are in [`columns`](super::columns)
-//! and [`nested`](super::nested).
+//! A column that is filled value by value and can be truncated, so that a message that turns out bad half way leaves no
+//! trace. Arrow's own builders cannot be truncated. The columns of each type are in [`columns`](super::columns) and
+//! [`nested`](super::nested).
 
 use datafusion::arrow::array::{ArrayRef, BooleanBufferBuilder};
 use datafusion::arrow::buffer::NullBuffer;
@@ -8,21 +8,21 @@ use jiter::{Jiter, Peek};
 
 use super::wrong::Wrong;
 
-/// A column in the making.
+/// A column under construction.
 pub(super) trait Column: Send {
     /// Appends the next value, which is not null.
     fn read(&mut self, json: &mut Jiter<'_>, peek: Peek) -> Result<(), Wrong>;
     /// Appends NULL.
     fn null(&mut self);
-    /// How many values it has.
+    /// The number of values.
     fn len(&self) -> usize;
-    /// Cuts it back to so many.
+    /// Truncates it to `len` values.
     fn truncate(&mut self, len: usize);
-    /// Its values as an array; it is empty after that.
+    /// Its values as an array. The column is empty afterwards.
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Which values are there and which are NULL.
+/// Which values are present and which are NULL.
 pub(super) struct Validity(BooleanBufferBuilder);
 
 impl Validity {

@@ -1,7 +1,7 @@
 //! The columns of each type.
 //!
-//! What fits which type is as `arrow-json` has it (numbers may come as text, text never as numbers), because Arroyo
-//! reads its rows with that.
+//! A value fits a type as in `arrow-json` (numbers may be given as text, but text never as a number), because Arroyo
+//! reads rows with `arrow-json`.
 
 use std::mem;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::wrong::Wrong;
 use crate::sql::table::JSON_FIELD;
 use crate::sql::types::to_sql;
 
-/// A column for a field, or `None` when JSON has nothing that fits its type.
+/// A column for a field, or `None` if no JSON value fits its type.
 pub(super) fn column(field: &Field) -> Option<Box<dyn Column>> {
     if field.metadata().contains_key(JSON_FIELD) {
         return Some(Box::new(Bytes::<JsonText>::new()));
@@ -70,7 +70,7 @@ pub(super) fn column(field: &Field) -> Option<Box<dyn Column>> {
     })
 }
 
-/// The columns for fields, or `None` when one has no column.
+/// The columns for fields, or `None` if one field has no column.
 pub(super) fn columns(fields: &Fields) -> Option<Vec<Box<dyn Column>>> {
     fields.iter().map(|field| column(field)).collect()
 }
@@ -93,7 +93,7 @@ impl<P: ArrowPrimitiveType> Values<P> {
         self.validity.push(true);
     }
 
-    /// Appends what `text` or `number` makes of the next value.
+    /// Appends the next value, converted by `text` or `number`.
     fn read(
         &mut self,
         json: &mut Jiter<'_>,
@@ -174,7 +174,7 @@ where
     delegate!(values);
 }
 
-/// What a JSON number is in a type.
+/// Converts a JSON number to a type.
 trait FromNumber: Sized {
     fn from_number(digits: &str) -> Option<Self>;
 }
@@ -182,7 +182,7 @@ trait FromNumber: Sized {
 macro_rules! whole_numbers {
     ($($t:ty),+) => {
         $(impl FromNumber for $t {
-            /// A fraction is cut off, as Arroyo does; what is out of range is none.
+            /// Fractions are truncated, as in Arroyo. A number out of range is an error.
             #[allow(
                 clippy::cast_precision_loss,
                 clippy::cast_lossless,
@@ -214,7 +214,7 @@ impl FromNumber for f64 {
     }
 }
 
-/// Points in time: text of RFC 3339 or alike, or a number of the column's unit.
+/// Timestamps: text in RFC 3339 or similar, or a number in the column's unit.
 struct Timestamps<P: ArrowPrimitiveType> {
     values: Values<P>,
     zone: Tz,
@@ -273,8 +273,8 @@ impl Column for Decimals {
     delegate!(values);
 }
 
-/// The digits of a DECIMAL; what is past its scale is cut off, as Arroyo does. (Arrow's own reader counts digits and
-/// exponents in a few bits and gives another number when there are more.)
+/// The digits of a DECIMAL. Digits beyond its scale are dropped, as in Arroyo. (Arrow's own reader counts digits and
+/// exponents in a few bits and returns a wrong number if there are more.)
 fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -282,7 +282,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
         _ => (false, text),
     };
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        // One that does not fit is larger or smaller than any number.
+        // An exponent that does not fit makes the number larger or smaller than any that can be stored.
         Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
         None => (unsigned, 0),
     };
@@ -292,7 +292,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
         return None;
     }
     let Some(zeros) = digits.iter().position(|d| *d != b'0') else { return Some(0) };
-    // How many digits from the first that counts to the last that the scale keeps.
+    // The number of digits from the first significant one to the last within the scale.
     let point = i64::try_from(whole.len()).ok()?.saturating_add(exponent);
     let kept = point.saturating_add(i64::from(scale)).saturating_sub(i64::try_from(zeros).ok()?);
     let Ok(kept) = usize::try_from(kept) else { return Some(0) };
@@ -304,7 +304,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// An exponent; past the range, the end of the range.
+/// An exponent, clamped to the range.
 fn parse_exponent(exponent: &str) -> Option<i64> {
     let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -355,7 +355,7 @@ impl Column for Booleans {
     }
 }
 
-/// What the bytes of a column are.
+/// How the bytes of a column are read and stored.
 pub(in crate::formats) trait Content: Send {
     /// Appends the next JSON value.
     fn read(json: &mut Jiter<'_>, peek: Peek, out: &mut Vec<u8>) -> Result<(), Wrong>;
@@ -376,7 +376,7 @@ impl<C: Content> Bytes<C> {
         Self { data: Vec::new(), offsets: vec![0], validity: Validity::new(), content: std::marker::PhantomData }
     }
 
-    /// Ends the value whose bytes were just appended; `false` (and no value) when the column is full.
+    /// Ends the value whose bytes were just appended. Returns `false` (and adds no value) if the column is full.
     fn end(&mut self) -> bool {
         let Ok(end) = i32::try_from(self.data.len()) else {
             let start = self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0));
@@ -388,7 +388,7 @@ impl<C: Content> Bytes<C> {
         true
     }
 
-    /// Appends a value as it is; `false` when the column is full.
+    /// Appends a raw value; `false` if the column is full.
     pub(in crate::formats) fn push(&mut self, value: &[u8]) -> bool {
         self.data.extend_from_slice(value);
         self.end()
@@ -396,7 +396,7 @@ impl<C: Content> Bytes<C> {
 
     pub(in crate::formats) fn take(&mut self) -> ArrayRef {
         let offsets = mem::replace(&mut self.offsets, vec![0]);
-        // Offsets only grow, and end within the bytes.
+        // Offsets only grow and stay within the bytes.
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         C::array(offsets, mem::take(&mut self.data), self.validity.finish())
     }
@@ -420,7 +420,7 @@ impl<C: Content> Column for Bytes<C> {
     fn truncate(&mut self, len: usize) {
         self.offsets.truncate(len + 1);
         self.validity.truncate(len);
-        // Bytes of a value that was never ended go too.
+        // Bytes of an unfinished value are removed too.
         self.data.truncate(self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0)));
     }
 
@@ -459,7 +459,7 @@ impl Content for JsonText {
     }
 }
 
-/// BYTEA; no JSON value is that.
+/// BYTEA. No JSON value fits it.
 pub(in crate::formats) struct RawBytes;
 
 impl Content for RawBytes {
@@ -472,7 +472,7 @@ impl Content for RawBytes {
     }
 }
 
-/// All that was appended is whole text, so the array's own check finds nothing.
+/// All appended bytes are valid UTF-8, so the array's own check never fails.
 fn text_array(offsets: OffsetBuffer<i32>, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(StringArray::new(offsets, bytes.into(), nulls))
 }

@@ -1,9 +1,9 @@
-//! The schema that `json.include_schema` puts beside every row, in the form that Kafka Connect reads.
+//! The schema that `json.include_schema` adds to every row, in the format of Kafka Connect.
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use serde_json::{Value, json};
 
-/// The schema of rows with these columns; `None` when a type has no place in it.
+/// The schema of rows with these columns; `None` if it cannot express a type.
 pub(in crate::formats) fn kafka_schema(fields: &Fields) -> Option<Value> {
     let fields: Vec<Value> = fields.iter().map(|field| one(field)).collect::<Option<_>>()?;
     Some(json!({ "type": "struct", "name": "ArroyoJson", "fields": fields, "optional": false }))

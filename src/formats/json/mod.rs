@@ -1,7 +1,7 @@
-//! `format = 'json'`: a message is one JSON object, its keys are the columns.
+//! `format = 'json'`: a message is one JSON object whose keys are the columns.
 //!
-//! Rows come in and go out as Arroyo's do; where Arroyo writes broken JSON (text that is none in a `JSON` column), a
-//! string is written instead.
+//! Rows are read and written as in Arroyo, with one exception: for invalid JSON text in a `JSON` column, Arroyo writes
+//! broken JSON, and this module writes a string.
 
 mod column;
 mod columns;
@@ -21,7 +21,7 @@ use nested::Object;
 pub(super) use writer::JsonWriter;
 use wrong::Wrong;
 
-/// How points in time are written.
+/// How timestamps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum TimestampFormat {
     /// `"2026-03-01T08:15:30.123"`.
@@ -64,18 +64,18 @@ pub(super) struct JsonReader {
 }
 
 impl JsonReader {
-    /// `None` when a column has a type that is not [`readable`].
+    /// `None` if a column has a type that is not [`readable`].
     pub(super) fn new(schema: &Schema) -> Option<Self> {
         Some(Self { columns: Object::new(schema.fields(), columns::columns(schema.fields())?), rows: 0 })
     }
 
-    /// Appends a row, or nothing at all.
+    /// Appends a row, or nothing on an error.
     ///
     /// # Errors
-    /// What is wrong with the message, in a sentence.
+    /// The error of the message, in a sentence.
     pub(super) fn push(&mut self, payload: &[u8]) -> Result<(), String> {
         if let Err(error) = str::from_utf8(payload) {
-            return Err(format!("it is not text: byte {} is no UTF-8", error.valid_up_to() + 1));
+            return Err(format!("it is not text: byte {} is not valid UTF-8", error.valid_up_to() + 1));
         }
         self.read(payload).map_err(|wrong| {
             self.columns.truncate(self.rows);
@@ -91,7 +91,7 @@ impl JsonReader {
             Peek::Object => self.columns.read(&mut json, self.rows),
             peek => Err(Wrong::no_object(&mut json, peek)),
         };
-        // Whether it is JSON at all comes before whether it fits.
+        // Invalid JSON is reported before a value that does not fit.
         if read.as_ref().is_err_and(Wrong::is_syntax) {
             return read;
         }

@@ -11,7 +11,7 @@ use jiter::{Jiter, Peek};
 use super::column::{Column, Validity};
 use super::wrong::Wrong;
 
-/// A column with what is asked of its values.
+/// A column and the constraints on its values.
 struct Slot {
     name: String,
     nullable: bool,
@@ -51,11 +51,11 @@ impl Object {
         Self { slots: fields.iter().zip(columns).map(|(field, column)| Slot::new(field, column)).collect() }
     }
 
-    /// Reads an object as row number `row`. Keys without a column are passed over, columns without a key are NULL, and
-    /// of a key that is there twice the last counts: as with Arroyo, a value before it may be of any type.
+    /// Reads an object as row number `row`. Keys without a column are skipped, and columns without a key are NULL. The
+    /// last of duplicate keys counts; as in Arroyo, an earlier value may have any type.
     pub(super) fn read(&mut self, json: &mut Jiter<'_>, row: usize) -> Result<(), Wrong> {
         let mut expected = 0;
-        // Values that do not fit. They count when the object is read to its end and no later value took their place.
+        // Values that do not fit. They are errors if the whole object is read and no later value replaced them.
         let mut misfits: Vec<(usize, Wrong)> = Vec::new();
         let mut key = json.known_object()?.map(|name| self.find(name, &mut expected));
         while let Some(slot) = key {
@@ -94,7 +94,7 @@ impl Object {
         Ok(())
     }
 
-    /// Keys mostly come in the order of the columns, so the search begins after the last one found.
+    /// Keys are mostly in the order of the columns, so the search starts after the last column found.
     fn find(&self, name: &str, expected: &mut usize) -> Option<usize> {
         let count = self.slots.len();
         let index = (0..count).map(|i| (*expected + i) % count).find(|i| self.slots[*i].name == name)?;
@@ -200,7 +200,7 @@ impl Column for ListColumn {
     fn truncate(&mut self, len: usize) {
         self.offsets.truncate(len + 1);
         self.validity.truncate(len);
-        // Items of a list that was never ended go too.
+        // Items of an unfinished list are removed too.
         self.slot.column.truncate(self.offsets.last().map_or(0, |o| usize::try_from(*o).unwrap_or(0)));
     }
 

@@ -1,4 +1,4 @@
-//! JSON text as text: copied compactly, numbers as they were written. Values are for `sql::json`.
+//! Copies JSON text compactly, with numbers as they were written. `sql::json` parses values.
 
 use jiter::{Jiter, JsonErrorType, Peek};
 

@@ -1,5 +1,5 @@
-//! Rows as JSON objects, written by `arrow-json` with what Arroyo does otherwise: JSON columns, Unix milliseconds,
-//! base64 and ways to write DECIMAL.
+//! Writes rows as JSON objects with `arrow-json`, except where Arroyo differs: JSON columns, Unix milliseconds, base64
+//! and the encodings of DECIMAL.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl JsonWriter {
     /// Appends every row to `out` and calls `end` after each.
     ///
     /// # Errors
-    /// A column of a type that JSON has nothing for.
+    /// A column of a type that JSON cannot express.
     pub(in crate::formats) fn write(
         &self,
         rows: &StructArray,
@@ -100,8 +100,8 @@ fn cast_to(array: &dyn Array, data_type: &DataType) -> Result<ArrayRef, ArrowErr
     cast(&array.slice(0, array.len()), data_type)
 }
 
-/// Arroyo goes through floating point here, and now and then loses a millisecond by it: so that both engines write the
-/// same number, this does too.
+/// Arroyo converts through floating point here and sometimes loses a millisecond. This code does the same, so that both
+/// engines write the same number.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as Arroyo has it")]
 fn unix_millis<'a, T: ArrowTimestampType>(array: &'a dyn Array, scale: impl Fn(f64) -> f64) -> Box<dyn Encoder + 'a> {
     Box::new(Millis(array.as_primitive::<T>().unary(|value| scale(value as f64) as i64)))
@@ -115,7 +115,7 @@ impl Encoder for Millis {
     }
 }
 
-/// A JSON column: parsed and written again. What is no JSON is text, and written as that.
+/// A JSON column: parsed and written again. Text that is not JSON is written as a string.
 struct JsonText(StringArray);
 
 impl Encoder for JsonText {

@@ -1,4 +1,4 @@
-//! What can be wrong with a JSON message, and how a user is told.
+//! The errors of a JSON message and their texts.
 
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 
@@ -7,10 +7,10 @@ use crate::sql::json::MAX_DEPTH;
 /// The longest piece of a message that an error shows, in characters.
 const SHOWN: usize = 60;
 
-/// Why a message gives no row.
+/// Why a message cannot become a row.
 #[derive(Debug)]
 pub(in crate::formats) struct Wrong {
-    /// Names from the column down, outermost last.
+    /// The path to the column, outermost name last.
     path: Vec<String>,
     what: What,
 }
@@ -33,27 +33,27 @@ impl Wrong {
         Self::new(What::Syntax(error, index))
     }
 
-    /// The message is JSON, but no object.
+    /// The message is JSON, but not an object.
     pub(super) fn no_object(json: &mut Jiter<'_>, peek: Peek) -> Self {
         skip(json, peek).map_or_else(|wrong| wrong, |found| Self::new(What::NoObject(found)))
     }
 
-    /// The next value is of another type than its column.
+    /// The next value's type does not fit its column.
     pub(super) fn type_of_next(json: &mut Jiter<'_>, peek: Peek, expected: &str) -> Self {
         skip(json, peek).map_or_else(|wrong| wrong, |found| Self::type_of(expected, &found))
     }
 
-    /// A value that was read does not fit its column.
+    /// A parsed value does not fit its column.
     pub(super) fn type_of(expected: &str, found: &str) -> Self {
         Self::new(What::Type { expected: expected.to_string(), found: shortened(found) })
     }
 
-    /// Whether the message is no JSON, so that there is nothing to read on.
+    /// Whether the message is not JSON, so that reading cannot continue.
     pub(super) fn is_syntax(&self) -> bool {
         matches!(self.what, What::Syntax(..))
     }
 
-    /// A column that needs a value has none.
+    /// A NOT NULL column has no value.
     pub(super) fn null(missing: bool) -> Self {
         Self::new(What::Null { missing })
     }
@@ -99,13 +99,13 @@ impl From<JiterError> for Wrong {
     fn from(error: JiterError) -> Self {
         match error.error_type {
             JiterErrorType::JsonError(what) => Self::syntax(what, error.index),
-            // Types are looked at before a value is taken, so this is a value that is none.
+            // Types are checked before a value is read, so the value itself is invalid.
             JiterErrorType::WrongType { .. } => Self::syntax(JsonErrorType::ExpectedSomeValue, error.index),
         }
     }
 }
 
-/// Takes the next value, and gives its text.
+/// Skips the next value and returns its text.
 fn skip(json: &mut Jiter<'_>, peek: Peek) -> Result<String, Wrong> {
     let start = json.current_index();
     json.known_skip(peek)?;
@@ -149,14 +149,14 @@ fn syntax(error: &JsonErrorType, index: usize, payload: &[u8]) -> String {
     format!("it is not JSON: {reason}; character {}, near `{}`", before + 1, near(payload, index))
 }
 
-/// The text around a place.
+/// The text around a position.
 fn near(payload: &[u8], index: usize) -> String {
     let from = index.saturating_sub(SHOWN / 2).min(payload.len());
     let to = (index + SHOWN / 2).min(payload.len());
     String::from_utf8_lossy(&payload[from..to]).trim_matches('\u{fffd}').replace(char::is_control, " ")
 }
 
-/// A value on one line, cut where it is long.
+/// A value on one line, cut if it is long.
 pub(crate) fn shortened(text: &str) -> String {
     let shown = match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,6 +1,6 @@
 //! `now()`, `current_date()` and `current_time()` over a stream: the time at which a batch is computed.
 //!
-//! DataFusion's own are worked out once, when a query is planned, which on an endless stream is the time of the start.
+//! DataFusion evaluates its own once, when a query is planned. On an endless stream that is the start time.
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -1,5 +1,5 @@
-//! `coalesce`, `nvl` and `nvl2` work out all their arguments before they choose, as in DataFusion 48, which Arroyo has:
-//! an argument that cannot be computed fails the row, needed or not. (CASE works out only what it needs.)
+//! `coalesce`, `nvl` and `nvl2` evaluate all their arguments before they choose, as in Arroyo's DataFusion 48: an
+//! argument that fails also fails the row if its value is not needed. (CASE evaluates only the branches that it needs.)
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::own::{Adjusted, over_columns};
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     match name {
         "coalesce" | "nvl" => Some(Adjusted::function(from, first_known)),

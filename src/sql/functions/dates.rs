@@ -1,4 +1,4 @@
-//! Date functions where DataFusion 48, which Arroyo has, answers otherwise.
+//! Date functions whose results differ in Arroyo's DataFusion 48.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use super::own::Adjusted;
 use super::to_char;
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
         "date_trunc" => ScalarUDF::new_from_impl(DateTrunc(Arc::clone(from))),
@@ -31,7 +31,7 @@ pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     })
 }
 
-/// A part of a date that is NULL counts as 0, which is a year, but no month and no day; as a constant it is an error.
+/// A NULL part of a date counts as 0, which is a valid year but not a valid month or day. As a constant it is an error.
 fn make_date(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     for part in &mut args.args {
         match part {
@@ -58,8 +58,8 @@ fn given(args: &ScalarFunctionArgs) -> DataType {
     args.args.first().map_or(DataType::Null, ColumnarValue::data_type)
 }
 
-/// `date_trunc`, which takes no TIME. Before 1970 it cuts milliseconds and microseconds towards 1970, as this version does
-/// for constants only.
+/// `date_trunc`, which rejects TIME. Before 1970 it rounds milliseconds and microseconds towards 1970; this version
+/// does so only for constants.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct DateTrunc(Arc<ScalarUDF>);
 
@@ -88,11 +88,11 @@ impl ScalarUDFImpl for DateTrunc {
         let [ColumnarValue::Scalar(unit), value] = args.args.as_slice() else { return self.0.invoke_with_args(args) };
         let unit = unit.try_as_str().flatten().map(str::to_lowercase);
         match value {
-            // Then the unit may be any text.
+            // If the date is NULL, any unit is accepted.
             ColumnarValue::Scalar(value) if value.is_null() && unit.is_some() => {
                 Ok(ColumnarValue::Scalar(ScalarValue::try_new_null(args.return_field.data_type())?))
             }
-            // Minutes are among them because of old time zones, which differ from UTC by seconds.
+            // Minutes are included because the offsets of old time zones contain seconds.
             ColumnarValue::Array(values)
                 if matches!(unit.as_deref(), Some("microsecond" | "millisecond" | "minute")) && is_old(values)? =>
             {
@@ -110,14 +110,14 @@ impl ScalarUDFImpl for DateTrunc {
     }
 }
 
-/// Whether one of these times is before 1973, when the last time zone had given up its seconds.
+/// Whether one of these times is before 1973, when the last time zone dropped the seconds from its offset.
 fn is_old(times: &ArrayRef) -> Result<bool> {
     const START_OF_1973: i64 = 94_694_400;
     let seconds = cast(times, &DataType::Timestamp(TimeUnit::Second, None))?;
     Ok(seconds.as_primitive::<TimestampSecondType>().iter().flatten().any(|second| second < START_OF_1973))
 }
 
-/// There are no nanoseconds among the parts of a date, and no ISO days and years.
+/// It does not support nanoseconds, ISO weekdays and ISO years.
 fn date_part(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let part = match args.args.first() {
         Some(ColumnarValue::Scalar(part)) => part.try_as_str().flatten().unwrap_or_default().to_lowercase(),
@@ -126,7 +126,7 @@ fn date_part(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue
     let interval = matches!(args.args.get(1).map(ColumnarValue::data_type), Some(DataType::Interval(_)));
     let unknown = matches!(part.as_str(), "nanosecond" | "nanoseconds" | "nsec" | "nsecs" | "isodow" | "isoyear");
     if unknown && !interval {
-        return exec_err!("date_part knows no '{part}'");
+        return exec_err!("date_part does not know '{part}'");
     }
     from.invoke_with_args(args)
 }
@@ -144,7 +144,7 @@ fn to_date(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> 
     }
 }
 
-/// They take text, INT, BIGINT, dates and times; `to_timestamp` takes DOUBLE and DECIMAL too.
+/// They accept text, INT, BIGINT, dates and times; `to_timestamp` also accepts DOUBLE and DECIMAL.
 fn to_timestamp(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     let seconds = from.name() == "to_timestamp";
     match given(&args) {

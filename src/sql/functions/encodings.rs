@@ -1,4 +1,4 @@
-//! `encode` and `decode` as DataFusion 48 has them, which Arroyo has: base64 without padding, and hex; nothing else.
+//! `encode` and `decode` as in Arroyo's DataFusion 48: only hex, and base64 without padding.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::own::Adjusted;
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     match name {
         "encode" => Some(Adjusted::function(from, encode)),

@@ -1,14 +1,14 @@
-//! Operators, CASTs and conditions where DataFusion 48, which Arroyo has, means something else than the version that is
-//! embedded here. Expressions are rewritten before types are settled, so that all that follows sees what Arroyo means.
+//! Operators, CASTs and conditions that mean something else in Arroyo's DataFusion 48 than in the embedded version.
+//! Expressions are rewritten before types are resolved, so that all later steps see Arroyo's meaning.
 //!
-//! - **Text compared with a number is compared as text**: `i > '5'` and `n = 42` make text of the number, in `IN`,
-//!   `BETWEEN` and `CASE x WHEN` too.
+//! - **Text compared with a number is compared as text**: `i > '5'` and `n = 42` convert the number to text, also in
+//!   `IN`, `BETWEEN` and `CASE x WHEN`.
 //! - **A CAST of text to a number does not trim it**, and the empty text is the DECIMAL 0.
 //! - A STRUCT is cast to another by position.
-//! - Regular expressions compare as `patterns` says.
+//! - `patterns` describes comparisons with regular expressions.
 //! - A date minus a date is a duration (in a BIGINT column: seconds), not a number of days.
-//! - What Arroyo refuses is refused: arithmetic of dates with numbers and of times, JSON values in comparisons, NULL
-//!   in `SIMILAR TO`, `^`.
+//! - Expressions that Arroyo rejects are rejected: arithmetic of dates with numbers and of times, JSON values in
+//!   comparisons, NULL in `SIMILAR TO`, and `^`.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::own::Own;
 use super::{patterns, struct_names};
 
-/// Refuses operators that Arroyo does not have.
+/// Rejects operators that Arroyo does not have.
 #[derive(Debug)]
 pub(super) struct Refused;
 
@@ -42,10 +42,11 @@ impl ExprPlanner for Refused {
     }
 }
 
-/// Rewrites expressions to what they mean on Arroyo.
+/// Rewrites expressions to their meaning on Arroyo.
 #[derive(Debug)]
 pub(super) struct Meaning {
-    /// Functions that are not DataFusion's own, by name: the planner makes calls of its own ones of some operators.
+    /// The functions that replace DataFusion's, by name. The planner turns some operators into calls of DataFusion's
+    /// own.
     pub(super) overridden: HashMap<String, Arc<ScalarUDF>>,
 }
 
@@ -133,7 +134,7 @@ fn is_comparison(op: Operator) -> bool {
 }
 
 fn operator(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    // What has no type yet is refused later, with a better message.
+    // An operand without a type is rejected later, with a better message.
     let (Ok(l), Ok(r)) = (left.get_type(schema), right.get_type(schema)) else {
         return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
     };
@@ -172,7 +173,7 @@ fn operator(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Re
     Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
 }
 
-/// What is compared with one another; where text is among it, numbers become text.
+/// Operands that are compared with each other. If one of them is text, numbers become text.
 fn comparable(all: Vec<Expr>, schema: &dyn ExprSchema) -> Result<(Vec<Expr>, bool)> {
     let types: Vec<Option<DataType>> = all.iter().map(|e| e.get_type(schema).ok()).collect();
     let date = |t: &DataType| matches!(t, DataType::Date32 | DataType::Date64);
@@ -189,7 +190,7 @@ fn comparable(all: Vec<Expr>, schema: &dyn ExprSchema) -> Result<(Vec<Expr>, boo
     Ok((as_text.collect(), true))
 }
 
-/// A CAST that means what Arroyo's does: for INSERTs and generated columns, whose CASTs are not in the query.
+/// A CAST with Arroyo's meaning, for INSERTs and generated columns, whose CASTs are not in the query.
 #[must_use]
 pub fn cast(expr: Expr, from: &DataType, to: &DataType) -> Expr {
     let inner = match before_cast(from, to) {
@@ -199,15 +200,15 @@ pub fn cast(expr: Expr, from: &DataType, to: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(inner), to.clone()))
 }
 
-/// Whether there is a CAST from a type to another. A JSON value (of `->` or `json_get`) has those that `json_operators`
-/// makes functions of; structs need equally many fields.
+/// Whether one type can be cast to another. A JSON value (of `->` or `json_get`) can be cast where `json_operators` has
+/// a function for it; structs need the same number of fields.
 #[must_use]
 pub fn castable(from: &DataType, to: &DataType) -> bool {
     !matches!(from, DataType::Union(..))
         && struct_names::named_as(from, to).is_some_and(|from| can_cast_types(&from, to))
 }
 
-/// What is done to a value before it is cast.
+/// A function to apply to a value before the cast.
 fn before_cast(from: &DataType, to: &DataType) -> Option<ScalarUDF> {
     as_number_text(from, to).or_else(|| struct_names::function(from, to))
 }
@@ -231,7 +232,7 @@ fn readable(inner: Expr, to: &DataType, schema: &DFSchema) -> Result<(Expr, bool
 const NUMBER_TEXT: &str = "number_text";
 const DECIMAL_TEXT: &str = "decimal_text";
 
-/// What makes of a text what the CAST to a type of number must see.
+/// A function that prepares a text for the CAST to a numeric type.
 fn as_number_text(from: &DataType, to: &DataType) -> Option<ScalarUDF> {
     if !is_text(from) {
         return None;
@@ -248,7 +249,8 @@ fn as_number_text(from: &DataType, to: &DataType) -> Option<ScalarUDF> {
     }
 }
 
-/// Text with spaces around it is no number; in quotes it stays none, and a message shows why.
+/// Text with spaces around it is not a number. With quotes around it the CAST still fails, and its message shows the
+/// spaces.
 fn number_text(args: &[ArrayRef]) -> Result<ArrayRef> {
     each(args, |text| {
         let spaced = text.starts_with(|c: char| c.is_whitespace()) || text.ends_with(|c: char| c.is_whitespace());
@@ -260,7 +262,7 @@ fn decimal_text(args: &[ArrayRef]) -> Result<ArrayRef> {
     each(args, |text| text.is_empty().then(|| "0".to_string()))
 }
 
-/// The texts, some of them changed.
+/// The texts, with some of them changed.
 fn each(args: &[ArrayRef], change: impl Fn(&str) -> Option<String>) -> Result<ArrayRef> {
     let texts = cast_array(&args[0], &DataType::Utf8)?;
     let texts: &StringArray = texts.as_string();

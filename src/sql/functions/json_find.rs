@@ -1,7 +1,7 @@
-//! Where a path leads in JSON text, step by step, without reading the rest of it.
+//! Follows a path in JSON text step by step, without reading the rest of it.
 //!
-//! As `datafusion-functions-json` 0.48 has it, which Arroyo uses: a text step goes into objects only and a number into
-//! arrays only (the version that is embedded here takes `'0'` for an index, and counts `-1` from the end).
+//! It works as in `datafusion-functions-json` 0.48, which Arroyo uses: a text step enters only objects, a number only
+//! arrays. (The embedded version accepts `'0'` as an index and counts `-1` from the end.)
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type, UInt64Type};
@@ -14,21 +14,21 @@ use jiter::{Jiter, Peek};
 pub(super) enum Step<'a> {
     Key(&'a str),
     Index(usize),
-    /// NULL, or a negative index: it leads nowhere.
+    /// NULL or a negative index. No value has it.
     Nowhere,
 }
 
-/// A path: the same for all rows, or one step of a column.
+/// A path: the same for all rows, or a single step from a column.
 pub(super) enum Path<'a> {
     Same(Vec<Step<'a>>),
     Column(&'a ArrayRef),
 }
 
 impl<'a> Path<'a> {
-    /// The path that is written in a call behind its first argument.
+    /// The path in a call, after its first argument.
     ///
     /// # Errors
-    /// When a column is one of several steps.
+    /// A column is one of several steps.
     pub(super) fn of(keys: &'a [ColumnarValue]) -> Result<Self> {
         if let [ColumnarValue::Array(column)] = keys {
             return Ok(Self::Column(column));
@@ -42,7 +42,7 @@ impl<'a> Path<'a> {
         Ok(Self::Same(keys.iter().map(step).collect::<Result<_>>()?))
     }
 
-    /// Whether it leads into an object first; says which member a JSON value is read from that is no text.
+    /// Whether the path enters an object first. It decides which member of a non-text JSON value is read.
     pub(super) fn starts_with_key(&self) -> bool {
         match self {
             Self::Same(steps) => matches!(steps.first(), Some(Step::Key(_))),
@@ -50,12 +50,12 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Whether there is one in a row: a step of a column may be NULL.
+    /// Whether a row has a path. A step from a column may be NULL.
     pub(super) fn is_known(&self, row: usize) -> bool {
         matches!(self, Self::Same(_)) || matches!(self, Self::Column(column) if column.is_valid(row))
     }
 
-    /// What it leads to in a row's JSON: a reader that stands before the value.
+    /// Follows the path in a row's JSON. The returned reader stands before the value.
     pub(super) fn follow<'j>(&self, json: &'j str, row: usize) -> Option<(Jiter<'j>, Peek)> {
         match self {
             Self::Same(steps) => follow(json, steps),

@@ -1,8 +1,8 @@
-//! The `json_…` functions, as `datafusion-functions-json` 0.48 has them, which Arroyo uses.
+//! The `json_…` functions as in `datafusion-functions-json` 0.48, which Arroyo uses.
 //!
-//! The version that is embedded here has widened them since. There, text is never a number, a number with a fraction or
-//! an exponent is no integer, and **negative numbers are NULL** in `json_get` and the three that read numbers
-//! (`json_as_text` and `->>` with a CAST read them). A row must not come out otherwise here than there.
+//! The embedded version is less strict. In 0.48, text is never a number, a number with a fraction or an exponent is not
+//! an integer, and **negative numbers are NULL** in `json_get` and the three functions that read numbers
+//! (`json_as_text` and `->>` with a CAST do read them). A row must have the same result on both engines.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use jiter::{Jiter, JiterResult, Peek};
 
 use super::json_find::{Path, is_text};
 
-/// From this many digits on, the reader of 0.48 makes a number of another kind of an integer.
+/// From this number of digits on, the reader of 0.48 stores an integer as another kind of number.
 const TOO_MANY_DIGITS: usize = 19;
 
-/// What a function makes of what it finds.
+/// The result that a function makes of the value it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Reads {
-    /// `json_get`, `->`: a JSON value, whose type the CAST around it decides.
+    /// `json_get`, `->`: a JSON value. The CAST around it decides its type.
     Any,
     /// `json_as_text`, `->>`: text without its quotes, anything else as JSON; `null` is NULL.
     AnyAsText,
@@ -36,7 +36,7 @@ pub(super) enum Reads {
     Int,
     Json,
     Text,
-    /// `json_contains`, `?`: whether there is anything.
+    /// `json_contains`, `?`: whether there is a value.
     Whether,
     Length,
     Keys,
@@ -60,7 +60,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
 }
 
 impl Reads {
-    /// The function that reads this.
+    /// The function for this result.
     pub(super) fn function(self) -> Arc<ScalarUDF> {
         Arc::new(self.new_function())
     }
@@ -146,7 +146,7 @@ impl ScalarUDFImpl for JsonFunction {
     }
 }
 
-/// The first argument as text; of a JSON value the array or the object, whichever the path can lead into.
+/// The first argument as text. For a JSON value it is the array or the object, whichever the path can enter.
 fn text(json: &ArrayRef, path: &Path<'_>) -> Result<ArrayRef> {
     let DataType::Union(fields, _) = json.data_type() else { return Ok(cast(json, &DataType::Utf8)?) };
     let wanted = if path.starts_with_key() { "object" } else { "array" };
@@ -199,7 +199,7 @@ impl Reads {
     }
 }
 
-/// JSON values, which are a union of types; to put one together is left to the crate.
+/// JSON values, which are a union of types. The crate assembles them.
 fn any(json: StringArray) -> Result<ArrayRef> {
     let rows = json.len();
     let function = json_get_udf();
@@ -215,7 +215,7 @@ fn any(json: StringArray) -> Result<ArrayRef> {
 
 type Found<'j> = (Jiter<'j>, Peek);
 
-/// The text of the value that was found, as it stands in `json`.
+/// The text of the found value, as written in `json`.
 fn raw<'j>(json: &'j str, (mut reader, peek): Found<'j>) -> Option<&'j str> {
     let start = reader.current_index();
     reader.known_skip(peek).ok()?;

@@ -1,6 +1,7 @@
-//! The operators `->`, `->>` and `?` over JSON text, and what is made of JSON functions in one another.
+//! The operators `->`, `->>` and `?` over JSON text, and rewrites of nested JSON functions.
 //!
-//! Both are as in Arroyo: a chain `a->'b'->>'c'` is one lookup, and a CAST of `json_get` is the function of that type.
+//! Both work as in Arroyo: a chain `a->'b'->>'c'` is one lookup, and a CAST of `json_get` is the function for that
+//! type.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,14 +31,14 @@ impl ExprPlanner for JsonOperators {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let name = format!("{} {} {}", shown(&expr.left), expr.op, shown(&expr.right));
-        // The type of an alias in an alias in an alias takes the planner twice the time for each.
+        // The planner's time for the type of nested aliases doubles with each level.
         let args = vec![expr.left.unalias(), expr.right.unalias()];
         let call = Expr::ScalarFunction(ScalarFunction { func: function.function(), args });
         Ok(PlannerResult::Planned(Expr::Alias(Alias::new(call, None::<&str>, name))))
     }
 }
 
-/// An operand as it is in the name of a column.
+/// An operand as it appears in a column's name.
 fn shown(expr: &Expr) -> String {
     match expr {
         Expr::Column(column) => column.flat_name(),
@@ -51,7 +52,7 @@ fn shown(expr: &Expr) -> String {
     }
 }
 
-/// Rewrites calls of JSON functions in casts and in one another.
+/// Rewrites JSON functions inside casts and inside one another.
 #[derive(Debug)]
 pub(super) struct JsonCalls;
 

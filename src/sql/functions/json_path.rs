@@ -1,6 +1,6 @@
 //! `extract_json`, `extract_json_string` and `get_first_json_object`: JSONPath (RFC 9535) over text.
 //!
-//! Text that is not JSON gives NULL. What is found comes out with sorted keys and numbers as they were written.
+//! Text that is not JSON gives NULL. Results have sorted keys, and numbers as they were written.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
-    /// All that the path finds, each as JSON.
+    /// All matches, each as JSON.
     All,
-    /// The first, when it is text: without quotes.
+    /// The first match if it is text, without quotes.
     FirstText,
-    /// The first, as JSON.
+    /// The first match, as JSON.
     First,
 }
 
@@ -57,7 +57,7 @@ impl ScalarUDFImpl for Extract {
         })
     }
 
-    /// Planning is where a wrong path shows, not the first row.
+    /// A wrong path is reported at planning, not at the first row.
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         self.path(args.scalar_arguments.get(1).copied().flatten())?;
         Ok(Arc::new(Field::new(self.name(), self.return_type(&[])?, true)))

@@ -1,5 +1,5 @@
-//! `array_distinct`, `array_union` and `array_intersect`: sorted, NULL first, as DataFusion 48 has them, which Arroyo
-//! has. There a list that is NULL is an error for the two that take two lists, unless it is the literal NULL.
+//! `array_distinct`, `array_union` and `array_intersect` as in Arroyo's DataFusion 48: sorted, NULL first. For the two
+//! that take two lists, a NULL list is an error unless it is the literal NULL.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ fn of_two(args: &[ArrayRef], set: Set) -> Result<ArrayRef> {
     let converter = RowConverter::new(vec![SortField::new(left.value_type())])?;
     build(left, |row| {
         if left.is_null(row) || right.is_null(row) {
-            return exec_err!("array_union and array_intersect take no list that is NULL: write coalesce(list, [])");
+            return exec_err!("array_union and array_intersect do not take a NULL list: write coalesce(list, [])");
         }
         let (left, right) =
             (converter.convert_columns(&[left.value(row)])?, converter.convert_columns(&[right.value(row)])?);

@@ -1,5 +1,5 @@
-//! `array_to_string` as DataFusion 48 has it, which Arroyo has. It takes texts only, and lists of texts, numbers and
-//! BOOLEAN. Where the text for NULL is NULL, NULL is written as an empty text.
+//! `array_to_string` as in Arroyo's DataFusion 48. It accepts only texts and lists of texts, numbers and BOOLEAN. If
+//! the text for NULL is NULL, NULL is written as an empty text.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn array_to_string(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new((0..lists.len()).map(one).collect::<Result<StringArray>>()?))
 }
 
-/// The items as text; those of lists inside of the list stand in one row. Of a list in it that is NULL nothing is written.
+/// Writes the items as text. Items of nested lists are written in one sequence; a nested list that is NULL is skipped.
 fn write(items: &ArrayRef, for_null: Option<&str>, out: &mut Vec<String>) -> Result<()> {
     fn each(texts: impl Iterator<Item = Option<String>>, for_null: Option<&str>, out: &mut Vec<String>) {
         out.extend(texts.filter_map(|text| text.or_else(|| for_null.map(str::to_string))));
@@ -67,7 +67,7 @@ fn write(items: &ArrayRef, for_null: Option<&str>, out: &mut Vec<String>) -> Res
             }
         }
         DataType::Dictionary(_, item) => write(&cast(items, item)?, for_null, out)?,
-        // These are written as Rust does it, `1` and not `1.0`.
+        // They are formatted as in Rust: `1`, not `1.0`.
         DataType::Float32 => {
             each(items.as_primitive::<Float32Type>().iter().map(|x| x.map(|x| x.to_string())), for_null, out);
         }

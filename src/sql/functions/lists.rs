@@ -1,4 +1,4 @@
-//! List functions where DataFusion 48, which Arroyo has, answers otherwise for lists that are empty, nested or NULL.
+//! List functions whose results differ in Arroyo's DataFusion 48 for lists that are empty, nested or NULL.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::own::{Adjusted, over_columns};
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
         "array_element" => Adjusted::function(from, array_element),
@@ -34,8 +34,8 @@ pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
 
 /// `array_has(list, value)`, which is NULL for an empty list when the value is a literal.
 ///
-/// (For a batch in which no list has an element Arroyo answers `false`, for lists that are NULL too. How rows fall into
-/// batches is chance, so that is not imitated.)
+/// (If no list in a batch has an element, Arroyo returns `false`, also for NULL lists. Batch boundaries are arbitrary,
+/// so this is not imitated.)
 fn array_has(from: Arc<ScalarUDF>) -> ScalarUDF {
     ScalarUDF::new_from_impl(ArrayHas(from))
 }
@@ -81,7 +81,7 @@ fn null_for_empty(lists: &ListArray, found: &BooleanArray) -> BooleanArray {
     found.iter().enumerate().map(|(row, found)| found.filter(|_| lists.value_length(row) > 0)).collect()
 }
 
-/// Nothing is taken away by NULL.
+/// Removing NULL removes nothing.
 fn array_except(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     match args.args.as_slice() {
         [list, without] if without.data_type().is_null() => Ok(list.clone()),
@@ -89,7 +89,7 @@ fn array_except(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarVa
     }
 }
 
-/// A place that is NULL is whatever number the column keeps there: 0 if it was read, but that of `i + 1` is 1.
+/// Treats a NULL index as the number stored under it: 0 if it was read, but 1 if it is `i + 1`.
 fn as_kept(numbers: &mut ColumnarValue) {
     match numbers {
         ColumnarValue::Scalar(null) if null.is_null() => *null = ScalarValue::Int64(Some(0)),
@@ -102,19 +102,19 @@ fn as_kept(numbers: &mut ColumnarValue) {
     }
 }
 
-/// `arr[i]`: a place that is NULL is not NULL.
+/// `arr[i]`: a NULL index does not give NULL.
 fn array_element(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     args.args.get_mut(1).into_iter().for_each(as_kept);
     from.invoke_with_args(args)
 }
 
-/// A step that is NULL is 0, which is an error.
+/// A NULL step counts as 0, which is an error.
 fn array_slice(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     args.args.get_mut(3).into_iter().for_each(as_kept);
     from.invoke_with_args(args)
 }
 
-/// How many items at most are removed or replaced. Of numbers below the fewest it can be, it is all.
+/// The maximum number of items to remove or replace. A number below `fewest` means all.
 fn at_most(from: &ScalarUDF, mut args: ScalarFunctionArgs, at: usize, fewest: i64) -> Result<ColumnarValue> {
     if let Some(count) = args.args.get_mut(at) {
         as_kept(count);
@@ -126,7 +126,7 @@ fn at_most(from: &ScalarUDF, mut args: ScalarFunctionArgs, at: usize, fewest: i6
     from.invoke_with_args(args)
 }
 
-/// It starts inside of the list, so an empty one has no place to start at.
+/// The search starts inside the list, so an empty list has no start.
 fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     args.args.get_mut(2).into_iter().for_each(as_kept);
     let columns = ColumnarValue::values_to_arrays(&args.args)?;
@@ -136,7 +136,7 @@ fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
             let (start, length) = (starts.map_or(1, |starts| starts.value(row)), lists.value_length(row));
             if length == 0 && starts.is_none() {
                 return exec_err!(
-                    "array_position takes no empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
+                    "array_position does not take an empty list: write CASE WHEN empty(list) THEN NULL ELSE … END"
                 );
             }
             if start < 1 || start > i64::from(length) {
@@ -150,7 +150,7 @@ fn array_position(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
     from.invoke_with_args(args)
 }
 
-/// A number of a column that is NULL is 0.
+/// A NULL number counts as 0.
 fn zero_for_null(number: &mut ColumnarValue) {
     fn zero<T: datafusion::arrow::array::types::ArrowPrimitiveType>(numbers: &ArrayRef) -> Option<ArrayRef> {
         let numbers = numbers.as_primitive_opt::<T>().filter(|numbers| numbers.null_count() > 0)?;
@@ -175,13 +175,13 @@ fn array_repeat(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Column
     }
 }
 
-/// A length that is NULL is a number, too.
+/// A NULL length counts as a number too.
 fn array_resize(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     args.args.get_mut(1).into_iter().for_each(as_kept);
     from.invoke_with_args(args)
 }
 
-/// An empty list has none; of nested ones it is the product of their lengths, as the first of them have them.
+/// An empty list has none. For nested lists it is the product of the lengths of the first list at each level.
 fn cardinality(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     fn product(list: &ArrayRef) -> Option<u64> {
         let length = u64::try_from(list.len()).ok().filter(|length| *length > 0)?;
@@ -199,7 +199,7 @@ fn cardinality(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarVal
     })
 }
 
-/// `unnest` makes one row, with NULL, of a list that is NULL (and none of an empty one).
+/// `unnest` turns a NULL list into one row with NULL (and an empty one into no row).
 #[derive(Debug)]
 pub(super) struct UnnestKeepsNulls;
 

@@ -1,9 +1,9 @@
-//! The functions that SQL can call: exactly those that Arroyo has, so that a pipeline that runs here runs there.
+//! The functions that SQL can call: exactly those of Arroyo, so that a pipeline that runs here also runs there.
 //!
-//! Most are DataFusion's, and where its version answers otherwise than Arroyo's (48), Arroyo's answer counts: each file
-//! here has a family of functions and says what differs. What DataFusion has beyond Arroyo's (and every second name of a function) is taken away, what
-//! it lacks is added, and what it computes once for a whole query (`now()`) is computed for each batch, because a stream
-//! has no end. Aggregates and window functions are left as they are.
+//! Most are DataFusion's. If its version and Arroyo's (48) give different results, Arroyo's result counts: each file
+//! here covers a family of functions and lists the differences. DataFusion's additional functions and all aliases are
+//! removed, and missing functions are added. Functions that DataFusion evaluates once for a whole query (`now()`) are
+//! evaluated for each batch, because a stream has no end. Aggregates and window functions are unchanged.
 
 mod clock;
 mod conditionals;
@@ -42,8 +42,8 @@ use expressions::{Meaning, Refused};
 pub use expressions::{cast, castable};
 use json_operators::{JsonCalls, JsonOperators};
 
-/// The names of all scalar functions, one a line, in order. `unnest` is not among a context's functions: the planner
-/// makes an operator of it.
+/// The names of all scalar functions, one per line, sorted. `unnest` is not registered in a context: the planner turns
+/// it into an operator.
 const NAMES: &str = include_str!("arroyo.txt");
 
 /// Whether Arroyo has a scalar function of that name.
@@ -52,7 +52,7 @@ pub fn is_known(name: &str) -> bool {
     NAMES.lines().any(|known| known == name)
 }
 
-/// Leaves in a context the scalar functions and JSON operators that Arroyo has, and no others.
+/// Keeps only the scalar functions and JSON operators of Arroyo in a context.
 pub fn register(context: &SessionContext) {
     for function in own() {
         context.register_udf(function);
@@ -61,7 +61,7 @@ pub fn register(context: &SessionContext) {
     for name in all.keys().filter(|name| !is_known(name)) {
         context.deregister_udf(name);
     }
-    // One that counts its own name among its second names went with those.
+    // Functions that list their own name as an alias were removed with the aliases.
     let left = context.udfs();
     for (name, function) in all.iter().filter(|(name, _)| is_known(name) && !left.contains(*name)) {
         debug_assert_eq!(name, function.name(), "a second name of a function cannot be its only one");
@@ -74,7 +74,7 @@ pub fn register(context: &SessionContext) {
     context.add_analyzer_rule(Arc::new(lists::UnnestKeepsNulls));
     // A clone of a context shares its state.
     let mut registry = context.clone();
-    // Both fail only for a registry that does not plan.
+    // Both fail only for a registry without a planner.
     let registered = registry
         .register_expr_planner(Arc::new(JsonOperators))
         .and_then(|()| registry.register_expr_planner(Arc::new(Refused)))
@@ -83,7 +83,7 @@ pub fn register(context: &SessionContext) {
     debug_assert!(registered.is_ok(), "{registered:?}");
 }
 
-/// A function without its second names.
+/// A function without its aliases.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FirstNameOnly(Arc<ScalarUDF>);
 
@@ -109,7 +109,7 @@ impl ScalarUDFImpl for FirstNameOnly {
     }
 }
 
-/// Functions in the place of DataFusion's own, by name.
+/// The functions that replace DataFusion's, by name.
 fn overriding(all: &HashMap<String, Arc<ScalarUDF>>) -> HashMap<String, Arc<ScalarUDF>> {
     let mut ours = numbers::functions();
     ours.extend(texts::functions());

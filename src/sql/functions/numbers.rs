@@ -1,8 +1,8 @@
-//! Arithmetic functions whose types or edges differ from DataFusion 48, which Arroyo has.
+//! Arithmetic functions whose types or edge cases differ in Arroyo's DataFusion 48.
 //!
-//! There every one of them works in floating point, except `power` and `factorial` of whole numbers: `round(7)` is
-//! `7.0`, a DECIMAL becomes DOUBLE. `atan2`, `log`, `nanvl` and `trunc` with digits work in FLOAT, unless an argument is
-//! DOUBLE. The root of a negative number is NaN, which JSON writes as null.
+//! There all of them use floating point, except `power` and `factorial` of whole numbers: `round(7)` is `7.0`, and a
+//! DECIMAL becomes DOUBLE. `atan2`, `log`, `nanvl` and `trunc` with digits use FLOAT unless an argument is DOUBLE. The
+//! root of a negative number is NaN, which JSON writes as null.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         ))),
         Own::function("round", round, as_first, |a| with_digits(a, f32::round, f64::round)),
         Own::function("sqrt", one(), as_first, |a| of_one(a, f32::sqrt, f64::sqrt)),
-        // With digits it rounds, without it has no negative zero but of what is between -1 and 0.
+        // With digits it rounds. Without digits, only values between -1 and 0 give a negative zero.
         Own::function("trunc", trunc, as_first, |a| match a {
             [_] => of_one(a, |x| if x == 0.0 { 0.0 } else { x.trunc() }, |x| if x == 0.0 { 0.0 } else { x.trunc() }),
             _ => with_digits(a, f32::round, f64::round),
@@ -60,7 +60,7 @@ fn of_one(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64) -> R
     Ok(match x.data_type() {
         DataType::Float32 => Arc::new(unary::<_, _, Float32Type>(x.as_primitive::<Float32Type>(), float)),
         DataType::Float64 => Arc::new(unary::<_, _, Float64Type>(x.as_primitive::<Float64Type>(), double)),
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
@@ -77,11 +77,11 @@ fn of_two(args: &[ArrayRef], float: fn(f32, f32) -> f32, double: fn(f64, f64) ->
                 binary(x.as_primitive::<Float64Type>(), y.as_primitive::<Float64Type>(), double)?;
             Arc::new(numbers)
         }
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
-/// Of a number and how many digits stay behind the point (before it, when negative); none without.
+/// Applies a function to a number and its digits after the point (before it, if negative); 0 if not given.
 fn with_digits(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64) -> Result<ArrayRef> {
     let x = &args[0];
     let digits = match args.get(1) {
@@ -89,7 +89,7 @@ fn with_digits(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64)
         None => Int64Array::from_value(0, x.len()),
     };
     let digits = digits.try_unary::<_, datafusion::arrow::array::types::Int32Type, _>(|d| {
-        i32::try_from(d).map_err(|_| exec_datafusion_err!("{d} is no number of digits"))
+        i32::try_from(d).map_err(|_| exec_datafusion_err!("{d} is not a valid number of digits"))
     })?;
     Ok(match x.data_type() {
         DataType::Float32 => {
@@ -102,11 +102,11 @@ fn with_digits(args: &[ArrayRef], float: fn(f32) -> f32, double: fn(f64) -> f64)
                 binary(x.as_primitive::<Float64Type>(), &digits, |x, d| double(x * 10_f64.powi(d)) / 10_f64.powi(d))?;
             Arc::new(numbers)
         }
-        other => return exec_err!("{other} is no number to calculate with"),
+        other => return exec_err!("{other} is not a numeric type"),
     })
 }
 
-/// Of what is below 2, negative numbers too, it is 1.
+/// For numbers below 2, including negative ones, it is 1.
 fn factorial(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |n: i64| {
         (2..=n).try_fold(1_i64, i64::checked_mul).ok_or_else(|| exec_datafusion_err!("overflow in factorial({n})"))
@@ -114,7 +114,7 @@ fn factorial(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(args[0].as_primitive::<Int64Type>().try_unary::<_, Int64Type, _>(one)?))
 }
 
-/// `power`, which stays whole for whole numbers, and then takes no negative exponent.
+/// `power`, which returns a whole number for whole numbers and then rejects a negative exponent.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Power(Signature);
 
@@ -131,7 +131,7 @@ impl ScalarUDFImpl for Power {
         as_first(types)
     }
 
-    /// `power(x, 0)` is 1 and `power(x, 1)` is `x`, of NULL too.
+    /// `power(x, 0)` is 1 and `power(x, 1)` is `x`, also for NULL.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let [base, Expr::Literal(exponent, _)] = args.as_slice() else {
             return Ok(ExprSimplifyResult::Original(args));
@@ -158,7 +158,7 @@ fn power(args: &[ArrayRef]) -> Result<ArrayRef> {
     }
     let whole = |base: i64, exponent: i64| {
         let Ok(times) = u32::try_from(exponent) else {
-            return exec_err!("power of whole numbers takes no negative exponent ({exponent}): write {base}.0");
+            return exec_err!("power of whole numbers does not take a negative exponent ({exponent}): write {base}.0");
         };
         base.checked_pow(times).ok_or_else(|| exec_datafusion_err!("overflow in power({base}, {exponent})"))
     };

@@ -1,5 +1,5 @@
-//! The two shapes of a function that is not as DataFusion has it: one of our own, and one that does something before or
-//! after DataFusion's.
+//! The two kinds of functions that differ from DataFusion's: our own, and those that do something before or after
+//! DataFusion's.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub(super) struct Own {
     compute: fn(&[ArrayRef]) -> Result<ArrayRef>,
 }
 
-/// One that gives what its first argument is.
+/// Returns the type of its first argument.
 #[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
 pub(super) fn as_first(types: &[DataType]) -> Result<DataType> {
     Ok(types.first().cloned().unwrap_or(DataType::Null))
 }
 
 impl Own {
-    /// `compute` gets the arguments as [`over_columns`] does it.
+    /// `compute` gets the arguments as in [`over_columns`].
     pub(super) fn function(
         name: &'static str,
         takes: Vec<TypeSignature>,
@@ -41,7 +41,7 @@ impl Own {
     }
 }
 
-// A name stands for its function: comparing function pointers means little.
+// The name identifies the function: comparing function pointers is unreliable.
 impl PartialEq for Own {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -74,7 +74,7 @@ impl ScalarUDFImpl for Own {
     }
 }
 
-/// Calls `compute` with the arguments as columns of one length, which is one when all are constant.
+/// Calls `compute` with the arguments as columns of one length. The length is 1 if all are constant.
 pub(super) fn over_columns(
     args: &[ColumnarValue],
     compute: impl FnOnce(&[ArrayRef]) -> Result<ArrayRef>,
@@ -88,7 +88,7 @@ pub(super) fn over_columns(
     })
 }
 
-/// DataFusion's function with something done before or after it.
+/// A DataFusion function with something done before or after it.
 #[derive(Debug, Clone)]
 pub(super) struct Adjusted {
     from: Arc<ScalarUDF>,
@@ -96,7 +96,7 @@ pub(super) struct Adjusted {
 }
 
 impl Adjusted {
-    /// `call` is done in the place of `from`'s own.
+    /// `call` runs instead of `from`'s own implementation.
     pub(super) fn function(
         from: &Arc<ScalarUDF>,
         call: fn(&ScalarUDF, ScalarFunctionArgs) -> Result<ColumnarValue>,
@@ -145,7 +145,7 @@ impl ScalarUDFImpl for Adjusted {
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        // What DataFusion's function would become is not what this one does.
+        // A simplification of DataFusion's function does not apply to this one.
         Ok(ExprSimplifyResult::Original(args))
     }
 

@@ -1,12 +1,12 @@
-//! Regular expressions where DataFusion 48, which Arroyo has, answers otherwise.
+//! Regular expressions whose results differ in Arroyo's DataFusion 48.
 //!
-//! - In the replacement of `regexp_replace` each backslash names a group by the digits behind it. Without digits it names
-//!   none and disappears.
-//! - `regexp_like` of NULL is NULL, whatever the pattern. The version that is embedded here makes an operator of it, and
-//!   `IS NOT NULL` of some operators.
-//! - `~*` and `!~*` do not ignore case when the pattern is a text, or a choice of texts, from the start to the end
-//!   (`^foo$`, `^(foo|bar)$`), and `!~ '.*'` asks whether the text is empty.
-//! - `regexp_count` finds nothing in NULL; a start or flags that are NULL count as not given.
+//! - In the replacement of `regexp_replace` each backslash names a group by the digits after it. Without digits it is
+//!   removed.
+//! - `regexp_like` of NULL is NULL for every pattern. The embedded version turns it into an operator, and some
+//!   operators into `IS NOT NULL`.
+//! - `~*` and `!~*` do not ignore case if the pattern is a text, or a choice of texts, from start to end (`^foo$`,
+//!   `^(foo|bar)$`). `!~ '.*'` tests whether the text is empty.
+//! - `regexp_count` finds nothing in NULL; a NULL start or NULL flags count as not given.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ use super::own::{Adjusted, over_columns};
 
 const TEXT: DataType = DataType::Utf8;
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
         "regexp_count" => Adjusted::function(from, regexp_count),
@@ -52,11 +52,11 @@ fn compiled(pattern: &str) -> Result<Regex> {
 
 static GROUP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\\(\d*)").ok());
 
-/// The replacement as the regex crate reads it, where `${1}` is a group and `${}` is nothing.
+/// The replacement in the syntax of the regex crate, where `${1}` is a group and `${}` is empty.
 fn with_groups(replacement: &str) -> Cow<'_, str> {
     let Some(group) = &*GROUP else { return Cow::Borrowed(replacement) };
     let replaced = group.replace_all(replacement, "$${$1}");
-    // For this one there is a short cut that is wrong for patterns such as `^a|b(c).*$`. A zero keeps us off it.
+    // DataFusion has an optimisation for `${1}` that is wrong for patterns such as `^a|b(c).*$`. The zero avoids it.
     if replaced == "${1}" { Cow::Borrowed("${01}") } else { replaced }
 }
 
@@ -72,7 +72,7 @@ fn regexp_replace(from: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<Colu
     from.invoke_with_args(args)
 }
 
-/// Counted from the start, or from the beginning where that is NULL.
+/// Counts from `start`, or from the beginning if that is NULL.
 #[allow(clippy::needless_pass_by_value, reason = "the type of every function here")]
 fn regexp_count(_: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     over_columns(&args.args, |columns| {
@@ -118,7 +118,7 @@ fn filled(texts: &ArrayRef, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row)).filter(|text| !text.is_empty())
 }
 
-/// DataFusion's function, which is not made an operator.
+/// DataFusion's function, kept as a function instead of an operator.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct RegexpLike(Arc<ScalarUDF>);
 
@@ -135,7 +135,7 @@ impl ScalarUDFImpl for RegexpLike {
         self.0.return_type(types)
     }
 
-    /// A pattern that is wrong is refused before a row is read.
+    /// A wrong pattern is rejected before a row is read.
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
         if let Some(Expr::Literal(pattern, _)) = args.get(1)
             && let Some(Some(pattern)) = pattern.try_as_str()
@@ -150,10 +150,10 @@ impl ScalarUDFImpl for RegexpLike {
     }
 }
 
-/// The function that does what an operator of regular expressions does on Arroyo.
+/// The function with the meaning that a regular-expression operator has on Arroyo.
 ///
-/// It exists while a plan is made: what it becomes depends on the pattern, which is known when constants are folded. Where
-/// the pattern varies by row it stays.
+/// It exists while a plan is made. The final form depends on the pattern, which is known after constants are folded. If
+/// the pattern varies by row, the function stays.
 pub(super) fn operator(op: Operator) -> Option<ScalarUDF> {
     let (negated, ignores_case) = match op {
         Operator::RegexMatch => (false, false),
@@ -171,13 +171,13 @@ struct RegexOperator {
     op: Operator,
     negated: bool,
     ignores_case: bool,
-    /// It is not made an operator, whatever its text becomes: that may become a column.
+    /// Do not turn it into an operator: its text may later become a column.
     stays: bool,
     signature: Signature,
 }
 
 impl RegexOperator {
-    /// What the pattern means, if that is a comparison.
+    /// The pattern as a comparison, if it is one.
     fn comparison(&self, text: &Expr, pattern: &ScalarValue) -> Result<Option<Expr>> {
         let data_type = pattern.data_type();
         if pattern.try_as_str() == Some(Some(".*")) {
@@ -187,7 +187,7 @@ impl RegexOperator {
         if !self.ignores_case {
             return Ok(None);
         }
-        // DataFusion 48 compares by case where this version compares without: so this is asked about the other operator.
+        // DataFusion 48 compares case-sensitively where this version ignores case, so the other operator is used here.
         let placeholder = Column::new_unqualified("text");
         let field = Field::new(&placeholder.name, data_type, true);
         let schema = DFSchema::from_unqualified_fields(vec![field].into(), HashMap::new())?;
@@ -209,8 +209,8 @@ impl RegexOperator {
     }
 }
 
-/// Whether Arroyo keeps a text as a view, as it does with what comes of `substr`. Patterns of such texts are not made
-/// comparisons there.
+/// Whether Arroyo stores a text as a view, as it does with the result of `substr`. There, patterns over such texts do
+/// not become comparisons.
 pub(super) fn is_view(text: &Expr) -> bool {
     match text {
         Expr::Alias(alias) => is_view(&alias.expr),

@@ -1,5 +1,5 @@
-//! A STRUCT is cast to another by position, as arrow 55 does it, which Arroyo has: the first field becomes the first,
-//! whatever they are called. The version that is embedded here goes by name, so the names are changed before.
+//! A STRUCT is cast to another by position, as in Arroyo's arrow 55: the first field becomes the first, whatever their
+//! names. The embedded version matches by name, so the fields are renamed before the cast.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::own::over_columns;
 
 pub(super) const NAME: &str = "struct_names";
 
-/// The type with the names of fields that `to` has, or `None` when they do not have equally many. Of a list nothing is
-/// made but another, or text.
+/// The type with the field names of `to`, or `None` if the number of fields differs. A list can only become another
+/// list or text.
 pub(super) fn named_as(from: &DataType, to: &DataType) -> Option<DataType> {
     match (from, to) {
         (DataType::Struct(from), DataType::Struct(to)) if from.len() == to.len() => {
@@ -35,7 +35,7 @@ pub(super) fn named_as(from: &DataType, to: &DataType) -> Option<DataType> {
     }
 }
 
-/// A function that gives a value the names that a CAST to `to` looks for, when it has others.
+/// A function that gives a value the field names that a CAST to `to` expects, if they differ.
 pub(super) fn function(from: &DataType, to: &DataType) -> Option<ScalarUDF> {
     let renamed = named_as(from, to).filter(|renamed| has_struct(from) && renamed != from)?;
     Some(ScalarUDF::new_from_impl(StructNames { renamed, signature: Signature::any(1, Volatility::Immutable) }))

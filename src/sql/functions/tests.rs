@@ -1,4 +1,4 @@
-//! That the functions are there, and that they compute what Arroyo's do.
+//! Tests that the functions exist and compute the same as Arroyo's.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ async fn arroyos_rows() {
         ("md5('a')", "0cc175b9c0f1b6a831c399e269772661"),
         ("encode(sha256('a'), 'hex')", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
         ("encode(digest('a', 'sha256'), 'hex')", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
-        // Of a key that is there twice, JSONPath takes the last and these take the first; so it is with Arroyo.
+        // Of duplicate keys, JSONPath takes the last and these functions take the first, as in Arroyo.
         ("d->>'agent'", "Lead Scoring Agent"),
         ("json_get_str(d, 'agent')", "Lead Scoring Agent"),
         ("json_get_int('{\"a\": 12.0}', 'a')", "NULL"),
@@ -158,8 +158,7 @@ async fn the_time_is_not_that_of_planning() {
     assert_eq!(seen.len(), 3, "one plan, three times: {seen:?}");
 }
 
-/// The SELECT of each parity case over its input as a table: what functions and formats make of the rows, without an
-/// engine.
+/// Runs the SELECT of each parity case over its input as a table: functions and formats without an engine.
 #[tokio::test]
 async fn the_selects_of_the_parity_cases_give_arroyos_rows() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity");
@@ -171,7 +170,7 @@ async fn the_selects_of_the_parity_cases_give_arroyos_rows() {
         let text = std::fs::read_to_string(&case).unwrap();
         let expected = folder.join("expected").join(&name);
         let finished = std::fs::read_to_string(expected.join("result.json")).unwrap().contains("Finished");
-        // Views and generated columns are the planner's.
+        // Only the planner handles views and generated columns.
         if !finished || text.contains("CREATE VIEW") || text.contains("GENERATED") {
             continue;
         }

@@ -1,5 +1,5 @@
-//! Text functions where DataFusion 48, which Arroyo has, answers otherwise at the edges: empty text, NULL, positions
-//! outside of it, and what counts as a character.
+//! Text functions whose edge cases differ in Arroyo's DataFusion 48: empty text, NULL, positions outside the text, and
+//! the definition of a character.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::own::{Adjusted, Own, as_first, over_columns};
 const TEXT: DataType = DataType::Utf8;
 const BIGINT: DataType = DataType::Int64;
 
-/// Characters as a reader counts them: DataFusion 48 cuts text between extended grapheme clusters.
+/// Characters as a reader counts them: DataFusion 48 splits text into extended grapheme clusters.
 fn graphemes(text: &str) -> Vec<&str> {
     text.graphemes(true).collect()
 }
@@ -43,7 +43,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     ]
 }
 
-/// DataFusion's functions, by name, with what is done about them.
+/// The adjusted version of a DataFusion function, by name.
 pub(super) fn adjusted(name: &str, from: &Arc<ScalarUDF>) -> Option<ScalarUDF> {
     Some(match name {
         "string_to_array" => Adjusted::function(from, string_to_array),
@@ -59,12 +59,12 @@ fn whole(args: &[ArrayRef], at: usize) -> &Int64Array {
     args[at].as_primitive()
 }
 
-/// `chr(0)` is refused.
+/// `chr(0)` is rejected.
 fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |code: Option<i64>| match code {
         None => Ok(None),
-        Some(0) => exec_err!("chr(0) is no character of a text"),
-        // Of a code that is too long the lower half counts.
+        Some(0) => exec_err!("chr(0) is not a valid character"),
+        // Of a code that is too large, the lower 32 bits count.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as it is there")]
         Some(code) => char::from_u32(code as u32)
             .map(|c| Some(c.to_string()))
@@ -74,7 +74,7 @@ fn chr(args: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 /// `overlay(text PLACING new FROM start FOR length)` counts the text's length in characters but cuts it by bytes, and
-/// keeps nothing of a text that ends before the start. A cut inside a character is an error.
+/// drops a text that ends before the start. A cut inside a character is an error.
 fn overlay(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (texts, news, starts) = (text(args, 0), text(args, 1), whole(args, 2));
     let lengths = args.get(3).map(AsArray::as_primitive::<Int64Type>);
@@ -104,14 +104,14 @@ fn overlay(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new((0..texts.len()).map(one).collect::<Result<StringArray>>()?))
 }
 
-/// An empty text is found between all characters.
+/// An empty search text matches between all characters.
 #[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
 fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |((text, from), to): ((Option<&str>, Option<&str>), Option<&str>)| Some(text?.replace(from?, to?));
     Ok(Arc::new(text(args, 0).iter().zip(text(args, 1)).zip(text(args, 2)).map(one).collect::<StringArray>()))
 }
 
-/// An empty delimiter is found between all characters, before the first and behind the last; the part 0 is refused.
+/// An empty delimiter matches between all characters, before the first and after the last. Part 0 is rejected.
 fn split_part(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |((text, delimiter), part): ((Option<&str>, Option<&str>), Option<i64>)| {
         let (Some(text), Some(delimiter), Some(part)) = (text, delimiter, part) else { return Ok(None) };
@@ -127,8 +127,8 @@ fn split_part(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(parts.collect::<Result<StringArray>>()?))
 }
 
-/// Each character of `from` becomes the one at the same place in `to`, or nothing. Of one that is there twice the last
-/// place counts.
+/// Each character of `from` becomes the one at the same position in `to`, or is removed. The last position of a
+/// duplicate counts.
 #[allow(clippy::unnecessary_wraps, reason = "the shape of `Own`")]
 fn translate(args: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |((text, from), to): ((Option<&str>, Option<&str>), Option<&str>)| {
@@ -141,7 +141,7 @@ fn translate(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(texts.map(one).collect::<StringArray>()))
 }
 
-/// Makes a text so many characters long; a negative length is 0. What is filled in is counted by code points.
+/// Pads or cuts a text to a length; a negative length is 0. The padding is counted in code points.
 fn pad(name: &str, args: &[ArrayRef], join: fn(padding: String, text: &str) -> String) -> Result<ArrayRef> {
     let (texts, lengths) = (text(args, 0), whole(args, 1));
     let fills = args.get(2).map(AsArray::as_string::<i32>);
@@ -150,7 +150,7 @@ fn pad(name: &str, args: &[ArrayRef], join: fn(padding: String, text: &str) -> S
         let (true, true, Some(fill)) = (texts.is_valid(row), lengths.is_valid(row), fill) else { return Ok(None) };
         let (text, length) = (texts.value(row), lengths.value(row));
         if length > i64::from(i32::MAX) {
-            return exec_err!("{name} makes no text of {length} characters");
+            return exec_err!("{name} cannot make a text of {length} characters");
         }
         let length = usize::try_from(length).unwrap_or_default();
         let characters = graphemes(text);
@@ -162,7 +162,7 @@ fn pad(name: &str, args: &[ArrayRef], join: fn(padding: String, text: &str) -> S
     Ok(Arc::new((0..texts.len()).map(one).collect::<Result<StringArray>>()?))
 }
 
-/// An empty text is one empty part, not none.
+/// An empty text is one empty part, not zero parts.
 fn string_to_array(from: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
     use datafusion::arrow::array::builder::{ListBuilder, StringBuilder};
     let arguments = args.args.clone();

@@ -1,5 +1,5 @@
-//! `to_char` as DataFusion 48 has it, which Arroyo has: a DATE has no time of day to write, and where the format is no
-//! constant, NULL is written as an empty text.
+//! `to_char` as in Arroyo's DataFusion 48: a DATE has no time of day to format, and if the format is not constant, NULL
+//! is written as an empty text.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub(super) fn function(from: &Arc<ScalarUDF>) -> ScalarUDF {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ToChar {
     from: Arc<ScalarUDF>,
-    /// Whether the format is a literal. Only the plan says so: a CASE that gives one text for all rows of a batch gives
-    /// it as a constant.
+    /// Whether the format is a literal. Only the plan knows: a CASE that gives the same text for all rows of a batch
+    /// also yields a constant.
     is_constant: bool,
 }
 
@@ -38,7 +38,7 @@ impl ScalarUDFImpl for ToChar {
         self.from.return_type(types)
     }
 
-    /// By now what is constant is a literal.
+    /// At this point, every constant is a literal.
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
         if !self.is_constant || matches!(args.as_slice(), [_, Expr::Literal(..)]) {
             return Ok(ExprSimplifyResult::Original(args));
@@ -56,7 +56,7 @@ impl ScalarUDFImpl for ToChar {
     }
 }
 
-/// The values, each in its format, and `null` for those that are NULL.
+/// Formats each value; NULL values become `null`.
 fn written(values: &ArrayRef, formats: &StringArray, null: Option<&str>) -> Result<ArrayRef> {
     let mut out = StringBuilder::new();
     let mut row = 0;
@@ -66,7 +66,7 @@ fn written(values: &ArrayRef, formats: &StringArray, null: Option<&str>) -> Resu
             row += 1;
             continue;
         }
-        // Most often one format is that of all rows.
+        // Most often all rows have the same format.
         let format = formats.value(row);
         let options = options(values.data_type(), format)?;
         let formatter = ArrayFormatter::try_new(values, &options)?;

@@ -1,4 +1,4 @@
-//! `arrow_typeof`, which names types as arrow 55 does, the one that Arroyo has.
+//! `arrow_typeof`, with the type names of Arroyo's arrow 55.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
@@ -26,7 +26,7 @@ impl ScalarUDFImpl for TypeOf {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let named = args.args.first().map(|arg| match arg.data_type() {
-            // A struct is named in short, but inside of another type in full.
+            // A struct has a short name, but its full name inside another type.
             DataType::Struct(fields) => {
                 let fields: Vec<_> = fields.iter().map(|f| format!("{} {}", f.name(), short(f.data_type()))).collect();
                 format!("Struct({})", fields.join(", "))
@@ -74,7 +74,7 @@ fn field(field: &Field) -> String {
     described(field, &field.metadata().iter().collect())
 }
 
-/// A member of a JSON value, which is marked in fewer words there.
+/// A member of a JSON value. arrow 55 prints only its `is_json` metadata.
 fn json_member(member: &FieldRef) -> String {
     described(member, &member.metadata().iter().filter(|(key, _)| *key == "is_json").collect())
 }

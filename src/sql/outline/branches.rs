@@ -1,4 +1,4 @@
-//! A query as the SELECTs that it is made of: what each reads, under which conditions, and which async UDFs it calls.
+//! Splits a query into its SELECTs: what each one reads, under which conditions, and which async UDFs it calls.
 //!
 //! `WITH`, subqueries in FROM and UNION ALL are resolved here, so that a branch names tables and views alone.
 
@@ -16,7 +16,7 @@ use crate::diag::Span;
 use crate::sql::name_of;
 use crate::sql::statement::{to_span, tokens};
 
-/// One way of rows from a table or view to the statement.
+/// A path of rows from a table or view to the statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Branch {
     /// The table or view.
@@ -25,12 +25,12 @@ pub(super) struct Branch {
     pub steps: Vec<Step>,
 }
 
-/// What happens to rows on their way.
+/// A step on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Only some of them go on.
+    /// A filter.
     Where(Condition),
-    /// An async UDF is called for each.
+    /// A call of an async UDF for each row.
     Call(String),
 }
 
@@ -39,7 +39,7 @@ pub(super) fn branches(query: &Query, statement: &Span, is_async: &dyn Fn(&str) 
     Reader { statement, tokens: tokens(statement), is_async }.query(query, &Scope::new())
 }
 
-/// What the names of `WITH` stand for.
+/// The names of `WITH` and their branches.
 type Scope = HashMap<String, Vec<Branch>>;
 
 struct Reader<'a> {
@@ -56,7 +56,7 @@ impl Reader<'_> {
             scope.insert(name_of(&cte.alias.name), branches);
         }
         let mut found = Vec::new();
-        // A long UNION ALL is a deep tree.
+        // A long UNION ALL is a deep tree, so this is a loop.
         let mut open = vec![query.body.as_ref()];
         while let Some(body) = open.pop() {
             match body {
@@ -110,7 +110,7 @@ impl Reader<'_> {
         Some(Condition::Where { text, is_alternative })
     }
 
-    /// The text between the WHERE of a SELECT and its end, white space and comments folded.
+    /// The text between the WHERE of a SELECT and its end, with white space and comments folded.
     fn written(&self, select: &Select) -> Option<String> {
         let start = to_span(&self.statement.source, select.select_token.0.span)?.range.start;
         let first = self.tokens.iter().position(|(_, place)| place.start == start)?;
@@ -166,13 +166,13 @@ impl Reader<'_> {
     }
 }
 
-/// What a name in FROM stands for: a part of `WITH`, or a table or view.
+/// The branches of a name in FROM: a part of `WITH`, or a table or view.
 fn named(name: &str, scope: &Scope) -> Vec<Branch> {
     let table = || vec![Branch { reads: name.to_string(), steps: Vec::new() }];
     scope.get(name).cloned().unwrap_or_else(table)
 }
 
-/// Rows that come the same way twice are one branch.
+/// Adds branches that are not there yet.
 fn add(found: &mut Vec<Branch>, more: impl IntoIterator<Item = Branch>) {
     for branch in more {
         if !found.contains(&branch) {
@@ -181,7 +181,7 @@ fn add(found: &mut Vec<Branch>, more: impl IntoIterator<Item = Branch>) {
     }
 }
 
-/// A token on one line; a text in quotes may go over several.
+/// A token on one line. A quoted text may span several.
 fn folded(token: &str) -> String {
     if token.contains('\n') { token.split_whitespace().collect::<Vec<_>>().join(" ") } else { token.to_string() }
 }

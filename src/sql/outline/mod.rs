@@ -1,10 +1,10 @@
-//! A pipeline as its author thinks of it: the sources, the calls of async UDFs, the conditions, the sinks.
+//! A pipeline as its author thinks of it: sources, async calls, conditions and sinks.
 //!
-//! It comes from the text of the queries alone. How rows are computed is for `engine::graph`; how an outline looks is for
-//! `engine::draw`.
+//! It is made from the text of the queries alone. `engine::graph` decides how rows are computed, `engine::draw` how an
+//! outline looks.
 //!
-//! What CREATE AGENT makes is told in an agent's words: its inbox, the call that does its work, and what becomes of
-//! messages that it cannot take.
+//! The SQL of CREATE AGENT is shown in an agent's terms: its inbox, the call that does its work, and the messages that
+//! it cannot process.
 
 mod branches;
 
@@ -26,9 +26,9 @@ use branches::{Branch, Step, branches};
 pub struct Outline {
     /// The pipeline's name.
     pub name: String,
-    /// Its parts; each comes after what gives it rows.
+    /// Its parts, each after the parts that it reads.
     pub nodes: Vec<Node>,
-    /// Whether it ends by itself, because all that it reads does.
+    /// Whether it ends by itself, because all its sources do.
     pub is_bounded: bool,
     /// All agents of the project.
     pub agents: Vec<AgentName>,
@@ -46,37 +46,37 @@ pub struct AgentName {
 /// A part of an outline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What it is.
+    /// Its kind.
     pub part: Part,
-    /// Who gets its rows, in the order of the text.
+    /// The nodes that get its rows, in the order of the text.
     pub outputs: Vec<Edge>,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// A table that is read.
     Source {
         /// The table.
         table: String,
-        /// What its connector reads: `topic agent_messages`.
+        /// The place that its connector reads: `topic agent_messages`.
         place: String,
     },
     /// The inbox of an agent.
     Inbox {
         /// The agent's name.
         agent: String,
-        /// What the connector of its topic reads.
+        /// The place that the connector of its topic reads.
         place: String,
     },
-    /// A view that several statements read under its condition.
+    /// A view that several statements read, each under its condition.
     View {
         /// The view.
         name: String,
     },
     /// The call of an async UDF for each row.
     Call {
-        /// The view that calls it; none when it is an INSERT, or what CREATE AGENT makes.
+        /// The view that calls it; none if an INSERT or the SQL of CREATE AGENT calls it.
         view: Option<String>,
         /// The UDF.
         udf: String,
@@ -85,23 +85,23 @@ pub enum Part {
     Sink {
         /// The table.
         table: String,
-        /// What its connector writes: `topic agent_messages`.
+        /// The place that its connector writes: `topic agent_messages`.
         place: String,
-        /// The topics of the agents, when it is written to these.
+        /// The topics of the agents, if it writes to them.
         topics: Vec<String>,
     },
 }
 
-/// The way of rows from one node to another.
+/// A path of rows from one node to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// Which node gets them.
+    /// The node that gets them.
     pub to: usize,
-    /// What must hold of them, all of it.
+    /// The conditions that all must hold.
     pub conditions: Vec<Condition>,
 }
 
-/// What must hold of a row.
+/// A condition on rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// A WHERE.
@@ -111,11 +111,11 @@ pub enum Condition {
         /// Whether it has an OR outside of brackets.
         is_alternative: bool,
     },
-    /// What Baton decides: `the call fails`.
+    /// A condition of Baton's own: `the call fails`.
     When(&'static str),
 }
 
-/// Conditions in words, without the first word: what follows `where`, and what follows `when`.
+/// Conditions in words, without the first word: the text after `where`, and the text after `when`.
 #[must_use]
 pub fn in_words(conditions: &[Condition]) -> (Option<String>, Option<String>) {
     let mut alone = conditions.iter().filter(|c| matches!(c, Condition::Where { .. }));
@@ -141,14 +141,14 @@ pub fn in_words(conditions: &[Condition]) -> (Option<String>, Option<String>) {
 }
 
 impl Outline {
-    /// The nodes that nothing gives rows to: its sources, in the order in which the text reads them.
+    /// The nodes without an input: the sources, in the order in which the text reads them.
     #[must_use]
     pub fn roots(&self) -> Vec<usize> {
         let fed: HashSet<usize> = self.nodes.iter().flat_map(|node| &node.outputs).map(|edge| edge.to).collect();
         (0..self.nodes.len()).filter(|node| !fed.contains(node)).collect()
     }
 
-    /// The UDFs that it calls, in order.
+    /// The UDFs that the pipeline calls, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<&str> {
         let mut calls = Vec::new();
@@ -163,7 +163,7 @@ impl Outline {
     }
 }
 
-/// Outlines a pipeline that has been planned. `place` tells what the connector of a table reads (`true`) or writes.
+/// Outlines a planned pipeline. `place` describes what a table's connector reads (`true`) or writes (`false`).
 #[must_use]
 pub fn outline(
     text: &PipelineText,
@@ -214,7 +214,7 @@ fn statements(text: &PipelineText, is_async: &dyn Fn(&str) -> bool) -> BTreeMap<
     found
 }
 
-/// Rows that leave a node, and what must hold of them.
+/// Rows that leave a node, and the conditions on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Flow {
     from: usize,
@@ -227,9 +227,9 @@ struct Builder<'a> {
     statements: BTreeMap<Statement, Vec<Branch>>,
     /// How many branches read a view or a memory table.
     uses: HashMap<String, usize>,
-    /// The rows of tables, views and memory tables that have been looked at.
+    /// The rows of the tables, views and memory tables visited so far.
     known: BTreeMap<String, Vec<Flow>>,
-    /// Those that are being looked at: a view that is defined by itself has no rows.
+    /// The names being visited. A view that is defined by itself has no rows.
     open: Vec<String>,
     nodes: Vec<Node>,
 }
@@ -239,7 +239,7 @@ impl<'a> Builder<'a> {
         self.text.tables().find(|table| table.name == name)
     }
 
-    /// Counts who reads what, from the INSERTs back: a view that nobody reads does not count.
+    /// Counts the readers of each name, starting at the INSERTs. A view that nobody reads does not count.
     fn count_uses(&mut self) {
         let mut open: Vec<Statement> =
             self.statements.keys().filter(|statement| matches!(statement, Statement::Insert(_))).cloned().collect();
@@ -292,10 +292,10 @@ impl<'a> Builder<'a> {
         flows
     }
 
-    /// The rows that a statement makes; what it calls becomes nodes.
+    /// The rows of a statement. Its async calls become nodes.
     fn statement(&mut self, statement: &Statement, view: Option<&str>) -> Vec<Flow> {
         let branches = self.statements.get(statement).cloned().unwrap_or_default();
-        // Branches that end with the same call meet in it: the view is worked out once.
+        // Branches that end with the same call share its node, because a view is computed once.
         let last = branches.first().and_then(|branch| branch.steps.last());
         let meeting = match last {
             Some(Step::Call(udf)) if branches.iter().all(|branch| branch.steps.last() == last) => Some(udf.clone()),
@@ -343,7 +343,7 @@ impl<'a> Builder<'a> {
         self.connect(flows, node);
     }
 
-    /// What an INSERT that CREATE AGENT makes is for.
+    /// The condition of an INSERT that CREATE AGENT makes.
     fn when(&self, insert: &InsertDef) -> Option<&'static str> {
         let agent = self.agent_at(&insert.span)?;
         let names = Names::of(agent);
@@ -358,7 +358,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// What sources cannot read goes to the tables that they name.
+    /// Adds the tables for messages that sources cannot read.
     fn dead_letters(&mut self) {
         for node in 0..self.nodes.len() {
             let Part::Source { table, .. } = &self.nodes[node].part else { continue };
@@ -389,7 +389,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The agent whose inbox a table or view is, as CREATE AGENT makes it.
+    /// The agent whose inbox CREATE AGENT makes as this table or view.
     fn inbox_of(&self, name: &str) -> Option<&'a AgentDef> {
         self.maker(name).filter(|agent| {
             let names = Names::of(agent);
@@ -397,7 +397,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The agent that a table or view is made for.
+    /// The agent for which a table or view is made.
     fn maker(&self, name: &str) -> Option<&'a AgentDef> {
         let statement = self.text.definitions.iter().find(|d| d.name() == name).map(|definition| match definition {
             Definition::Table(table) => &table.statement,
@@ -407,7 +407,7 @@ impl<'a> Builder<'a> {
         statement.and_then(|statement| self.agent_at(statement))
     }
 
-    /// The agent that a statement is made for.
+    /// The agent for which a statement is made.
     fn agent_at(&self, statement: &Span) -> Option<&'a AgentDef> {
         let written = statement.written();
         if written == statement {

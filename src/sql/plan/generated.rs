@@ -49,7 +49,8 @@ impl Planner {
             Ok(plan) => plan,
             Err(error) => {
                 let mut wrong = errors::to_diagnostics(&error, &table.span);
-                // Places in the text made above mean nothing to the author; a column that fails by itself does.
+                // Places in the text built above mean nothing to the author. If a single column fails by itself, its
+                // place is shown.
                 let place = self.wrong_generated(table).await.unwrap_or_else(|| table.span.clone());
                 for error in &mut wrong {
                     error.span = Some(place.clone());

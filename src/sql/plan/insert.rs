@@ -1,4 +1,4 @@
-//! INSERTs: the columns of what is inserted, fitted to those of the table.
+//! INSERTs: casts the columns of the query to those of the table.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::sql::table::{ColumnDef, ColumnKind, JSON_FIELD, TableDef};
 use crate::sql::{as_identifier, functions, types};
 
 impl Planner {
-    /// The query of an INSERT, its columns cast to the table's: by position, or as the INSERT lists them. A column that
-    /// the list leaves out is NULL.
+    /// The query of an INSERT with its columns cast to the table's: by position, or in the order that the INSERT lists.
+    /// A column that the list omits is NULL.
     pub(super) async fn insert(&mut self, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
         let plan = self.query(&insert.query, &insert.span).await?;
         let fitted = self.fit(plan.clone(), insert, table);
@@ -26,7 +26,7 @@ impl Planner {
     }
 
     fn fit(&mut self, plan: LogicalPlan, insert: &InsertDef, table: &TableDef) -> Option<LogicalPlan> {
-        // A sink that is declared with columns of metadata is refused by its connector, which says why.
+        // The connector rejects metadata columns of a sink and reports why.
         let targets: Vec<&ColumnDef> =
             if table.is_both_ways() { table.write_columns().collect() } else { table.columns.iter().collect() };
         let names: Vec<&str> = targets.iter().map(|c| c.name.as_str()).collect();
@@ -39,7 +39,7 @@ impl Planner {
         }
         let columns = plan.schema().columns();
         if columns.len() != listed.len() {
-            // What has no name has one of the planner's making.
+            // The planner makes up names for unnamed expressions.
             let given: Vec<&str> = columns.iter().map(|c| if c.name.contains('(') { "…" } else { &c.name }).collect();
             let takes = if insert.columns.is_empty() { "has" } else { "is given" };
             self.errors.push(
@@ -97,7 +97,7 @@ impl Planner {
         self.project(plan, exprs, &insert.span)
     }
 
-    /// The columns that an INSERT would give a table that has none.
+    /// The columns of an INSERT's query, for a table that declares none.
     pub(super) async fn columns_of(&mut self, insert: &InsertDef) -> Option<Vec<ColumnDef>> {
         let plan = self.query(&insert.query, &insert.span).await?;
         let fields = plan.schema().fields().iter();
@@ -140,7 +140,7 @@ impl Planner {
         );
     }
 
-    /// Whether the columns that an INSERT lists are the table's, each once.
+    /// Whether the columns that an INSERT lists are the table's, each at most once.
     fn known_columns(&mut self, insert: &InsertDef, listed: &[&str], names: &[&str]) -> bool {
         let before = self.errors.len();
         for (i, name) in listed.iter().enumerate() {
@@ -175,7 +175,7 @@ impl Planner {
     }
 }
 
-/// Whether two tables without declared columns have the same.
+/// Whether two lists of columns are the same, for tables without declared columns.
 pub(super) fn same_columns(a: &[ColumnDef], b: &[ColumnDef]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.data_type == b.data_type)
 }

@@ -1,5 +1,5 @@
-//! Definitions to logical plans: one for each view and INSERT, analysed and simplified, whose leaves are tables, views
-//! and memory tables by name. Cutting them into a dataflow belongs to `engine`.
+//! Turns definitions into logical plans: one for each view and INSERT, analysed and simplified. Their leaves are
+//! tables, views and memory tables by name. `engine` cuts them into a dataflow.
 
 mod generated;
 mod insert;
@@ -35,19 +35,19 @@ pub struct PipelinePlan {
     pub name: String,
     /// The tables over connectors that it reads or writes, by name.
     pub tables: BTreeMap<String, TableDef>,
-    /// Those of them that are declared without columns: they have those of what is inserted.
+    /// Tables that declare no columns. They have the columns of the inserted query.
     pub inferred: BTreeSet<String>,
     /// Plans of the generated columns of tables that are read: a projection over the table's other columns.
     pub generated: BTreeMap<String, LogicalPlan>,
-    /// Views and memory tables, by name; each is computed once, whoever reads it.
+    /// Views and memory tables, by name. Each is computed once, for all its readers.
     pub relations: BTreeMap<String, Relation>,
-    /// Constant tables, such as the agents: what was asked of them stands in the plans as literals.
+    /// Constant tables, such as the agents. Subqueries over them are literals in the plans.
     pub constants: BTreeSet<String>,
-    /// What is written where.
+    /// The INSERTs into tables over connectors.
     pub sinks: Vec<SinkPlan>,
     /// The UDFs that are called, by name.
     pub udfs: BTreeSet<String>,
-    /// Queries that are wrong, without what is wrong with them, each with its statement: what they call can be looked at.
+    /// Wrong queries without their wrong parts, each with its statement. Their calls can still be checked.
     pub recovered: Vec<(LogicalPlan, Span)>,
     /// Evaluates expressions of these plans.
     pub state: SessionState,
@@ -56,11 +56,11 @@ pub struct PipelinePlan {
 /// A view or a memory table.
 #[derive(Debug)]
 pub struct Relation {
-    /// How its rows are made.
+    /// The plan of its rows.
     pub plan: LogicalPlan,
-    /// Where it is defined.
+    /// Its place.
     pub span: Span,
-    /// The whole statement that says how.
+    /// The whole statement that defines its rows.
     pub statement: Span,
 }
 
@@ -69,7 +69,7 @@ pub struct Relation {
 pub struct SinkPlan {
     /// The table.
     pub table: String,
-    /// How its rows are made, with exactly the table's columns.
+    /// The plan of its rows, with exactly the table's columns.
     pub plan: LogicalPlan,
     /// The statement.
     pub span: Span,
@@ -78,13 +78,13 @@ pub struct SinkPlan {
 /// Plans a pipeline; nothing is read or written.
 ///
 /// # Errors
-/// All that is wrong with its queries.
+/// All errors in its queries.
 pub async fn plan(text: PipelineText, udfs: &UdfSet) -> Result<PipelinePlan, Vec<Diagnostic>> {
     let (plan, errors) = attempt(text, udfs).await;
     if errors.is_empty() { Ok(plan) } else { Err(errors) }
 }
 
-/// Plans what can be planned of a pipeline, and gives all that is wrong with its queries.
+/// Plans as much of a pipeline as possible, and returns all errors in its queries.
 pub async fn attempt(text: PipelineText, udfs: &UdfSet) -> (PipelinePlan, Vec<Diagnostic>) {
     let context = session(udfs);
     let mut planner = Planner {
@@ -158,7 +158,7 @@ pub async fn attempt(text: PipelineText, udfs: &UdfSet) -> (PipelinePlan, Vec<Di
             }
         }
         if planner.broken.contains(&insert.table) {
-            // Its own mistakes are found all the same.
+            // Its own errors are reported too.
             let plan = planner.query(&insert.query, &insert.span).await;
             planner.recovered.extend(plan.map(|plan| (plan, insert.span.clone())));
             continue;
@@ -218,7 +218,8 @@ fn session(udfs: &UdfSet) -> SessionContext {
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let context = SessionContext::new_with_state(state);
-    // The zone of TIMESTAMP WITH TIME ZONE. It is set when the functions are there: `to_timestamp` has no zone.
+    // The time zone of TIMESTAMP WITH TIME ZONE. It is set after the functions are registered, because `to_timestamp`
+    // has no time zone.
     context.state_ref().write().config_mut().options_mut().execution.time_zone = Some("+00:00".into());
     functions::register(&context);
     constants::register(&context);
@@ -228,14 +229,14 @@ fn session(udfs: &UdfSet) -> SessionContext {
     context
 }
 
-/// How many columns of one query are found to be wrong, at most.
+/// The maximum number of wrong columns found in one query.
 const MOST_COLUMNS: usize = 50;
 
 struct Planner {
     context: SessionContext,
     udfs: UdfSet,
     constants: Constants,
-    /// Views that could not be planned: who reads them is not blamed for it.
+    /// Views that could not be planned. Queries that read them report no further error.
     broken: HashSet<String>,
     only_written: Vec<OnlyWritten>,
     errors: Vec<Diagnostic>,
@@ -243,11 +244,11 @@ struct Planner {
     recovered: Vec<(LogicalPlan, Span)>,
 }
 
-/// A column that is no part of a message: its key or its timestamp.
+/// A column that is not part of a message: its key or its timestamp.
 struct OnlyWritten {
     table: String,
     column: String,
-    /// What to declare to read it.
+    /// The declaration of a column that can be read.
     metadata: &'static str,
 }
 
@@ -261,7 +262,7 @@ impl OnlyWritten {
 
 impl Planner {
     fn register(&self, name: &str, schema: &datafusion::arrow::datatypes::Schema) {
-        // Names are registered once: the catalogue has refused doubles.
+        // Each name is registered once, because the catalogue rejects duplicates.
         let table = EmptyTable::new(Arc::new(schema.clone()));
         let _previous = self.context.register_table(datafusion::common::TableReference::bare(name), Arc::new(table));
     }
@@ -291,7 +292,7 @@ impl Planner {
         }
         let mut query = query.clone();
         recover::without_functions(&mut query, &found.unknown);
-        // The planner stops at the first column that does not exist. Without that one it finds the next.
+        // The planner stops at the first column that does not exist. Once that column is removed, it finds the next.
         for attempt in 0..MOST_COLUMNS {
             let errors = match guarded(self.plan_query(&query, at)).await {
                 Some(Ok(plan)) if self.errors.len() == before => return Some(plan),
@@ -302,14 +303,14 @@ impl Planner {
                 Some(Err(errors)) => errors,
                 None => vec![errors::planner_died(at)],
             };
-            // The same holds for types that do not exist.
+            // The same applies to types that do not exist.
             let columns: Vec<Span> = errors
                 .iter()
                 .filter(|error| [Code::COLUMN_UNKNOWN, Code::COLUMN_TYPE].contains(&error.code))
                 .filter(|error| !self.errors.contains(error))
                 .filter_map(|error| error.span.clone())
                 .collect();
-            // What is wrong beside a column that was taken out may be wrong because of that.
+            // Once a column has been removed, another error may only be a consequence.
             let is_certain = attempt == 0 && self.errors.len() == before;
             self.errors.extend(
                 errors.into_iter().filter(|error| is_certain || columns.contains(error.span.as_ref().unwrap_or(at))),
@@ -335,7 +336,7 @@ impl Planner {
         Ok(plan)
     }
 
-    /// A column that its table has, and that is missing all the same: it is written and not read.
+    /// Explains an unknown column that its table has: it can be written but not read.
     fn explained(&self, mut errors: Vec<Diagnostic>, query: &Query, at: &Span) -> Vec<Diagnostic> {
         let unknown = errors.iter_mut().filter(|error| error.code == Code::COLUMN_UNKNOWN);
         for error in unknown.filter(|_| !self.only_written.is_empty()) {
@@ -354,9 +355,9 @@ impl Planner {
     fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
         let state = self.context.state();
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-        // What Arroyo runs too and rows can tell: a WHERE is asked before what stands in a subquery's SELECT is worked
-        // out, so that `WHERE n <> 0` keeps `1 / n` from failing; what is volatile, UDFs among it, stays where it is. What
-        // is computed twice in one row is computed once.
+        // Arroyo runs these rules too, and rows show the difference. A WHERE is evaluated before the SELECT of a
+        // subquery, so `WHERE n <> 0` keeps `1 / n` from failing. Volatile expressions, UDFs included, stay in place.
+        // An expression that occurs twice in a row is computed once.
         let rules = Optimizer::with_rules(vec![
             Arc::new(SimplifyExpressions::new()),
             Arc::new(PushDownFilter::new()),
@@ -397,8 +398,8 @@ impl Planner {
     }
 }
 
-/// The columns that a query reads, NOT NULL only where something sees to it: a connector refuses such messages, but what fills a memory
-/// table or a generated column is not looked at.
+/// The columns that a query reads. A column is NOT NULL only if a connector enforces it, by rejecting other messages.
+/// Nothing checks the rows of a memory table or a generated column.
 fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let connected = !table.options.is_empty();
     let fields = table.read_columns().map(|column| {
@@ -408,7 +409,7 @@ fn believed(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>())
 }
 
-/// The columns that a connector gives: all but the generated ones.
+/// The columns that a connector provides: all except the generated ones.
 #[must_use]
 pub fn physical_schema(table: &TableDef) -> datafusion::arrow::datatypes::Schema {
     let given = table.read_columns().filter(|c| !matches!(c.kind, ColumnKind::Generated(_)));

@@ -1,4 +1,4 @@
-//! A query without the parts that are known to be wrong, so that the planner can find the next mistake.
+//! Removes the parts of a query that are known to be wrong, so that the planner can find the next error.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use crate::diag::Span;
 use crate::sql::name_of;
 use crate::sql::statement::to_span;
 
-/// Puts NULL in the place of calls of functions that do not exist.
+/// Replaces calls of unknown functions by NULL.
 pub(super) fn without_functions(query: &mut Query, unknown: &BTreeSet<String>) {
     if unknown.is_empty() {
         return;
@@ -23,7 +23,7 @@ pub(super) fn without_functions(query: &mut Query, unknown: &BTreeSet<String>) {
     });
 }
 
-/// Puts NULL in the place of columns, and of casts to types, at these places; whether there were any.
+/// Replaces the columns, and the casts to types, at these places by NULL. Returns whether there were any.
 pub(super) fn without_columns(query: &mut Query, at: &Span, places: &[Span]) -> bool {
     let starts: BTreeSet<usize> = places.iter().map(|place| place.range.start).collect();
     replace(query, &mut |expr| match expr {
@@ -39,7 +39,7 @@ pub(super) fn without_columns(query: &mut Query, at: &Span, places: &[Span]) -> 
     })
 }
 
-/// Puts NULL in the place of wrong expressions; whether there were any.
+/// Replaces wrong expressions by NULL. Returns whether there were any.
 fn replace(query: &mut Query, is_wrong: &mut dyn FnMut(&Expr) -> bool) -> bool {
     struct Replace<'a> {
         is_wrong: &'a mut dyn FnMut(&Expr) -> bool,

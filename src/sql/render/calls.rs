@@ -1,8 +1,8 @@
-//! Async calls where Arroyo makes each once, with the right arguments.
+//! Rewrites async calls so that Arroyo makes each once, with the right arguments.
 //!
-//! Two shapes run well here and not there. After a restart Arroyo sends the first columns of the operator's input in place
-//! of the call's arguments: so the arguments become the first columns of a view that the call reads. And a call in the
-//! INSERT of a memory table is made once for each reader of that table: so it moves into a view, too.
+//! Two shapes work here but not on Arroyo. After a restart Arroyo sends the first columns of the operator's input
+//! instead of the call's arguments, so the arguments become the first columns of a view that the call reads. And Arroyo
+//! makes a call in the INSERT of a memory table once for each reader of that table, so the call moves into a view, too.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,10 +23,10 @@ use crate::sql::plan::PipelinePlan;
 use crate::sql::udfs::UdfSet;
 use crate::sql::{as_identifier, name_of};
 
-/// The text of a view or an INSERT, with the views that it needs before it.
+/// The text of a view or an INSERT, after the views that it needs.
 ///
 /// # Errors
-/// A call in a place from where it cannot be moved.
+/// A call that cannot be moved from its place.
 pub fn arrange(
     owner: &Owner<'_>,
     text: String,
@@ -75,7 +75,7 @@ pub(super) fn query_of(statement: &mut Statement) -> Option<&mut Box<Query>> {
 
 const NOTHING: Values = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
 
-/// Makes the call's arguments the first columns of what it reads; the view that does it, when they are not that already.
+/// Makes the call's arguments the first columns of its input. Returns the view that does it, unless they already are.
 fn arguments_first(
     owner: &Owner<'_>,
     query: &mut Query,
@@ -92,7 +92,7 @@ fn arguments_first(
         )
     };
     let simple = query.with.is_none() && calls(query, udfs).len() == 1;
-    // Brackets around the whole of it mean nothing.
+    // Brackets around the whole query mean nothing.
     while let SetExpr::Query(inner) = query.body.as_mut()
         && inner.with.is_none()
     {
@@ -129,7 +129,7 @@ fn arguments_first(
     Ok(Some(text))
 }
 
-/// The one table that a SELECT reads, and the name that it has there.
+/// The only table that a SELECT reads, and its alias.
 fn only_table(select: &Select) -> Option<(String, Ident)> {
     let [from] = select.from.as_slice() else { return None };
     if !from.joins.is_empty() {
@@ -151,7 +151,7 @@ fn columns_of(relation: &str, plan: &PipelinePlan) -> Vec<String> {
     plan.tables.get(relation).map(|t| t.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
 }
 
-/// Has a SELECT read `view` under the name of what it read before, with the same columns for `*`.
+/// Makes a SELECT read `view` under the alias of its old input, with the same columns for `*`.
 fn read_from(
     select: &mut Select,
     owner: &Owner<'_>,
@@ -168,7 +168,7 @@ fn read_from(
                 ..WildcardAdditionalOptions::default()
             }
     };
-    // A view's columns, and those of a sink that declares none, keep the names that they have without the new view.
+    // The columns of a view, and of a sink that declares none, keep their names without the new view.
     let own_names: Vec<String> = match (plan.relations.get(owner.name), plan.tables.get(owner.name)) {
         (Some(view), _) if owner.is_view => view.plan.schema().fields().iter().map(|f| f.name().clone()).collect(),
         (_, Some(sink)) if plan.inferred.contains(owner.name) => sink.columns.iter().map(|c| c.name.clone()).collect(),
@@ -184,7 +184,7 @@ fn read_from(
                 items.extend(columns.iter().map(|c| SelectItem::UnnamedExpr(Expr::Identifier(column(c)))));
             }
             SelectItem::UnnamedExpr(expr) if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
-                // It keeps the name that it has without the view.
+                // It keeps its name without the view.
                 let name = own_names.get(items.len()).map(|name| column(name));
                 items.push(match name {
                     Some(alias) => SelectItem::ExprWithAlias { expr, alias },
@@ -209,7 +209,7 @@ fn read_from(
     Ok(())
 }
 
-/// A column's name as it can stand anywhere: in quotes unless it is plain and no word of SQL's own.
+/// A column's name as it can stand anywhere: in quotes unless it is plain and not a keyword.
 fn column(name: &str) -> Ident {
     let is_plain = as_identifier(name) == name && !ALL_KEYWORDS.contains(&name.to_uppercase().as_str());
     if is_plain { Ident::new(name) } else { Ident::with_quote('"', name) }
@@ -223,7 +223,7 @@ fn free(name: &str, taken: &[String]) -> String {
     name
 }
 
-/// A name for a view that nothing else has; it is remembered in `made`.
+/// A new name for a view; it is added to `made`.
 pub(super) fn unique(name: &str, plan: &PipelinePlan, made: &mut BTreeSet<String>) -> String {
     let mut name = name.to_string();
     while plan.relations.contains_key(&name) || plan.tables.contains_key(&name) || !made.insert(name.clone()) {
@@ -268,7 +268,7 @@ fn arguments(function: &Function) -> Vec<Expr> {
     list.args.iter().filter_map(plain).collect()
 }
 
-/// Puts the names of columns in the place of an async call's arguments.
+/// Replaces an async call's arguments by column names.
 struct Rename<'a> {
     udfs: &'a UdfSet,
     names: &'a [String],
@@ -289,7 +289,7 @@ impl VisitorMut for Rename<'_> {
     }
 }
 
-/// `- -n` would be printed as the beginning of a comment.
+/// `- -n` would be printed as the start of a comment.
 struct Signs;
 
 impl VisitorMut for Signs {

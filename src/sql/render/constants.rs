@@ -1,4 +1,4 @@
-//! Subqueries over constant tables as literals: Arroyo has no constant tables.
+//! Replaces subqueries over constant tables by literals: Arroyo has no constant tables.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::sql::resolve::relations;
 use crate::sql::statement::tokens;
 use crate::sql::{errors, types};
 
-/// The text of a statement with a literal for each subquery that reads `constants` alone, and with other edits.
+/// The text of a statement with other edits, and a literal for each subquery that reads only `constants`.
 ///
 /// # Errors
 /// A value that cannot be written as a literal.
@@ -40,7 +40,7 @@ pub async fn fold(
         let (mut values, nothing) = evaluated.await.map_err(|e| {
             let e: DataFusionError = e;
             let mut known = errors::to_diagnostics(&e, &at);
-            known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be worked out".into(), "rewrite it"))
+            known.pop().unwrap_or_else(|| refused(&at, "this subquery cannot be evaluated".into(), "rewrite it"))
         })?;
         if values.is_empty() && !found.is_list {
             values.push(nothing);
@@ -52,10 +52,10 @@ pub async fn fold(
                 return Err(refused(&at, "this IN has no values".into(), "leave the condition out, or add rows"));
             }
             (true, values) => format!("({})", values.join(", ")),
-            // One value, or the planner would have refused it.
+            // It has one value, or the planner would have rejected it.
             (false, values) => values.join(", "),
         };
-        // A literal must not stick to a word before or behind it.
+        // A literal must not touch a word before or after it.
         let around = &statement.source.text;
         let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
         let before = if word(around[..found.range.start].chars().next_back()) { " " } else { "" };
@@ -82,13 +82,13 @@ struct Subquery {
     /// From `(` to `)`.
     range: Range<usize>,
     query: Box<Query>,
-    /// Whether it stands behind IN.
+    /// Whether it follows IN.
     is_list: bool,
 }
 
 fn subqueries(statement: &Span, constants: &BTreeSet<String>) -> Vec<Subquery> {
     let tokens = tokens(statement);
-    // A name of a WITH hides a constant table.
+    // A name in WITH hides a constant table.
     let hidden: BTreeSet<String> = tokens
         .windows(3)
         .filter(|w| is_word(&w[1].0, "as") && w[2].0 == Token::LParen)
@@ -127,7 +127,7 @@ fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-/// Where the bracket that the first token opens is closed.
+/// The end of the bracket that the first token opens.
 fn closing(tokens: &[(Token, Range<usize>)]) -> Option<Range<usize>> {
     let mut depth = 0_usize;
     for (token, range) in tokens {
@@ -145,7 +145,7 @@ fn closing(tokens: &[(Token, Range<usize>)]) -> Option<Range<usize>> {
     None
 }
 
-/// A value as SQL; `None` for what SQL has no literal for.
+/// A value as SQL; `None` if SQL has no literal for it.
 fn literal(value: &ScalarValue) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     Some(match value {

@@ -1,9 +1,9 @@
-//! `baton render`: the whole text of a pipeline as one file in Arroyo's dialect.
+//! `baton render`: a whole pipeline as one file in Arroyo's dialect.
 //!
-//! The statements are the authors' own, comments included, in an order in which each stands below what it uses. What
-//! only Baton knows is left out or put into words that Arroyo has: `baton.…` options, and tables that are read and
-//! written ([`tables`]); a sink with many topics ([`topics`]); subqueries over constant tables ([`constants`]); async calls
-//! whose arguments are not where Arroyo looks for them after a restart ([`calls`]). Where the text goes is for the caller.
+//! The statements are the authors' own, comments included, each below the statements that it uses. Features that only
+//! Baton has are left out or rewritten: `baton.…` options and tables that are both read and written ([`tables`]), a
+//! sink with many topics ([`topics`]), subqueries over constant tables ([`constants`]), and async calls whose arguments
+//! Arroyo would not find after a restart ([`calls`]). The caller decides where the text goes.
 
 mod calls;
 mod constants;
@@ -32,18 +32,18 @@ use crate::diag::{Code, Diagnostic, SourceText, Span};
 pub struct Rendered {
     /// The text.
     pub sql: String,
-    /// The UDFs that it calls. Their sources are no part of the text: a cluster gets them beside it.
+    /// The UDFs that it calls. Their sources are not part of the text; a cluster gets them separately.
     pub udfs: Vec<String>,
-    /// The variables that its options name: `${NAME}`, left in place.
+    /// The variables in its options: `${NAME}`, left in place.
     pub variables: Vec<String>,
-    /// Options that only Baton has, which are left out: table and option.
+    /// Baton's own options, which are left out: table and option.
     pub left_out: Vec<(String, String)>,
 }
 
-/// What a table's connector wants spelled out for Arroyo when it is used in one direction: options and values.
+/// The options and values that Arroyo needs explicitly if a table is used in one direction. The connector knows them.
 pub type SpelledOut<'a> = &'a dyn Fn(&TableDef, Use) -> &'static [(&'static str, &'static str)];
 
-/// What is done with a table. Arroyo's tables are for one of the two.
+/// The use of a table. A table in Arroyo has one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
     /// It is read.
@@ -52,10 +52,10 @@ pub enum Use {
     Sink,
 }
 
-/// Renders a pipeline that has been planned; `remarks` are comments to stand above statements.
+/// Renders a planned pipeline. `remarks` are comments to put above statements.
 ///
 /// # Errors
-/// What has no form that Arroyo runs the same way.
+/// A part that Arroyo cannot run in the same way.
 pub async fn render(
     text: &PipelineText,
     plan: &PipelinePlan,
@@ -83,7 +83,7 @@ pub async fn render(
                 let above = comments_above(statement);
                 let told = remarks.iter().filter(|(about, remark)| about == statement && !above.contains(remark));
                 let remarks: String = told.map(|(_, remark)| remark.as_str()).collect();
-                // They begin a line of their own.
+                // Remarks start on a line of their own.
                 let above = if remarks.is_empty() { &above } else { above.trim_end_matches([' ', '\t']) };
                 let _ = write!(body, "{above}{remarks}{text};\n\n");
             }
@@ -146,18 +146,18 @@ enum Piece<'a> {
 /// A view or an INSERT.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
-    /// The view's name, or that of the table.
+    /// The name of the view or of the table.
     name: &'a str,
     statement: &'a Span,
     /// Whether it fills a memory table.
     fills_memory: bool,
-    /// Whether it is a view, so that its columns have names that others use.
+    /// Whether it is a view, whose column names others use.
     is_view: bool,
-    /// The INSERT, when it is one.
+    /// The INSERT, if it is one.
     insert: Option<&'a InsertDef>,
 }
 
-/// All statements that the INSERTs need, each below what it uses.
+/// All statements that the INSERTs need, each below the statements that it uses.
 fn pieces(text: &PipelineText) -> Vec<Piece<'_>> {
     let known: BTreeMap<&str, &Definition> = text.definitions.iter().map(|d| (d.name(), d)).collect();
     let mut order = Order { text, known, done: HashSet::new(), pieces: Vec::new() };
@@ -212,7 +212,7 @@ impl<'a> Order<'a> {
             }
             Definition::Memory(memory) => {
                 let text = self.text;
-                // A constant table has no INSERT here: what was asked of it has become literals.
+                // A constant table has no INSERT here: subqueries over it are literals.
                 let filling: Vec<_> = text.inserts.iter().filter(|i| i.table == name).collect();
                 if !filling.is_empty() {
                     self.pieces.push(Piece::Memory(&memory.statement));
@@ -225,15 +225,15 @@ impl<'a> Order<'a> {
     }
 }
 
-/// What stands between the statement before and this one: comments, as a rule.
+/// The text between the previous statement and this one: usually comments.
 fn comments_above(statement: &Span) -> String {
     let before = &statement.source.text[..statement.range.start];
     let Ok(tokens) = Tokenizer::new(&PipelineDialect, before).tokenize() else { return String::new() };
     let own = tokens.rsplit(|t| *t == Token::SemiColon).next().unwrap_or_default();
     let text: String = own.iter().map(ToString::to_string).collect();
-    // What follows a `;` on its line belongs to that statement.
+    // The text after a `;` on the same line belongs to the previous statement.
     let text = if own.len() < tokens.len() { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
-    // The header of a text that was rendered before.
+    // The header of a text that was already rendered.
     let text = text.trim_start();
     let text = if text.starts_with(HEADER) { text.split_once("\n\n").map_or("", |(_, rest)| rest) } else { text };
     if text.trim().is_empty() { String::new() } else { text.trim_start().to_string() }
@@ -268,7 +268,7 @@ pub fn by_option(left_out: &[(String, String)]) -> BTreeMap<&str, Vec<String>> {
     tables
 }
 
-/// The names of the `${…}` in the options of its tables.
+/// The `${…}` names in the options of its tables.
 fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
     let tables = text.tables().filter(|t| plan.tables.contains_key(&t.name));
     let options = tables.flat_map(|t| t.options.iter().filter(|o| !tables::only_baton(&o.key)));
@@ -276,11 +276,11 @@ fn variables(text: &PipelineText, plan: &PipelinePlan) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The rendered text must be a pipeline by itself.
+/// Checks that the rendered text is a complete pipeline.
 async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -> Result<(), Vec<Diagnostic>> {
     let source = SourceText::new(format!("rendered {}", text.name), rendered.sql.clone());
     let alone = super::plan::plan(catalogue::assemble(&text.name, &source, Script::default()), udfs).await.map(drop);
-    // Places in a text that the author has never seen say nothing; what it is about does.
+    // The author has never seen the rendered text, so places in it say nothing. The statement that it came from does.
     alone.map_err(|wrong| {
         let told = |d: Diagnostic| {
             let line = d.span.as_ref().map_or("", |s| s.source.text[..s.range.end].lines().last().unwrap_or_default());
@@ -291,7 +291,7 @@ async fn stands_alone(text: &PipelineText, rendered: &Rendered, udfs: &UdfSet) -
     })
 }
 
-/// A statement's text with some of its parts replaced, which do not overlap.
+/// A statement's text with some parts replaced. The parts do not overlap.
 fn edited(statement: &Span, mut edits: Vec<(Range<usize>, String)>) -> String {
     edits.sort_by_key(|(range, _)| range.start);
     let source: &Arc<SourceText> = &statement.source;

@@ -1,5 +1,5 @@
-//! `CREATE TABLE` for Arroyo: without the options that only Baton has, with those that mean something else there when they
-//! are not given (which those are, the connectors know), and for one direction each.
+//! `CREATE TABLE` for Arroyo, in one direction each. Baton's own options are left out. Options whose default differs on
+//! Arroyo are written out; the connectors know which.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -15,17 +15,17 @@ use crate::sql::statement::tokens;
 use crate::sql::table::{ColumnDef, ColumnKind, OptionEntry, TableDef};
 use crate::sql::{as_identifier, types};
 
-/// Whether Arroyo does not know an option.
+/// Whether Arroyo does not have an option.
 #[must_use]
 pub fn only_baton(key: &str) -> bool {
     key.starts_with("baton.")
 }
 
-/// What a pipeline does with each table, and what the table is called for it.
+/// How a pipeline uses each table, and the table's name for each use.
 pub struct Uses {
     read: HashSet<String>,
     written: HashSet<String>,
-    /// The names of the sinks of tables that are read, too.
+    /// The sink names of tables that are also read.
     twins: BTreeMap<String, String>,
 }
 
@@ -44,15 +44,15 @@ impl Uses {
         Self { read, written, twins }
     }
 
-    /// The edit that has an INSERT write the sink of a table that is read, too.
+    /// The edit that makes an INSERT write to the sink of a table that is also read.
     pub fn renamed(&self, insert: &InsertDef, table: &TableDef) -> Option<(Range<usize>, String)> {
         let twin = self.twins.get(&table.name)?;
         Some((insert.table_span.range.clone(), as_identifier(twin)))
     }
 }
 
-/// The text of a table's statement for Arroyo: two statements when it is read and written, one for each topic of a sink
-/// that has many. What is left out is added to `left_out`.
+/// The text of a table's statement for Arroyo: two statements if it is read and written, one for each topic if it is a
+/// sink with many topics. Omitted options are added to `left_out`.
 pub fn text(
     table: &TableDef,
     uses: &Uses,
@@ -78,13 +78,13 @@ pub fn text(
         statements.push(one_way(table, name, Use::Sink, spelled_out(table, Use::Sink), &[]));
     }
     if statements.is_empty() {
-        // It is there to be checked alone.
+        // The table is only there to be checked.
         statements.push(edited_text(table, spelled_out(table, Use::Sink)));
     }
     statements.join(";\n\n")
 }
 
-/// A table in one direction: the author's text where that says nothing of the other one.
+/// A table in one direction: the author's text if it has nothing for the other direction.
 fn one_way(table: &TableDef, name: &str, used: Use, spelled_out: &[(&str, &str)], more: &[(&str, &str)]) -> String {
     let columns: Vec<&ColumnDef> = match used {
         Use::Source => table.read_columns().collect(),
@@ -137,15 +137,15 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The author's text, with those of `spelled_out` that it lacks, and without what only Baton knows.
+/// The author's text without Baton's own options, plus the missing ones of `spelled_out`.
 fn edited_text(table: &TableDef, spelled_out: &[(&str, &str)]) -> String {
     let statement = &table.statement;
-    // Arroyo's parser takes `>>` for one sign: nested types need a space.
+    // Arroyo's parser reads `>>` as one operator, so nested types need a space.
     let mut edits: Vec<(Range<usize>, String)> =
         ends_of_types(statement).into_iter().map(|range| (range, "> >".to_string())).collect();
     let added = spelled_out.iter().filter(|(key, _)| table.option(key).is_none());
     let last_kept = table.options.iter().rposition(|o| !only_baton(&o.key));
-    // What stands behind an option, its comma and comments, goes with it.
+    // The comma and the comments after an option go with it.
     let with_rest = |(i, o): (usize, &OptionEntry)| {
         let next = table.options.get(i + 1).filter(|_| Some(i) != last_kept);
         let end = next.map_or(o.value_span.range.end, |next| next.key_span.range.start);
@@ -163,7 +163,7 @@ fn edited_text(table: &TableDef, spelled_out: &[(&str, &str)]) -> String {
     edited(statement, edits)
 }
 
-/// Each `>>` that ends two types; the others shift bits.
+/// Each `>>` that closes two types. Others are bit shifts.
 fn ends_of_types(statement: &Span) -> Vec<Range<usize>> {
     let tokens = tokens(statement);
     let of_type = |token: &Token| matches!(token, Token::Word(w) if ["struct", "array"].iter().any(|t| w.value.eq_ignore_ascii_case(t)));

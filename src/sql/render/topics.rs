@@ -1,5 +1,5 @@
-//! A sink whose rows each name their topic: Arroyo's sinks have one topic. So the rows become a view, and each topic gets a
-//! table and an INSERT that takes its rows from it. ([`tables`](super::tables) writes the tables.)
+//! A sink whose rows each name their topic. A sink in Arroyo has one topic, so the rows become a view, and each topic
+//! gets a table and an INSERT that selects its rows. ([`tables`](super::tables) writes the tables.)
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use crate::sql::definition::InsertDef;
 use crate::sql::statement::tokens;
 use crate::sql::table::{ColumnKind, TableDef};
 
-/// The name of the table of one topic.
+/// The name of the table for one topic.
 pub fn table_name(table: &TableDef, topic: &str) -> String {
     format!("{}_{}", table.name, topic.replace(['.', '-'], "_"))
 }
 
-/// The edit that makes a view of the INSERT's rows.
+/// The edit that turns the INSERT's rows into a view.
 pub fn as_view(insert: &InsertDef, table: &TableDef, view: &str) -> (Range<usize>, String) {
     let columns: Vec<String> = given(insert, table).iter().map(|name| as_identifier(name)).collect();
     let head = format!("CREATE VIEW {} ({}) AS\n", as_identifier(view), columns.join(", "));
@@ -39,7 +39,7 @@ pub fn inserts(insert: &InsertDef, table: &TableDef, view: &str) -> String {
     each.collect::<Vec<_>>().join(";\n\n")
 }
 
-/// The columns that an INSERT gives, in its order.
+/// The columns of an INSERT, in its order.
 fn given(insert: &InsertDef, table: &TableDef) -> Vec<String> {
     if insert.columns.is_empty() {
         table.write_columns().map(|column| column.name.clone()).collect()
@@ -48,12 +48,12 @@ fn given(insert: &InsertDef, table: &TableDef) -> Vec<String> {
     }
 }
 
-/// Where the query begins, behind the name of the table and the list of columns.
+/// The start of the query, after the table's name and the list of columns.
 fn query_start(insert: &InsertDef) -> usize {
     let tokens = tokens(&insert.span);
     let mut behind = tokens.iter().skip_while(|(_, range)| range.start < insert.table_span.range.end).peekable();
     if !insert.columns.is_empty() {
-        // The list holds names alone.
+        // The list has only names.
         while behind.next_if(|(token, _)| *token != Token::RParen).is_some() {}
         behind.next();
     }

@@ -1,4 +1,5 @@
-//! Runs cargo in the generated workspace: finds it, keeps an outer cargo's variables from it, counts what it compiles.
+//! Runs cargo in the generated workspace: finds it, hides an outer cargo's variables from it, and counts the crates
+//! that it compiles.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ pub(super) struct Cargo<'a> {
     workspace: &'a Workspace,
 }
 
-/// What `rustc -vV` says in a folder; `None` where there is no compiler.
+/// The output of `rustc -vV` in a folder; `None` if there is no compiler.
 pub(super) fn rustc_version(dir: &Path) -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| program("rustc"));
     let mut command = Command::new(rustc);
@@ -28,7 +29,7 @@ pub(super) fn rustc_version(dir: &Path) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A program of the toolchain: on the path, else where rustup puts it.
+/// A program of the toolchain: on the path, or where rustup installs it.
 fn program(name: &str) -> OsString {
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let on_path = std::env::var_os("PATH")
@@ -43,12 +44,13 @@ fn program(name: &str) -> OsString {
         .map_or_else(|| name.into(), PathBuf::into_os_string)
 }
 
-/// Whether a variable of an outer `cargo run` or `cargo test`, or one that moves cargo's output, is kept away, or one that
-/// names a file which only this process has open. What a user sets for cargo itself (registries, proxies, flags, linkers) stays.
+/// Whether a variable is hidden from cargo: it belongs to an outer `cargo run` or `cargo test`, moves cargo's output,
+/// or names a file that only this process has open. Settings that a user makes for cargo (registries, proxies, flags,
+/// linkers) stay.
 fn is_kept_away(name: &str) -> bool {
     const MOVES_OUTPUT: [&str; 4] =
         ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_BUILD_BUILD_DIR"];
-    // A panic has to unwind to be caught.
+    // A panic must unwind to be caught.
     const MUST_UNWIND: &str = "CARGO_PROFILE_RELEASE_PANIC";
     const SET_BY_CARGO: [&str; 8] = [
         "CARGO",
@@ -75,7 +77,7 @@ impl<'a> Cargo<'a> {
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(program("cargo"));
         command.arg(subcommand).arg("--manifest-path").arg(&self.workspace.manifest);
-        // Where a `rust-toolchain.toml` or `.cargo/config.toml` of the authors is found.
+        // Cargo finds the authors' `rust-toolchain.toml` or `.cargo/config.toml` from here.
         command.current_dir(&self.places.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(is_kept_away) {
@@ -86,7 +88,7 @@ impl<'a> Cargo<'a> {
         command
     }
 
-    /// Compiles some UDFs of the workspace; answers with each one's library.
+    /// Compiles some UDFs of the workspace and returns the library of each.
     pub fn build(
         &mut self,
         wanted: &[&UdfSource],
@@ -147,7 +149,7 @@ impl<'a> Cargo<'a> {
         Err(errors)
     }
 
-    /// Resolves the dependencies, and counts the crates that some UDFs are made of on this machine.
+    /// Resolves the dependencies and counts the crates that some UDFs need on this machine.
     fn count_crates(&self, names: &[&str], messages: &Messages<'_>) -> Result<usize, Vec<Diagnostic>> {
         let mut command = self.command("metadata");
         command.args(["--format-version", "1"]);

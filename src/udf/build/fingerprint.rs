@@ -1,4 +1,4 @@
-//! Whether a library is up to date: what it is made from, as one hash, against a note beside the library.
+//! Whether a library is up to date: the hash of its inputs is compared with a note beside the library.
 
 use std::fs;
 use std::io;
@@ -10,10 +10,10 @@ use toml::{Table, Value};
 
 use super::{PLUGIN_VERSION, Places, UdfSource, replace};
 
-/// To be changed with what `workspace` generates.
+/// Change it whenever the output of `workspace` changes.
 const TEMPLATE: &str = "2";
 
-/// Everything a library is made from but the compiler.
+/// All inputs of a library except the compiler.
 pub(super) struct Inputs {
     digest: String,
 }
@@ -21,7 +21,7 @@ pub(super) struct Inputs {
 #[derive(Serialize, Deserialize)]
 struct Note {
     inputs: String,
-    /// What `rustc -vV` says; a machine without a compiler uses what is there.
+    /// The output of `rustc -vV`. A machine without a compiler uses the library that exists.
     rustc: Option<String>,
     library: String,
 }
@@ -45,7 +45,7 @@ impl Inputs {
         Self { digest: hex(&hash.finalize()) }
     }
 
-    /// The library that was made from just this.
+    /// The library that was made from exactly these inputs.
     pub fn library(&self, places: &Places, source: &UdfSource, rustc: Option<&str>) -> Option<PathBuf> {
         let note: Note = serde_json::from_slice(&fs::read(note_path(places, source)).ok()?).ok()?;
         let same_compiler = rustc.is_none() || note.rustc.as_deref() == rustc;
@@ -53,7 +53,7 @@ impl Inputs {
         (note.inputs == self.digest && same_compiler && library.is_file()).then_some(library)
     }
 
-    /// Notes that a library was made from this; one made before is removed.
+    /// Notes that a library was made from these inputs, and removes the previous one.
     pub fn note(self, places: &Places, source: &UdfSource, library: &str, rustc: Option<&str>) -> io::Result<()> {
         let path = note_path(places, source);
         let before = fs::read(&path).ok().and_then(|old| serde_json::from_slice::<Note>(&old).ok());
@@ -76,7 +76,7 @@ fn local_paths(dependencies: &Table, folder: &Path) -> Vec<PathBuf> {
     dependencies.values().filter_map(|d| d.get("path")?.as_str()).map(|path| folder.join(path)).collect()
 }
 
-/// Every file of a local crate, and of the local crates that it depends on.
+/// Adds every file of a local crate and of the local crates that it depends on.
 fn add_folder(folder: &Path, seen: &mut Vec<PathBuf>, add: &mut impl FnMut(&[u8])) {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     if seen.contains(&folder) {

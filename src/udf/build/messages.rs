@@ -1,4 +1,4 @@
-//! What cargo and rustc say, as diagnostics at the author's own lines.
+//! Turns the messages of cargo and rustc into diagnostics at the author's own lines.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl<'a> Messages<'a> {
         Self { places, sources }
     }
 
-    /// One message of the compiler, when it is an error and says something.
+    /// A compiler message as a diagnostic, if it is an error with a text.
     pub fn of_compiler(&self, message: &Value) -> Option<Diagnostic> {
         let said = &message["message"];
         let text = said["message"].as_str().unwrap_or_default();
@@ -34,7 +34,7 @@ impl<'a> Messages<'a> {
         let spans = said["spans"].as_array().map(Vec::as_slice).unwrap_or_default();
         let primary = spans.iter().find(|s| s["is_primary"] == true).or(spans.first());
         let place = primary.and_then(|span| self.place(span, source));
-        // A label with names in it says more than the message; one without says it again.
+        // A label with names in it adds to the message; one without repeats it.
         let label =
             primary.and_then(|s| s["label"].as_str()).filter(|label| label.contains('`') && !text.contains(label));
         let text = if source.is_none() && primary.is_none() {
@@ -51,8 +51,8 @@ impl<'a> Messages<'a> {
         })
     }
 
-    /// Where a span of the compiler lies in a text that can be shown: in the UDF itself if any of the macros that led
-    /// to it was called there.
+    /// The place of a compiler's span in a text that can be shown. It is in the UDF itself if one of the macros behind
+    /// the span was called there.
     fn place(&self, span: &Value, source: Option<&UdfSource>) -> Option<Span> {
         let mut chain = Vec::new();
         let mut next = Some(span);
@@ -70,13 +70,13 @@ impl<'a> Messages<'a> {
         Some(to_span(&text, outermost))
     }
 
-    /// Relative names are relative to the workspace of the crate: ours, or a `path` dependency's own.
+    /// Relative names are relative to the workspace of the crate: ours, or that of a `path` dependency.
     fn path(&self, span: &Value) -> Option<PathBuf> {
         let name = Path::new(span["file_name"].as_str()?);
         [self.places.baton.join(name), self.places.dir.join(name)].into_iter().find(|p| p.is_file())
     }
 
-    /// What cargo says when it could not even begin: dependencies that do not exist, for example.
+    /// The diagnostic if cargo could not even start, for example because a dependency does not exist.
     pub fn of_cargo(&self, stderr: &str) -> Diagnostic {
         let lines: Vec<&str> = stderr.lines().map(str::trim_end).filter(|l| !l.trim().is_empty()).collect();
         let start = lines.iter().position(|l| l.starts_with("error")).unwrap_or(0);
@@ -93,12 +93,12 @@ impl<'a> Messages<'a> {
             let comment = source.dependencies_span.as_ref();
             comment.map_or_else(|| source.name_span.clone(), |span| dependency_in(source, span, &said))
         });
-        // The first line says what, "Caused by:" why; the rest is cargo's own advice. Of the generated workspace an
-        // author knows nothing.
+        // The first line has the error, "Caused by:" the cause; the rest is cargo's own advice. Authors do not know the
+        // generated workspace, so its paths are left out.
         let causes = said.windows(2).filter(|pair| pair[0] == "Caused by:").map(|pair| pair[1]);
         let parts: Vec<&str> =
             said.first().copied().into_iter().chain(causes).filter(|p| !p.contains("for workspace member")).collect();
-        let message = if parts.is_empty() { "cargo failed and said nothing".into() } else { parts.join(": ") };
+        let message = if parts.is_empty() { "cargo failed without a message".into() } else { parts.join(": ") };
         Diagnostic::new(Code::UDF_COMPILE, message).at(places).help(if culprit.is_some() {
             "correct the dependency in this comment"
         } else {
@@ -114,7 +114,7 @@ fn mentions(said: &[&str], name: &str) -> bool {
     })
 }
 
-/// The line of the comment that names a crate which cargo complains about.
+/// The line of the comment that names the crate in cargo's error.
 fn dependency_in(source: &UdfSource, comment: &Span, said: &[&str]) -> Span {
     let named = source.dependencies.iter().find(|(key, value)| {
         let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
@@ -148,7 +148,7 @@ fn to_span(text: &Arc<SourceText>, span: &Value) -> Span {
     Span::new(text, offset("line_start", "column_start")..offset("line_end", "column_end"))
 }
 
-/// The compiler's first help, with what it would write; else its first note.
+/// The compiler's first help with its suggested text, or else its first note.
 fn help(said: &Value) -> Option<String> {
     let children = said["children"].as_array()?;
     let of = |level: &str| children.iter().find(|c| c["level"] == level && c["message"] != "");

@@ -1,4 +1,4 @@
-//! The generated cargo workspace: a crate a UDF, whose library is the author's own file where it lies.
+//! The generated cargo workspace: one crate per UDF. Its library is the author's own file, in place.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::{PLUGIN_VERSION, Places, UdfSource};
 
-/// What every UDF brings through `arroyo-udf-common` and none calls: optimising it takes most of a build's time.
+/// Crates that every UDF gets through `arroyo-udf-common` and none calls. Optimising them takes most of a build's time.
 const UNOPTIMISED: [&str; 9] = [
     "arrow-arith",
     "arrow-cast",
@@ -21,18 +21,18 @@ const UNOPTIMISED: [&str; 9] = [
     "arrow-string",
 ];
 
-/// The workspace as it was written.
+/// The workspace on disk.
 pub(super) struct Workspace {
     pub manifest: PathBuf,
 }
 
-/// The name of a UDF's crate: nothing that a UDF depends on has it.
+/// The name of a UDF's crate. No dependency of a UDF has this name.
 pub(super) fn crate_name(udf: &str) -> String {
     format!("baton-udf-{udf}")
 }
 
 impl Workspace {
-    /// Writes what is not yet there; cargo looks at the times of files.
+    /// Writes only files that changed, because cargo compares modification times.
     pub fn write(places: &Places, sources: &[UdfSource]) -> io::Result<Self> {
         let crates = places.baton.join("crates");
         fs::create_dir_all(&crates)?;
@@ -65,7 +65,7 @@ impl Workspace {
     }
 }
 
-/// As Arroyo's compiler service writes it, with a name and a place of its own.
+/// The manifest that Arroyo's compiler service writes, with its own name and path.
 fn manifest(places: &Places, source: &UdfSource) -> Table {
     let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
     let folder = path.parent().unwrap_or(&places.dir).to_path_buf();
@@ -93,7 +93,7 @@ fn manifest(places: &Places, source: &UdfSource) -> Table {
     table([("package", package.into()), ("lib", lib.into()), ("dependencies", dependencies.into())])
 }
 
-/// Without `..`, so that one crate has one path.
+/// Removes `..`, so that one crate has one path.
 fn clean(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }

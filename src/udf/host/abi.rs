@@ -1,12 +1,12 @@
-//! The C interface of `arroyo-udf-plugin 0.2.0`, made safe: what is laid out as in the plugin, who frees what, and
-//! what may be called when. What a failed call means is for the modules above.
+//! A safe wrapper around the C interface of `arroyo-udf-plugin 0.2.0`: the plugin's layouts, who frees which memory,
+//! and when each function may be called. The modules above decide what a failed call means.
 //!
-//! Arrays cross as the Arrow C data interface (`c_data`), so the two sides may use different versions of arrow; each
-//! frees what it made through the `release` of the structure. Only the vector that holds the structures is freed by
-//! the side that receives it, so both must use the system's allocator: Baton sets no other, and neither may a UDF.
+//! Arrays cross as the Arrow C data interface (`c_data`), so the two sides may use different versions of arrow. Each
+//! side frees its own arrays through the `release` of the structure. Only the vector that holds the structures is freed
+//! by the receiver, so both sides must use the system's allocator: Baton sets no other, and a UDF must not either.
 //!
-//! A panic of user code never crosses: the plugin catches it in sync calls, and in async ones it ends the UDF's own
-//! thread. It is printed to standard error by the UDF's own copy of the standard library, past Baton's log.
+//! A panic of user code never crosses. In sync calls the plugin catches it; in async calls it ends the UDF's own
+//! thread. The UDF's own copy of the standard library prints it to standard error, not to Baton's log.
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -31,7 +31,7 @@ pub struct LoadError(String);
 
 impl From<libloading::Error> for LoadError {
     fn from(error: libloading::Error) -> Self {
-        // What the system says is in its source.
+        // The system's message is in the error's source.
         Self(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
     }
 }
@@ -49,17 +49,17 @@ struct FfiArrays {
 unsafe impl Send for FfiArrays {}
 
 impl FfiArrays {
-    /// Gives arrays away: whoever takes the result frees them. `watch` goes with the first.
+    /// Passes arrays to the plugin. The receiver of the result frees them. `watch` travels with the first.
     fn give(arrays: Vec<ArrayData>, mut watch: Option<Watch>) -> Result<Self, ArrowError> {
         let vec = arrays.into_iter().map(|array| lend(array, watch.take())).collect::<Result<Vec<_>, _>>()?;
         let (len, capacity) = (vec.len(), vec.capacity());
         Ok(Self { ptr: vec.leak().as_mut_ptr(), len, capacity, error: false })
     }
 
-    /// Takes arrays that the plugin gave.
+    /// Takes arrays from the plugin.
     ///
     /// # Safety
-    /// `self` came from the plugin, which made it from a vector, and was not taken before.
+    /// `self` came from the plugin, which made it from a vector, and has not been taken before.
     unsafe fn take(self) -> Result<Vec<ArrayRef>, ArrowError> {
         // SAFETY: by contract these are the parts of a vector; both sides use the system's allocator.
         let vec = unsafe { Vec::from_raw_parts(self.ptr, self.len, self.capacity) };
@@ -119,8 +119,8 @@ impl SyncLibrary {
         Ok(Self { run })
     }
 
-    /// Calls the function on all rows of `args`, of which there is at least one and each of its declared type;
-    /// `None` when it panicked.
+    /// Calls the function on all rows of `args`: at least one row, each argument of its declared type. `None` if it
+    /// panicked.
     pub fn run(self, args: Vec<ArrayData>) -> Result<Option<ArrayRef>, ArrowError> {
         let args = FfiArrays::give(args, None)?;
         // SAFETY: the arrays are given away here and used nowhere else. The plugin catches panics of user code.
@@ -156,10 +156,10 @@ impl AsyncLibrary {
     }
 }
 
-/// One runtime of an async UDF: a thread of the plugin's that runs calls, and a mutex with their results.
+/// One runtime of an async UDF: a thread of the plugin that runs calls, and a mutex with their results.
 ///
-/// Dropping it drops the plugin's end of the channel. A living thread then ends by itself, a dead one is forgotten, a
-/// blocked one is left behind and ends should it ever come back.
+/// Dropping it drops the plugin's end of the channel. A living thread then ends by itself and a dead one is forgotten.
+/// A blocked one is left behind and ends if it ever returns.
 pub(super) struct Runtime {
     inner: Arc<Inner>,
     signals: Arc<Signals>,
@@ -172,19 +172,19 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: the handle came from `__start` and is stopped once. What borrows it on the plugin's side are the
-        // futures of `__send`, and each of them holds this value; the thread has a share of the results of its own.
+        // SAFETY: the handle came from `__start` and is stopped once. On the plugin's side only the futures of `__send`
+        // borrow it, and each of them holds this value; the thread shares ownership of the results.
         unsafe { (self.library.stop)(self.handle) };
     }
 }
 
-/// What a look at the results found.
+/// The outcome of polling the results.
 pub(super) enum Drained {
-    /// Numbers of calls, and their results.
+    /// The numbers of calls and their results.
     Rows(UInt64Array, ArrayRef),
     /// Nothing new.
     Nothing,
-    /// A call ran into its time-out, which ends the thread.
+    /// A call exceeded its timeout, which ends the thread.
     TimedOut,
 }
 
@@ -200,14 +200,15 @@ impl Runtime {
         &self.signals
     }
 
-    /// Where calls go in.
+    /// The handle for submitting calls.
     pub fn entrance(&self) -> Entrance {
         Entrance { inner: Arc::clone(&self.inner), signals: Arc::clone(&self.signals) }
     }
 
-    /// Takes the results that are there.
+    /// Takes the results that are ready.
     pub fn drain(&mut self) -> Result<Drained, ArrowError> {
-        // SAFETY: the handle is not stopped. `&mut` keeps a second look out, which the plugin does not expect.
+        // SAFETY: the handle is not stopped. `&mut` prevents a second poll at the same time, which the plugin does not
+        // expect.
         match unsafe { (self.inner.library.drain)(self.inner.handle) } {
             DrainResult::None => Ok(Drained::Nothing),
             DrainResult::Error => Ok(Drained::TimedOut),
@@ -218,44 +219,44 @@ impl Runtime {
                     (Some(ids), Some(values)) if ids.len() == values.len() => {
                         match ids.as_primitive_opt::<UInt64Type>() {
                             Some(ids) => Ok(Drained::Rows(ids.clone(), values)),
-                            None => {
-                                Err(ArrowError::CDataInterface("a UDF's results are numbered by no numbers".into()))
-                            }
+                            None => Err(ArrowError::CDataInterface(
+                                "the call numbers of a UDF's results are not integers".into(),
+                            )),
                         }
                     }
-                    _ => Err(ArrowError::CDataInterface("a UDF's results lack their numbers".into())),
+                    _ => Err(ArrowError::CDataInterface("a UDF's results have no call numbers".into())),
                 }
             }
         }
     }
 }
 
-/// Where calls go in, for any thread: also for the UDF's own, while it takes one.
+/// Submits calls from any thread, including the UDF's own while it takes a call.
 pub(super) struct Entrance {
     inner: Arc<Inner>,
     signals: Arc<Signals>,
 }
 
 impl Entrance {
-    /// Gives a call to the thread: arrays of one row, of their declared types. The result is to be polled at once: its
-    /// first poll takes the arrays, which would leak without it.
+    /// Passes a call to the thread: arrays of one row, of the declared types. Poll the result at once: its first poll
+    /// takes the arrays, which would leak otherwise.
     pub fn send(&self, id: u64, mut args: Vec<ArrayData>) -> Result<Sending, ArrowError> {
         if args.is_empty() {
-            // A function without arguments: what it is given beyond them is held as long, and never looked at.
+            // For a function without arguments: an additional argument lives as long as the call and is never read.
             args.push(Int8Array::from(vec![0]).into_data());
         }
         let args = FfiArrays::give(args, Some(Watch::new(&self.signals)))?;
-        // SAFETY: the handle is not stopped, since `inner` is there, and the future keeps it so. The arrays are given away
-        // here. What the plugin does with the handle, here and in a look for results, is to read its channel and its
-        // mutex, which any thread may use; nobody writes to the handle itself.
+        // SAFETY: the handle is not stopped, because `inner` exists, and the future keeps it alive. The arrays are
+        // given away here. With the handle, the plugin only reads its channel and its mutex, here and when it polls
+        // results. Any thread may use both, and nobody writes to the handle itself.
         let future = unsafe { (self.inner.library.send)(self.inner.handle, id, args) };
         Ok(Sending { future, _runtime: Arc::clone(&self.inner) })
     }
 }
 
-/// A call on its way to the thread: `true` when it arrived, `false` when the thread is dead.
+/// A call on its way to the thread: `true` once it has arrived, `false` if the thread is dead.
 ///
-/// Dropped while it waits, the call was never made.
+/// If it is dropped while it waits, the call was never made.
 pub(super) struct Sending {
     future: FfiFuture<bool>,
     _runtime: Arc<Inner>,

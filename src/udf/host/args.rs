@@ -1,4 +1,4 @@
-//! Arguments in the exact types that a UDF declares, cast once for a batch.
+//! Casts arguments to the exact types that a UDF declares, once for each batch.
 
 use std::sync::Arc;
 
@@ -22,8 +22,7 @@ pub struct CallArgs {
 }
 
 impl CallArgs {
-    /// Arguments for an async UDF. As in Arroyo, it is called with zero or an empty text where an argument that is no
-    /// `Option` is NULL.
+    /// Arguments for an async UDF. As in Arroyo, a NULL argument that is not an `Option` becomes zero or an empty text.
     pub(super) fn for_async(signature: &Signature, args: &[ArrayRef], rows: usize) -> Result<Self, ArrowError> {
         let columns = declared(signature, args)?;
         let columns = columns
@@ -34,7 +33,7 @@ impl CallArgs {
         Ok(Self { columns: columns.into(), rows })
     }
 
-    /// How many calls they are for.
+    /// The number of calls.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
@@ -46,8 +45,8 @@ impl CallArgs {
     }
 }
 
-/// Each argument in its declared type. What reaches a UDF in another one, such as `DataFusion`'s own text type, would
-/// panic where nothing catches it.
+/// Casts each argument to its declared type. A UDF would panic on another type, such as `DataFusion`'s own text type,
+/// where nothing catches it.
 pub(super) fn declared(signature: &Signature, args: &[ArrayRef]) -> Result<Vec<ArrayRef>, ArrowError> {
     if args.len() != signature.args.len() {
         let (given, wanted) = (args.len(), signature.args.len());
@@ -63,7 +62,7 @@ pub(super) fn declared(signature: &Signature, args: &[ArrayRef]) -> Result<Vec<A
         .collect()
 }
 
-/// Zero or empty in the place of each NULL; what lies in memory under a NULL may be anything.
+/// Replaces each NULL by zero or an empty text. The memory under a NULL may contain anything.
 fn without_nulls(column: &ArrayRef) -> ArrayRef {
     fn numbers<T: ArrowPrimitiveType>(column: &ArrayRef) -> ArrayRef {
         Arc::new(column.as_primitive::<T>().iter().map(|v| Some(v.unwrap_or_default())).collect::<PrimitiveArray<T>>())
@@ -88,7 +87,7 @@ fn without_nulls(column: &ArrayRef) -> ArrayRef {
         DataType::UInt64 => numbers::<UInt64Type>(column),
         DataType::Float32 => numbers::<Float32Type>(column),
         DataType::Float64 => numbers::<Float64Type>(column),
-        // `UdfType` has no other type.
+        // `UdfType` has no other types.
         _ => Arc::clone(column),
     }
 }

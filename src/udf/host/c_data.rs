@@ -1,8 +1,8 @@
 //! The Arrow C data interface, for the dozen types that a UDF takes and returns.
 //!
-//! arrow has this interface too, behind a feature that `DataFusion` leaves off. Here arguments are lent without a copy,
-//! and whoever drops them last tells a [`Watch`]; results are copied and checked, so that nothing of a library's memory
-//! stays in use.
+//! arrow implements this interface too, behind a feature that `DataFusion` leaves off. Here arguments are lent without
+//! a copy, and the last user to drop them notifies a [`Watch`]. Results are copied and checked, so that no memory of a
+//! library stays in use.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
@@ -51,14 +51,14 @@ struct CSchema {
     private_data: *mut c_void,
 }
 
-// SAFETY: the specification lets structures be moved and released by any thread; what is behind ours are `Send`
-// buffers and a `Send` watch.
+// SAFETY: the specification lets any thread move and release the structures. Ours hold `Send` buffers and a `Send`
+// watch.
 unsafe impl Send for Exchanged {}
 
 impl Drop for CArray {
     fn drop(&mut self) {
         if let Some(release) = self.release {
-            // SAFETY: it was not released yet, or `release` would be `None`.
+            // SAFETY: it has not been released, or `release` would be `None`.
             unsafe { release(self) };
         }
     }
@@ -73,15 +73,15 @@ impl Drop for CSchema {
     }
 }
 
-/// What the plugin's side of a runtime has told so far.
+/// The signals of the plugin's side of a runtime.
 ///
-/// The plugin itself wakes nobody. But it drops the arguments of a call when the call is over, and when its thread
-/// dies, and an Arrow array tells its owner when it is dropped.
+/// The plugin itself wakes nobody. But it drops the arguments of a call when the call returns or its thread dies, and
+/// an Arrow array notifies its owner when it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    /// Told whenever a call is over.
+    /// Notified whenever a call has returned.
     pub over: Notify,
-    /// Calls that are not over.
+    /// Calls that have not returned.
     running: AtomicUsize,
 }
 
@@ -129,12 +129,12 @@ unsafe extern "C" fn release_schema(schema: *mut CSchema) {
     unsafe { (*schema).release = None };
 }
 
-/// Lends an array; `watch` is dropped with the last part of it that is in use.
+/// Lends an array. `watch` is dropped with the last part of it that is in use.
 pub(super) fn lend(data: ArrayData, watch: Option<Watch>) -> Result<Exchanged, ArrowError> {
     let format = format_of(data.data_type()).filter(|_| data.offset() == 0).ok_or_else(|| {
         ArrowError::CDataInterface(format!("an array of {} cannot be passed to a UDF", data.data_type()))
     })?;
-    // The first bit of a sliced bitmap may lie inside a byte.
+    // The first bit of a sliced bitmap may be inside a byte.
     let nulls = data.nulls().filter(|n| n.null_count() > 0).map(|n| n.inner().sliced());
     let address = |buffer: &Buffer| buffer.as_ptr().cast::<c_void>();
     let buffers = [
@@ -151,7 +151,7 @@ pub(super) fn lend(data: ArrayData, watch: Option<Watch>) -> Result<Exchanged, A
         offset: 0,
         n_buffers,
         n_children: 0,
-        // SAFETY: the box was just made, and is freed by `release_array` alone.
+        // SAFETY: the box was just made, and only `release_array` frees it.
         buffers: unsafe { &raw const (*lent).buffers }.cast(),
         children: ptr::null_mut(),
         dictionary: ptr::null_mut(),
@@ -176,10 +176,10 @@ fn signed(n: usize) -> Result<i64, ArrowError> {
     i64::try_from(n).map_err(|e| ArrowError::CDataInterface(e.to_string()))
 }
 
-/// Copies an array that the plugin lends, and gives it back.
+/// Copies an array that the plugin lends, and returns it.
 ///
 /// # Safety
-/// It was made by arrow's own export in the plugin.
+/// arrow's own export in the plugin made it.
 pub(super) unsafe fn copy(lent: &Exchanged) -> Result<ArrayRef, ArrowError> {
     let wrong = |what: &str| ArrowError::CDataInterface(format!("a UDF gave {what}"));
     let Exchanged { array, schema } = lent;
@@ -204,7 +204,7 @@ pub(super) unsafe fn copy(lent: &Exchanged) -> Result<ArrayRef, ArrowError> {
         if start.is_null() {
             return Err(wrong("an array without data"));
         }
-        // SAFETY: the specification says how long each buffer is, which is what the callers below ask for.
+        // SAFETY: the specification defines the length of each buffer, and the callers below ask for that length.
         Ok(Buffer::from(unsafe { std::slice::from_raw_parts(start, bytes) }))
     };
     let end = len + offset;

@@ -1,8 +1,9 @@
 //! Calls of an async UDF: many in flight, each answered exactly once, whatever the UDF does.
 //!
-//! When the UDF's runtime dies, nobody knows which call did it. So every call that was in flight is made once more,
-//! alone in a runtime of its own, while later calls wait; the one that kills again is answered with an error, and the
-//! others go on. No call is made a third time. A thread that a call blocks for ever cannot be ended, it stays behind.
+//! When the UDF's runtime dies, the call that caused it is unknown. So every call that was in flight is made once more,
+//! alone in its own runtime, while later calls wait. A call that kills its runtime again is answered with an error, and
+//! the others continue. No call is made a third time. A thread that a call blocks for ever cannot be stopped; it stays
+//! behind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,23 +37,23 @@ impl fmt::Debug for AsyncLibrary {
     }
 }
 
-/// A started async UDF: where calls go in, and where their answers come out.
+/// A started async UDF: the sender of its calls, and the receiver of their answers.
 #[derive(Debug)]
 pub struct AsyncUdf {
-    /// Where calls go in. When it is dropped, the calls in flight are still answered.
+    /// Submits calls. When it is dropped, the calls in flight are still answered.
     pub calls: AsyncCalls,
-    /// Where answers come out. When it is dropped, the calls in flight are given up.
+    /// Receives answers. When it is dropped, the calls in flight are abandoned.
     pub answers: AsyncAnswers,
 }
 
-/// Answers that came together: in the order of the calls when the UDF is ordered.
+/// Answers that arrived together, in the order of the calls if the UDF is ordered.
 #[derive(Debug, Clone)]
 pub struct Answers {
     /// The ids of the calls.
     pub ids: Vec<u64>,
-    /// Their results, of the declared type; NULL where a call failed.
+    /// Their results, of the declared type; NULL if a call failed.
     pub values: ArrayRef,
-    /// The calls that failed: the index in `ids`, and why.
+    /// The failed calls: the index in `ids`, and the error.
     pub errors: Vec<(usize, RowError)>,
 }
 
@@ -67,13 +68,13 @@ impl AsyncLibrary {
         Self { source, library }
     }
 
-    /// The source it was compiled from.
+    /// The source that it was compiled from.
     #[must_use]
     pub fn source(&self) -> &Arc<UdfSource> {
         &self.source
     }
 
-    /// Starts a thread of the UDF's own. Must be called inside a Tokio runtime, which carries the answers.
+    /// Starts a thread for the UDF. It must be called inside a Tokio runtime, which drives the answers.
     #[must_use]
     pub fn start(&self, options: AsyncOptions) -> AsyncUdf {
         let (udf, driver) = self.driven(options);
@@ -81,9 +82,9 @@ impl AsyncLibrary {
         udf
     }
 
-    /// The same, with the future that carries calls and answers: whoever polls it in the task that makes the calls saves
-    /// each of them two changes of thread. It starts when it is first polled, and ends when all calls are answered that
-    /// can be.
+    /// The same, with the future that drives calls and answers. If the task that makes the calls also polls the future,
+    /// each call saves two thread switches. The future starts at its first poll, and ends once all calls are answered
+    /// that can be.
     pub fn driven(&self, options: AsyncOptions) -> (AsyncUdf, impl Future<Output = ()> + Send + use<>) {
         let (calls, requests) = mpsc::unbounded_channel();
         let (out, answers) = mpsc::unbounded_channel();
@@ -97,7 +98,7 @@ impl AsyncLibrary {
     }
 }
 
-/// Where calls go in.
+/// Submits calls to an async UDF.
 #[derive(Debug, Clone)]
 pub struct AsyncCalls {
     source: Arc<UdfSource>,
@@ -112,16 +113,16 @@ impl fmt::Debug for Call {
 }
 
 impl AsyncCalls {
-    /// Makes arguments ready: `args` are columns of `rows` rows, cast here to their declared types.
+    /// Prepares arguments: casts `args`, columns of `rows` rows, to their declared types.
     ///
     /// # Errors
-    /// When a column cannot be cast.
+    /// A column cannot be cast.
     pub fn prepare(&self, args: &[ArrayRef], rows: usize) -> Result<CallArgs, ArrowError> {
         CallArgs::for_async(&self.source.signature, args, rows)
     }
 
-    /// Waits for room for one more call. As many calls as the UDF allows have room, from here until their answers are
-    /// taken: whoever waits here must go on taking answers meanwhile. May be dropped and asked again.
+    /// Waits for a free slot. The UDF's in-flight limit counts a call from here until its answer is taken, so the
+    /// caller must keep taking answers while it waits. Cancel-safe.
     pub async fn reserve(&self) -> Slot {
         match Arc::clone(&self.room).acquire_owned().await {
             Ok(permit) => Slot { calls: self.calls.clone(), permit },
@@ -130,20 +131,20 @@ impl AsyncCalls {
         }
     }
 
-    /// Room for one more call, if there is some now.
+    /// A free slot, if there is one now.
     #[must_use]
     pub fn try_reserve(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
         Some(Slot { calls: self.calls.clone(), permit })
     }
 
-    /// Waits for room and makes one call.
+    /// Waits for a free slot and makes one call.
     pub async fn submit(&self, id: u64, args: &CallArgs, row: usize) {
         self.reserve().await.submit(id, args, row);
     }
 }
 
-/// Room for one call.
+/// A slot for one call.
 #[derive(Debug)]
 pub struct Slot {
     calls: mpsc::UnboundedSender<Call>,
@@ -151,10 +152,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Calls the UDF with row `row` of `args`; `id` comes back with the answer.
+    /// Calls the UDF with row `row` of `args`. The answer carries `id`.
     ///
     /// # Panics
-    /// When `args` has no such row.
+    /// `args` has no such row.
     pub fn submit(self, id: u64, args: &CallArgs, row: usize) {
         assert!(row < args.rows(), "row {row} of arguments for {} calls", args.rows());
         if self.calls.send(Call { id, args: args.clone(), row }).is_ok() {
@@ -163,7 +164,7 @@ impl Slot {
     }
 }
 
-/// Where answers come out.
+/// Receives the answers of an async UDF.
 #[derive(Debug)]
 pub struct AsyncAnswers {
     answers: mpsc::UnboundedReceiver<Answers>,
@@ -171,15 +172,14 @@ pub struct AsyncAnswers {
 }
 
 impl AsyncAnswers {
-    /// The next answers; `None` when all [`AsyncCalls`] are dropped and every call is answered. May be dropped and
-    /// asked again.
+    /// The next answers; `None` once all [`AsyncCalls`] are dropped and every call is answered. Cancel-safe.
     pub async fn next(&mut self) -> Option<Answers> {
         let answers = self.answers.recv().await?;
         self.room.add_permits(answers.ids.len());
         Some(answers)
     }
 
-    /// Further answers that are there already.
+    /// More answers that are ready.
     pub fn try_next(&mut self) -> Option<Answers> {
         let answers = self.answers.try_recv().ok()?;
         self.room.add_permits(answers.ids.len());
@@ -198,14 +198,14 @@ struct Driver {
 /// The calls of one runtime.
 #[derive(Default)]
 struct InFlight {
-    /// By number, which is the order in which they were made.
+    /// By number, which is the order of submission.
     calls: BTreeMap<u64, Call>,
     last: u64,
 }
 
 impl Driver {
     async fn run(mut self) {
-        // Calls that a dead thread had not taken yet, which are made first by the next one.
+        // The calls that a dead thread had not taken. The next thread makes them first.
         let mut first = Vec::new();
         loop {
             let mut session = Session::start(self.library, self.options);
@@ -271,21 +271,21 @@ impl Driver {
         Ok(())
     }
 
-    /// Passes results on; a result without a call is none.
+    /// Passes results on. A result without a call is ignored.
     fn answer(&self, in_flight: &mut InFlight, numbers: &UInt64Array, values: ArrayRef) {
         let ids: Vec<u64> =
             numbers.values().iter().filter_map(|number| in_flight.calls.remove(number)).map(|call| call.id).collect();
         if ids.len() == numbers.len() && values.data_type() == self.returns() {
             self.emit(ids, values, Vec::new());
         } else {
-            let error = self.error("was compiled from another source than was read".into());
+            let error = self.error("was compiled from a different source".into());
             let errors = (0..ids.len()).map(|i| (i, error.clone())).collect();
             let nulls = new_null_array(self.returns(), ids.len());
             self.emit(ids, nulls, errors);
         }
     }
 
-    /// Makes each call once more by itself and answers it; false when nobody wants answers any more.
+    /// Makes each call once more, alone, and answers it. Returns false if nobody receives answers any more.
     async fn repeat_alone(&self, calls: Vec<Call>) -> bool {
         let (library, options) = (self.library, self.options);
         let at_once = AT_ONCE.min(options.allowed_in_flight as usize);
@@ -305,7 +305,7 @@ impl Driver {
                     Some((id, Ok(value))) if value.data_type() == self.returns() => self.emit(vec![id], value, Vec::new()),
                     Some((id, result)) => {
                         let error = self.error(match result {
-                            Ok(_) => "was compiled from another source than was read".into(),
+                            Ok(_) => "was compiled from a different source".into(),
                             Err(death) => death.message(options),
                         });
                         self.emit(vec![id], new_null_array(self.returns(), 1), vec![(0, error)]);
@@ -325,7 +325,7 @@ impl Driver {
     }
 
     fn emit(&self, ids: Vec<u64>, values: ArrayRef, errors: Vec<(usize, RowError)>) {
-        // Nobody there any more: `serve` and `repeat_alone` see it as well, and end.
+        // If the receiver is gone, `serve` and `repeat_alone` see it as well and end.
         let _ = self.out.send(Answers { ids, values, errors });
     }
 }
@@ -347,7 +347,7 @@ impl Death {
         }
     }
 
-    /// Why the call that died alone has no result, to be read after the UDF's name.
+    /// The reason why the repeated call has no result, to follow the UDF's name.
     fn message(self, options: AsyncOptions) -> String {
         match self {
             Self::Panicked => "panicked on this row".into(),
@@ -360,10 +360,10 @@ impl Death {
 }
 
 impl Answers {
-    /// Answers of several takes as one; `None` of none.
+    /// Merges several answers; `None` if there are none.
     ///
     /// # Errors
-    /// When they are not of one UDF.
+    /// They are not from one UDF.
     pub fn concat(parts: &[Self]) -> Result<Option<Self>, ArrowError> {
         match parts {
             [] => return Ok(None),

@@ -1,4 +1,4 @@
-//! One call of an async UDF, alone in a runtime of its own, so that a death is the call's own.
+//! Makes one call of an async UDF alone in its own runtime, so that a death is caused by that call.
 
 use datafusion::arrow::array::ArrayRef;
 
@@ -6,7 +6,7 @@ use super::abi::AsyncLibrary;
 use super::session::{Death, Next, Session};
 use crate::udf::options::AsyncOptions;
 
-/// How many calls are repeated at once, each alone in its runtime.
+/// How many calls are repeated at the same time, each alone in its runtime.
 pub(super) const AT_ONCE: usize = 32;
 
 /// Makes one call, whose answer has one row.

@@ -1,8 +1,8 @@
-//! Calls compiled UDFs: opens their libraries, passes rows over Arroyo's C interface, outlives their deaths.
+//! Calls compiled UDFs: opens their libraries, passes rows over Arroyo's C interface, and survives their panics.
 //!
-//! `abi` and `c_data` are the interface, and with one line of `channel` the only unsafe code; `sync` and `calls` say what a batch or a row becomes when a
-//! UDF panics, hangs or is blocked. A library is never unloaded: its threads and what its statics hold may outlive
-//! every call.
+//! `abi` and `c_data` are the interface and, apart from one line of `channel`, the only unsafe code. `sync` and `calls`
+//! decide the result of a batch or a row if a UDF panics, hangs or is blocked. A library is never unloaded: its threads
+//! and its statics may outlive every call.
 
 #[allow(unsafe_code, reason = "the C interface of a UDF's library; nothing outside this module is unsafe")]
 mod abi;
@@ -29,17 +29,17 @@ pub use sync::SyncUdf;
 use super::source::{UdfKind, UdfSource};
 use crate::diag::{Code, Diagnostic};
 
-/// What went wrong in one row.
+/// The error of one row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{udf}` {message}")]
 pub struct RowError {
     /// The UDF's name.
     pub udf: Arc<str>,
-    /// What it did, to be read after its name: "panicked on this row".
+    /// The error, to follow the name: "panicked on this row".
     pub message: String,
 }
 
-/// Told of each row whose result became NULL because its call failed.
+/// Called for each row whose result became NULL because its call failed.
 pub type RowErrors = Arc<dyn Fn(&RowError) + Send + Sync>;
 
 /// A UDF that can be called.
@@ -51,7 +51,7 @@ pub enum LoadedUdf {
     Async(AsyncLibrary),
 }
 
-/// Where a function that is planned before it is compiled finds its library later.
+/// The slot for the library of a function that is planned before it is compiled.
 #[derive(Default)]
 pub struct LoadedSlot(OnceLock<LoadedUdf>);
 
@@ -62,7 +62,7 @@ impl LoadedSlot {
         Arc::default()
     }
 
-    /// Puts the library in; a second one is not taken.
+    /// Puts the library in. A second one is ignored.
     pub fn fill(&self, udf: LoadedUdf) {
         let _ = self.0.set(udf);
     }
@@ -80,10 +80,10 @@ impl fmt::Debug for LoadedSlot {
     }
 }
 
-/// Opens the library that a UDF was compiled to; `errors` is told of the rows that a sync one dies on.
+/// Opens the library of a UDF. `errors` is called for rows on which a sync UDF panics.
 ///
 /// # Errors
-/// [`Code::UDF_LOAD`] when the library cannot be opened or lacks the functions that the macro makes.
+/// [`Code::UDF_LOAD`] if the library cannot be opened or lacks the functions that the macro generates.
 pub fn load(source: &UdfSource, library: &Path, errors: RowErrors) -> Result<LoadedUdf, Diagnostic> {
     let failed = |error: abi::LoadError| {
         Diagnostic::new(Code::UDF_LOAD, format!("`{}` is compiled but cannot be loaded: {error}", source.name))

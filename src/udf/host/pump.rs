@@ -1,8 +1,8 @@
-//! Passes calls to an async UDF's thread, which takes them one by one: its channel has room for one.
+//! Passes calls to an async UDF's thread. The thread takes them one by one, because its channel holds one call.
 //!
-//! When the channel is full, the thread tells the waiting call's waker as soon as it has taken the one before. That waker
-//! is this pump, which puts the next call in at once, in the UDF's own thread. So a hundred calls that come together wake
-//! that thread once, and this process's threads never.
+//! If the channel is full, the thread wakes the waiting call's waker as soon as it has taken the previous call. This
+//! pump is that waker: it sends the next call at once, in the UDF's own thread. So a hundred calls that arrive together
+//! wake that thread once, and this process's threads never.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,19 +16,19 @@ use tokio::sync::Notify;
 
 use super::abi::{Entrance, Sending};
 
-/// How often a wake is followed in the UDF's thread before the rest is left to the host: it has other things to do, and
-/// Tokio may hold it back from going on until they are done.
+/// How many wakes in a row are handled in the UDF's thread before the host takes over. The thread has other work, and
+/// Tokio may make it yield until that work is done.
 const ROUNDS: usize = 4;
 
-/// The calls of one runtime that are on their way in.
+/// The calls of one runtime that the thread has not taken yet.
 pub(super) struct Pump {
     entrance: Entrance,
     state: Mutex<State>,
-    /// Somebody wanted to pump while another did.
+    /// Someone wanted to pump while another did.
     again: AtomicBool,
     arrived: AtomicU64,
     sending: AtomicBool,
-    /// Told when the host has to look: the thread is dead, a call was refused, or somebody has to pump.
+    /// Notified when the host must act: the thread is dead, a call was refused, or someone must pump.
     pub host: Notify,
 }
 
@@ -41,12 +41,12 @@ struct State {
     closed: bool,
 }
 
-/// What the host is told.
+/// News for the host.
 #[derive(Default)]
 pub(super) struct News {
-    /// Calls that cannot be passed, and why.
+    /// Calls that cannot be passed on, with the error.
     pub refused: Vec<(u64, ArrowError)>,
-    /// The thread takes no calls any more.
+    /// The thread takes no more calls.
     pub dead: bool,
 }
 
@@ -62,7 +62,7 @@ impl Pump {
         })
     }
 
-    /// Puts a call behind those that wait, and passes on what the thread takes.
+    /// Queues a call, and passes on as many as the thread takes.
     pub fn submit(self: &Arc<Self>, number: u64, args: Vec<ArrayData>) {
         self.state().queue.push_back((number, args));
         self.pump();
@@ -73,26 +73,26 @@ impl Pump {
         self.arrived.load(Ordering::Acquire)
     }
 
-    /// Whether the arguments of a call are lent that the thread has not taken.
+    /// Whether the arguments of a call are lent that the thread has not taken yet.
     pub fn is_sending(&self) -> bool {
         self.sending.load(Ordering::Acquire)
     }
 
-    /// Pumps, and says what has happened.
+    /// Pumps, and returns the news.
     pub fn news(self: &Arc<Self>) -> News {
         self.pump();
         let mut state = self.state();
         News { refused: std::mem::take(&mut state.refused), dead: state.dead }
     }
 
-    /// Ends it; gives back the calls that the thread has not taken, in order.
+    /// Closes the pump. Returns the calls that the thread has not taken, in order.
     pub fn close(&self) -> Vec<u64> {
         let (sending, queue) = {
             let mut state = self.state();
             state.closed = true;
             (state.sending.take(), std::mem::take(&mut state.queue))
         };
-        // A future that waits holds this pump as its waker, so it is dropped here, and outside the lock.
+        // A waiting future holds this pump as its waker, so it is dropped here, outside the lock.
         let first = sending.map(|(number, _)| number);
         first.into_iter().chain(queue.into_iter().map(|(number, _)| number)).collect()
     }
@@ -109,11 +109,11 @@ impl Pump {
         }
     }
 
-    /// Passes on what the thread takes now. It never waits, since a wake may come from inside of it.
+    /// Passes on the calls that the thread takes now. It never blocks, because a wake may come from inside it.
     fn pump(self: &Arc<Self>) {
         for _ in 0..ROUNDS {
             let state = self.try_state().or_else(|| {
-                // Whoever pumps looks at this when it has let go, and may have done so just before.
+                // The thread that pumps checks this flag after it releases the lock, which may be just before.
                 self.again.store(true, Ordering::SeqCst);
                 self.try_state()
             });
@@ -139,7 +139,7 @@ impl Pump {
                 match Pin::new(sending).poll(&mut context) {
                     Poll::Pending => return,
                     Poll::Ready(true) => self.has_arrived(state),
-                    // The call stays where it is: the dead thread never had it.
+                    // The call stays queued: the dead thread never had it.
                     Poll::Ready(false) => return self.is_dead(state),
                 }
             }

@@ -1,10 +1,10 @@
-//! One living runtime of an async UDF: when to look for results, and how it is found to be dead or blocked.
+//! One living runtime of an async UDF: when to poll for results, and how a dead or blocked runtime is detected.
 //!
-//! It looks when a call is over, which the call's own memory tells (see `c_data::Signals`), and else hardly ever. The
-//! results of a call are there a few microseconds after it is over, so a look that comes too early is repeated.
+//! It polls when a call has returned, which the call's own memory signals (see `c_data::Signals`), and otherwise
+//! rarely. Results arrive a few microseconds after a call returns, so a poll that comes too early is repeated.
 //!
-//! A death has three faces. A time-out of the plugin poisons its results. A panic of user code ends the thread, which
-//! drops every call, and none gives a result. A blocked thread does nothing at all, for longer than any call may take.
+//! A runtime can die in three ways. A timeout of the plugin poisons its results. A panic of user code ends the thread,
+//! which drops every call without a result. A blocked thread does nothing for longer than any call may take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,35 +17,35 @@ use super::c_data::Signals;
 use super::pump::{News, Pump};
 use crate::udf::options::AsyncOptions;
 
-/// How long beyond the time-out of a call its thread may do nothing.
+/// How long beyond a call's timeout its thread may be idle.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// Without a signal: a look this often notices a thread that is blocked.
+/// The interval of polls without a signal, to detect a blocked thread.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
 
-/// How soon after results were taken the next look is worth its cost: under load they are taken a few at a time. A result
-/// that comes alone is taken at once.
+/// The minimum time between polls that find results: under load, results would otherwise be taken a few at a time. A
+/// single result is taken at once.
 const PACE: Duration = Duration::from_millis(2);
 
-/// Looks that all came to nothing, after which a thread that dropped all its calls is dead: 50 ms and more, in which
-/// this process did get the processor 26 times.
+/// After this many empty polls, a thread that dropped all its calls is dead. They take at least 50 ms, in which this
+/// process was scheduled 26 times.
 const LOOKS_BEFORE_DEATH: u32 = 27;
 
-/// The same for calls that are over and whose results must wait for an earlier one's.
+/// The same for returned calls whose results must wait for an earlier call's.
 const LOOKS_WHEN_ORDERED: u32 = 6;
 
-/// How a runtime ended.
+/// How a runtime died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Death {
-    /// A call took longer than the attribute allows.
+    /// A call exceeded the timeout of its attribute.
     TimedOut,
     /// User code panicked.
     Panicked,
-    /// A call does not give its thread back.
+    /// A call blocks its thread.
     Blocked,
 }
 
-/// What there is to do.
+/// The next action.
 pub(super) enum Next {
     /// [`Session::look`].
     Look,
@@ -59,21 +59,21 @@ pub(super) struct Session {
     signals: Arc<Signals>,
     pump: Arc<Pump>,
     options: AsyncOptions,
-    /// Calls whose results were taken.
+    /// Calls whose results have been taken.
     answered: u64,
-    /// Calls that the thread had taken at the last look.
+    /// Calls that the thread had taken at the last poll.
     arrived: u64,
-    /// Looks since the last signal.
+    /// Polls since the last signal.
     looks: u32,
-    /// Looks since every call is over and a result is missing.
+    /// Polls since every call has returned while a result is missing.
     suspicion: u32,
     next_look: Instant,
     last_look: Instant,
-    /// When results were last found.
+    /// The time of the last results.
     last_rows: Option<Instant>,
-    /// A call is over since the last look.
+    /// A call has returned since the last poll.
     told: bool,
-    /// Time in which we looked and nothing had moved; not time in which this process itself was stopped.
+    /// Time between polls without any progress. Time in which this process itself was stopped does not count.
     stalled: Duration,
 }
 
@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// Gives a call to the thread, behind those that are on their way.
+    /// Queues a call for the thread.
     pub fn send(&mut self, number: u64, args: Vec<ArrayData>) {
         if self.pump.arrived() == self.answered {
             self.last_look = Instant::now();
@@ -111,7 +111,7 @@ impl Session {
         self.pump.submit(number, args);
     }
 
-    /// Returns when there is something to do; may be dropped and asked again.
+    /// Returns when there is something to do. Cancel-safe.
     pub async fn next(&mut self) -> Next {
         let pump = Arc::clone(&self.pump);
         tokio::select! {
@@ -121,17 +121,17 @@ impl Session {
         }
     }
 
-    /// Passes on calls that wait, and says what has happened to them.
+    /// Passes on waiting calls, and returns the pump's news.
     pub fn news(&self) -> News {
         self.pump.news()
     }
 
-    /// The calls that the thread has not taken, in order; it takes no more.
+    /// The calls that the thread has not taken, in order. It takes no more.
     pub fn close(&self) -> Vec<u64> {
         self.pump.close()
     }
 
-    /// Returns when it is time to look; may be dropped and asked again.
+    /// Returns when it is time to poll. Cancel-safe.
     async fn time_to_look(&mut self) {
         if !self.told {
             if self.next_look <= Instant::now() {
@@ -146,7 +146,7 @@ impl Session {
         }
         if self.told {
             self.looks = 0;
-            // What else is over meanwhile goes along.
+            // Other calls that return meanwhile share the poll.
             if let Some(paced) = self.last_rows.map(|at| at + PACE).filter(|paced| *paced > Instant::now()) {
                 sleep_until(paced).await;
             }
@@ -154,13 +154,13 @@ impl Session {
         }
     }
 
-    /// Takes the results that are there.
+    /// Takes the results that are ready.
     pub fn look(&mut self) -> Result<Option<(UInt64Array, ArrayRef)>, Death> {
         let now = Instant::now();
         self.stalled += (now - self.last_look).min(2 * IDLE_LOOK);
         self.last_look = now;
-        // A call whose arguments are lent and that has not arrived does not run. It may arrive just now: then one look more
-        // or less is made.
+        // A call whose arguments are lent but that has not arrived is not running. If it arrives just now, there is one
+        // poll more or less.
         let running = self.signals.running().saturating_sub(self.pump.is_sending().into());
         let arrived = self.pump.arrived();
         if arrived != std::mem::replace(&mut self.arrived, arrived) {
@@ -186,7 +186,7 @@ impl Session {
         if self.stalled > self.options.timeout + GRACE {
             return Err(Death::Blocked);
         }
-        // `running` was read before the results, so a call that it counts as over had the time to leave its result.
+        // `running` was read before the results, so a call that it counts as returned had time to leave its result.
         let in_flight = usize::try_from(arrived.saturating_sub(self.answered)).unwrap_or(usize::MAX);
         let all_over = running == 0 && in_flight > 0;
         self.suspicion = if all_over && rows.is_none() { self.suspicion + 1 } else { 0 };
@@ -209,7 +209,7 @@ impl Session {
         Ok(rows)
     }
 
-    /// Takes what is there of a thread that is known to be dead.
+    /// Takes the remaining results of a thread that is known to be dead.
     pub fn last_look(&mut self) -> Option<(UInt64Array, ArrayRef)> {
         match self.runtime.drain() {
             Ok(Drained::Rows(numbers, values)) => Some((numbers, values)),

@@ -1,6 +1,6 @@
-//! Calls of a sync UDF: a whole batch at once, and row by row when a row of it panics.
+//! Calls of a sync UDF: a whole batch at once, or row by row if a row of it panics.
 //!
-//! A call that never returns blocks the thread that made it: nothing in one process can stop it.
+//! A call that never returns blocks its thread. Nothing in the same process can stop it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,13 +32,13 @@ impl SyncUdf {
         Self { source, library, errors }
     }
 
-    /// Calls it on every row; all of `args` have `rows` rows.
+    /// Calls it on every row. All of `args` have `rows` rows.
     ///
-    /// A NULL for an argument that is no `Option` gives NULL without a call. When it panics, each row of the batch is
-    /// called once more, by itself: the rows that panic again are NULL, and reported.
+    /// A NULL for an argument that is not an `Option` gives NULL without a call. If the UDF panics, each row of the
+    /// batch is called once more by itself. Rows that panic again become NULL and are reported.
     ///
     /// # Errors
-    /// When an argument cannot be cast to its declared type.
+    /// An argument cannot be cast to its declared type.
     pub fn call(&self, args: &[ArrayRef], rows: usize) -> Result<ArrayRef, ArrowError> {
         let returns = &self.source.signature.returns.data_type;
         let args = declared(&self.source.signature, args)?;
@@ -66,7 +66,7 @@ impl SyncUdf {
         let Some(result) = self.library.run(args)? else { return Ok(None) };
         if result.len() != rows || *result.data_type() != self.source.signature.returns.data_type {
             let name = &self.source.name;
-            return Err(ArrowError::CDataInterface(format!("`{name}` was compiled from another source than was read")));
+            return Err(ArrowError::CDataInterface(format!("`{name}` was compiled from a different source")));
         }
         Ok(Some(result))
     }

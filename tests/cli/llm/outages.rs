@@ -73,6 +73,6 @@ fn rows_wait_for_a_model_that_goes_away_in_every_way_and_comes_back() {
     {
         assert!(told(whys), "{whys:?}: {}", ended.stderr);
     }
-    assert!(ended.stderr.matches("INFO `llm_classify` goes on after ").count() >= 3, "{}", ended.stderr);
+    assert!(ended.stderr.matches("INFO `llm_classify` continues after ").count() >= 3, "{}", ended.stderr);
     assert_eq!(project.ready(), "", "it goes with its process");
 }

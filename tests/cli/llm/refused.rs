@@ -10,7 +10,7 @@ const ROWS: usize = 500;
 
 fn refused(ended: &Ended, origin: &str) {
     let error = format!(
-        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Look at BATON_LLM_API_KEY"
+        "error[R007]: {origin} answers 401 Unauthorized: Incorrect API key provided: ***. Check BATON_LLM_API_KEY"
     );
     assert!(ended.stderr.contains(&error), "{}", ended.stderr);
 }

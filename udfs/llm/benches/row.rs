@@ -1,7 +1,8 @@
-//! What a row costs in the library alone, in CPU time of this thread: `cargo bench --bench row` in udfs/.
+//! Measures the CPU time per row of the library alone, on this thread: `cargo bench --bench row` in udfs/.
 //!
-//! There is no network: a function answers in place of a server, or the offline method does. Messages of 1 kB, all
-//! different, and 10 agents, as route_messages asks about them. `--rows N` sets how many rows are measured (20000), `--format json` prints one object.
+//! There is no network: a function or the offline method answers instead of a server. There are 10 agents, and the
+//! messages have 1 kB and are all different, as in route_messages. `--rows N` sets the number of measured rows (20000),
+//! `--format json` prints one object.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends where something is wrong")]
 
@@ -10,7 +11,7 @@ use baton_llm::{Llm, Settings, Status};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// What of the question's work is switched on.
+/// The parts of the work that are switched on.
 struct Case {
     name: &'static str,
     goal_us: Option<f64>,
@@ -69,7 +70,7 @@ fn message(number: usize) -> String {
     text
 }
 
-/// A completion that names the third agent, with the probabilities of its tokens where they are wanted.
+/// A completion that names the third agent, with log-probabilities if requested.
 fn completion(logprobs: bool) -> Vec<u8> {
     let tokens = ["{\"", "agent", "\":\"", "Agent", " ", "3", " of", " the", " team", "\"}"];
     let content: Vec<_> = tokens
@@ -129,7 +130,7 @@ async fn measure(case: &Case, rows: usize) -> (f64, f64) {
     let agents = agents();
     let texts: Vec<String> = (0..rows).map(message).collect();
     if case.log {
-        // Many at once, as the log is written: what came together goes to the disk together.
+        // Many at once, as the log is written: answers that arrive together go to the disk together.
         for some in texts.chunks(1000) {
             let asked = some.iter().map(|text| llm.classify(Some(text), Some(&agents), Some("{}")));
             futures::future::join_all(asked).await;

@@ -1,28 +1,28 @@
-//! One agent that a message can go to, as the `agents` argument of `llm_classify` describes it.
+//! One agent that can receive a message, as described in the `agents` argument of `llm_classify`.
 
 use serde_json::Value;
 
-/// The name that stands for no agent.
+/// The name for no agent.
 pub(crate) const NONE: &str = "NONE";
 
 /// One agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Agent {
     pub(crate) name: String,
-    /// Where its messages go. No model sees it: it only comes back with the agent's name.
+    /// The topic of its messages. No model sees it; it is only returned with the agent's name.
     pub(crate) topic: Option<String>,
     pub(crate) description: String,
     pub(crate) input: String,
-    /// What the agent publishes when it is done.
+    /// The message that the agent publishes when it is done.
     pub(crate) output: String,
     /// Texts that the agent accepts.
     pub(crate) examples: Vec<String>,
 }
 
 impl Agent {
-    /// Reads one element of the argument. The error goes on after "agent 1".
+    /// Reads one element of the argument. The error continues after "agent 1".
     pub(crate) fn read(item: &Value) -> Result<Self, String> {
-        let Value::Object(fields) = item else { return Err("is no object".to_owned()) };
+        let Value::Object(fields) = item else { return Err("is not an object".to_owned()) };
         let text = |key: &str| match fields.get(key) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.trim().to_owned(),
@@ -50,7 +50,8 @@ impl Agent {
     }
 }
 
-/// NULL is no example, as a whole and in the list: SQL makes such lists of columns that may be NULL.
+/// NULL is not an example, neither as the whole value nor in the list: SQL builds such lists from columns that may be
+/// NULL.
 fn read_examples(value: Option<&Value>) -> Option<Vec<String>> {
     let items = match value {
         None | Some(Value::Null) => return Some(Vec::new()),

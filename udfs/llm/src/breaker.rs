@@ -1,8 +1,8 @@
-//! A circuit breaker for each server and model: after so many failures in a row nobody asks it but one row at a time, after
-//! waits that double, until it answers.
+//! A circuit breaker for each server and model. It opens after a number of failures in a row. While it is open, only
+//! one row at a time calls the server, with exponential back-off, until the server answers.
 //!
-//! Failures in a row are those between which nobody got an answer; single faults of a server that works are the business
-//! of a row's own tries.
+//! Failures in a row have no answer to any row between them. Single failures of a working server are handled by a row's
+//! own retries.
 
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// How many servers and models are known at a time.
+/// The maximum number of servers and models that are remembered.
 const MOST_KNOWN: usize = 256;
 
 /// The breakers of a library, by server and model.
@@ -25,12 +25,12 @@ pub(crate) struct Breakers {
 }
 
 impl Breakers {
-    /// Breakers that open after `threshold` failures in a row; 0 is never.
+    /// Breakers that open after `threshold` failures in a row; with 0 they never open.
     pub(crate) fn new(threshold: u32, backoff: Backoff) -> Self {
         Self { threshold, backoff, known: Mutex::default() }
     }
 
-    /// The one of a model on a server.
+    /// The breaker of a model on a server.
     pub(crate) fn of(&self, base: &str, model: &str) -> Arc<Breaker> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (base.to_owned(), model.to_owned());
@@ -51,14 +51,14 @@ impl Breakers {
     }
 }
 
-/// Whether one model on one server is asked.
+/// Whether one model on one server may be called.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
     backoff: Backoff,
     /// Answers so far.
     answers: AtomicU64,
-    /// Whether there was a success among them.
+    /// Whether one of them was a success.
     accepted: AtomicBool,
     state: Mutex<State>,
     changed: Notify,
@@ -75,15 +75,15 @@ struct State {
 #[derive(Debug)]
 struct Open {
     next_try: Instant,
-    /// How often it was tried since it opened.
+    /// Trial calls since it opened.
     tries: u32,
-    /// Somebody tries just now.
+    /// A trial call is in flight.
     trying: bool,
     why: String,
 }
 
-/// Leave to make one call. What became of the call is told by [`Pass::answered`] or [`Pass::failed`]; dropped without
-/// either it says nothing.
+/// Permission to make one call. [`Pass::answered`] or [`Pass::failed`] reports the outcome. A pass that is dropped
+/// without either has no effect.
 #[derive(Debug)]
 pub(crate) struct Pass {
     breaker: Arc<Breaker>,
@@ -91,7 +91,7 @@ pub(crate) struct Pass {
 }
 
 impl Breaker {
-    /// How many answers came so far: whoever failed while this grew has failed alone.
+    /// How many answers came so far. A row that failed while this number grew has failed alone.
     pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
@@ -101,12 +101,12 @@ impl Breaker {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Whether the server is left alone just now.
+    /// Whether the breaker is open.
     pub(crate) fn is_open(&self) -> bool {
         self.state().open.is_some()
     }
 
-    /// Waits until the server may be asked: for a patient row as long as it takes, else within the row's working time.
+    /// Waits until the server may be called. A patient row waits without limit, others within their working time.
     pub(crate) async fn pass(self: &Arc<Self>, clock: &mut RowClock, patient: bool) -> Result<Pass, Failure> {
         loop {
             let changed = self.changed.notified();
@@ -120,7 +120,7 @@ impl Breaker {
                     open.trying = true;
                     return Ok(Pass { breaker: Arc::clone(self), is_trial: true });
                 }
-                // Whoever tries will tell.
+                // The outcome of the trial call in flight decides.
                 let wait = if open.trying { None } else { Some(open.next_try - now) };
                 (wait, open.why.clone())
             };
@@ -131,8 +131,9 @@ impl Breaker {
                 clock.waited(started.elapsed());
             }
             if over && wait.is_none_or(|wait| wait >= left) {
-                let message =
-                    format!("the server is left alone after failures in a row, until it answers again: {why}");
+                let message = format!(
+                    "the circuit breaker is open after repeated failures, until the server answers again: {why}"
+                );
                 return Err(Failure::new(Status::Unavailable, message));
             }
         }
@@ -149,7 +150,7 @@ impl Pass {
         self.is_trial || self.breaker.state().open.is_none()
     }
 
-    /// The server has answered, and has accepted the call or not.
+    /// The server has answered. `accepted` says whether it accepted the call.
     pub(crate) fn answered(mut self, accepted: bool) {
         self.is_trial = false;
         self.breaker.accepted.fetch_or(accepted, Ordering::Relaxed);
@@ -161,9 +162,10 @@ impl Pass {
         }
     }
 
-    /// No answer, or one that says that the server cannot. Gives back whether it is the first failure since an answer.
+    /// The server did not answer, or answered that it is unable to. Returns whether it is the first failure since an
+    /// answer.
     pub(crate) fn failed(mut self, why: &str) -> bool {
-        // From here on it is no more to be given up.
+        // The trial has an outcome now, so dropping the pass must not cancel it.
         let is_trial = std::mem::take(&mut self.is_trial);
         let breaker = &self.breaker;
         let mut state = breaker.state();
@@ -177,7 +179,7 @@ impl Pass {
                 open.next_try = Instant::now() + wait(breaker.backoff, open.tries);
                 why.clone_into(&mut open.why);
             }
-            // A call that was under way when it opened.
+            // A call that was in flight when the breaker opened.
             Some(_) => return is_first,
             None if opens => {
                 let next_try = Instant::now() + wait(breaker.backoff, 0);
@@ -195,7 +197,7 @@ impl Drop for Pass {
         if !self.is_trial {
             return;
         }
-        // Given up by its row: another may try at once.
+        // The row dropped its trial: another may start one at once.
         let mut state = self.breaker.state();
         if let Some(open) = &mut state.open
             && open.trying
@@ -206,7 +208,7 @@ impl Drop for Pass {
     }
 }
 
-/// The wait before another try of an open breaker: at least half of what doubles.
+/// The wait before the next trial call: at least half of the doubled back-off.
 fn wait(backoff: Backoff, tries: u32) -> std::time::Duration {
     let whole = backoff.base.saturating_mul(1 << tries.min(16)).min(backoff.cap);
     whole / 2 + (whole / 2).mul_f64(fastrand::f64())
@@ -242,7 +244,7 @@ mod tests {
             fail(&breaker, &mut clock).await;
         }
         assert_eq!(started.elapsed(), Duration::ZERO);
-        // Open: the waits double up to the cap, from half of each on.
+        // While open, the waits double up to the cap; each is at least half of its maximum.
         for most in [1, 2, 4, 8, 8] {
             let asked = Instant::now();
             fail(&breaker, &mut RowClock::start(Duration::from_secs(60))).await;

@@ -1,10 +1,11 @@
-//! A small map from a text argument to what was made of it, so that a constant argument is parsed once, not once a row.
+//! A small map from a text argument to its parsed value, so that a constant argument is parsed once instead of once per
+//! row.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bounded: when `capacity` different texts are in it, it starts over. Constant arguments are few; a query that computes
-/// them a row gains nothing from a cleverer rule.
+/// When `capacity` different texts are in it, it is cleared. Constant arguments are few, and arguments that are
+/// computed for each row would not profit from a better rule.
 pub(crate) struct TextCache<V> {
     capacity: usize,
     entries: Mutex<HashMap<String, Arc<V>>>,
@@ -15,7 +16,8 @@ impl<V> TextCache<V> {
         Self { capacity, entries: Mutex::new(HashMap::new()) }
     }
 
-    /// What `make` makes of `text`, made at most once while it stays in the cache. `make` runs without the lock.
+    /// The value that `make` computes from `text`. It is computed at most once while it stays in the cache. `make` runs
+    /// without the lock.
     pub(crate) fn get_or_make(&self, text: &str, make: impl FnOnce(&str) -> V) -> Arc<V> {
         if let Some(found) = self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
             return Arc::clone(found);

@@ -1,6 +1,6 @@
 //! The agents of a call: the `agents` argument of `llm_classify`, parsed once for each text of the argument.
 //!
-//! How a model sees them is written in `prompt`, how texts are compared with them in `offline`.
+//! `prompt` describes them to a model, `offline` compares texts with them.
 
 use crate::agent::{Agent, NONE};
 use crate::confidence::Choice;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-/// All agents of one call, at least one, no two of one name.
+/// All agents of one call: at least one, with unique names.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     agents: Vec<Agent>,
@@ -33,7 +33,7 @@ impl Catalogue {
         let value: Value =
             serde_json::from_str(text).map_err(|error| format!("the agents are not JSON ({error}): {SHAPE}"))?;
         let Value::Array(items) = value else {
-            return Err(format!("the agents are JSON, but no array: {SHAPE}"));
+            return Err(format!("the agents are JSON, but not an array: {SHAPE}"));
         };
         if items.is_empty() {
             return Err(format!("the list of agents is empty: {SHAPE}"));
@@ -42,7 +42,7 @@ impl Catalogue {
         let mut agents = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let agent = Agent::read(item).map_err(|why| format!("agent {} {why}: {SHAPE}", index + 1))?;
-            // Names that differ in case alone could not be told apart in an answer.
+            // A model cannot tell names apart that differ only in case.
             if !seen.insert(agent.name.to_lowercase()) {
                 return Err(format!("two agents are called `{}`: give each a name of its own", agent.name));
             }
@@ -63,7 +63,7 @@ impl Catalogue {
         })
     }
 
-    /// The names that an answer can have, in their order; [`NONE`] is not among them.
+    /// The agents' names, in their order. [`NONE`] is not one of them.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.agents.iter().map(|agent| agent.name.as_str())
     }
@@ -83,22 +83,22 @@ impl Catalogue {
         self.usual_system.get_or_init(|| prompt::classify_system(prompt::CLASSIFY, &self.listing))
     }
 
-    /// The form of an answer: an object with one of the names. It lies in every provider's strict subset.
+    /// The schema of an answer: an object with one of the names. Every provider's strict subset allows it.
     pub(crate) fn answer_schema(&self) -> &Value {
         &self.answer_schema
     }
 
-    /// What an answer is one of, [`NONE`] included.
+    /// The possible answers, including [`NONE`].
     pub(crate) fn choices(&self) -> &[Choice] {
         &self.choices
     }
 
-    /// The argument, for the key of a question.
+    /// The digest of the argument, for the key of a question.
     pub(crate) fn digest(&self) -> &[u8] {
         &self.digest
     }
 
-    /// The text method over these agents.
+    /// The offline method for these agents.
     pub(crate) fn text_method(&self) -> &TextMethod {
         self.text_method.get_or_init(|| TextMethod::new(&self.agents))
     }
@@ -137,9 +137,9 @@ mod tests {
             (None, "the agents are NULL or blank"),
             (Some(" "), "the agents are NULL or blank"),
             (Some("x"), "the agents are not JSON ("),
-            (Some("{}"), "the agents are JSON, but no array"),
+            (Some("{}"), "the agents are JSON, but not an array"),
             (Some("[]"), "the list of agents is empty"),
-            (Some(r#"["A"]"#), "agent 1 is no object"),
+            (Some(r#"["A"]"#), "agent 1 is not an object"),
             (Some(r#"[{"name":"A"},{"description":"x"}]"#), "agent 2 has no name"),
             (Some(r#"[{"name":"A"},{"name":"a"}]"#), "two agents are called `a`"),
             (Some(r#"[{"name":"none"}]"#), "agent 1 is called NONE, which stands for no agent"),

@@ -1,7 +1,7 @@
-//! `llm_classify`: which one of the defined agents takes a text next, or none.
+//! `llm_classify`: selects the agent that takes a text next, or none.
 //!
-//! An answer is one of the defined names or it is no answer: a model that keeps naming something else makes a row
-//! `invalid`, never a route.
+//! Only a defined name is an answer. If a model keeps naming something else, the row becomes `invalid` and is never
+//! routed.
 
 use crate::agent::NONE;
 use crate::answer::{unquoted, unwrapped};
@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 impl Llm {
-    /// Which of `agents` takes `text` next.
+    /// Selects the agent that takes `text` next.
     pub async fn classify(&self, text: Option<&str>, agents: Option<&str>, options: Option<&str>) -> Classification {
         let mut call = Call::start();
         let outcome = self.classify_row(text, agents, options, &mut call).await;
@@ -34,7 +34,7 @@ impl Llm {
         }
     }
 
-    /// The answer, and the topic of the agent that it names.
+    /// The answer, and the topic of its agent.
     async fn classify_row(
         &self,
         text: Option<&str>,
@@ -66,7 +66,7 @@ impl Llm {
                 }
             }
         };
-        // From this call's agents, wherever the answer is from: the decision log keeps names alone.
+        // The topic is always taken from this call's agents, because the decision log keeps only names.
         let topic = catalogue.topic(&answer.text).map(str::to_owned);
         Ok((answer, topic))
     }
@@ -101,12 +101,12 @@ impl Llm {
             let why = match asked {
                 Ok(reply) => {
                     call.spent(&reply.spent, &row);
-                    // An answer that was broken off proves nothing.
+                    // An answer that was cut off proves nothing.
                     if reply.enforced && reply.broken_off.is_none() && !keeps_schema(&reply.text, catalogue) {
                         self.dialects.ignores_schema(endpoint);
                     }
                     match read_agent(&reply.text, catalogue) {
-                        // A name that is whole is an answer, whatever else the server says about its end.
+                        // A complete name is an answer, even if the server reports that the answer was cut off.
                         Ok(agent) => {
                             let (confidence, model) = (reply.confidence, call.facts.model.clone());
                             return Ok(Answer { text: agent, confidence, model });
@@ -128,7 +128,7 @@ impl Llm {
                 return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
             }
             asked_again = true;
-            // How sure a model is of a name that it was talked into says nothing.
+            // Confidence in a name given at the second attempt means nothing.
             question.choices = None;
         }
     }
@@ -140,7 +140,7 @@ fn offline_answer(text: &str, catalogue: &Catalogue, options: &Options) -> Answe
     Answer { text: name, confidence: Some(choice.confidence), model: None }
 }
 
-/// Whether an answer is what a server makes that holds a model to the schema.
+/// Whether a server that enforces the schema could have produced an answer.
 fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -152,7 +152,7 @@ fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
         .is_ok_and(|answer| catalogue.names().chain([NONE]).any(|name| name == answer.agent))
 }
 
-/// The name that an answer gives: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
+/// The name in an answer: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
 fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
     let answer = unwrapped(answer);
     if answer.is_empty() {
@@ -167,7 +167,7 @@ fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
         _ => unquoted(answer).to_owned(),
     };
     let names = || catalogue.names().chain([NONE]);
-    // Names are unique without regard to case, so that such a match is unique as well.
+    // Names are unique regardless of case, so the match is unique too.
     names()
         .find(|name| *name == given)
         .or_else(|| names().find(|name| name.to_lowercase() == given.to_lowercase()))

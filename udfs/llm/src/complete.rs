@@ -1,7 +1,7 @@
-//! `llm_complete`: what a model answers to a prompt about an input, held to a JSON Schema where the options name one.
+//! `llm_complete`: a model's answer to a prompt about an input, checked against a JSON Schema if the options have one.
 //!
-//! Offline there is no model: the caller's fallback is the answer and is marked so. The failure of a model never falls
-//! back on it.
+//! Offline there is no model: the caller's fallback is returned and marked as such. If a model fails, the fallback is
+//! not used.
 
 use crate::answer::unwrapped;
 use crate::contract::Contract;
@@ -15,7 +15,7 @@ use baton_llm_settings::options::Function;
 use baton_llm_settings::text::excerpt;
 
 impl Llm {
-    /// What the model answers to `prompt` about `input`; offline, `fallback`.
+    /// The model's answer to `prompt` about `input`; offline, `fallback`.
     pub async fn complete(
         &self,
         prompt: Option<&str>,
@@ -91,7 +91,8 @@ impl Llm {
                 Ok(reply) => {
                     call.spent(&reply.spent, &row);
                     let checked = check(&reply, contract);
-                    // An answer that was broken off proves nothing. One with anything around its JSON does.
+                    // An answer that was cut off proves nothing. One with other text around its JSON shows that the
+                    // schema is not enforced.
                     let kept = checked.as_ref().is_ok_and(|text| text == reply.text.trim());
                     if reply.enforced && reply.broken_off.is_none() && !kept {
                         self.dialects.ignores_schema(endpoint);
@@ -133,7 +134,7 @@ fn offline_answer(fallback: Option<&str>, contract: Option<&Contract>) -> Result
     }
 }
 
-/// The text of a reply when it is whole, and keeps its contract where there is one.
+/// The text of a reply if it is complete and matches the contract, if there is one.
 fn check(reply: &Reply, contract: Option<&Contract>) -> Result<String, String> {
     if let Some(why) = reply.broken_off {
         return Err(why.to_owned());
@@ -151,6 +152,6 @@ fn keeps(text: &str, contract: &Contract, whose: &str) -> Result<(), String> {
         serde_json::from_str(text).map_err(|error| format!("{whose} is not JSON ({error}): {}", excerpt(text, 100)))?;
     match contract.violations(&value) {
         None => Ok(()),
-        Some(violations) => Err(format!("{whose} does not keep the schema: {violations}")),
+        Some(violations) => Err(format!("{whose} does not match the schema: {violations}")),
     }
 }

@@ -1,20 +1,20 @@
-//! How sure a model is of the name that it answered, from the log-probabilities of its answer's tokens.
+//! The model's confidence in the name that it answered, computed from the log-probabilities of the answer's tokens.
 //!
-//! The number is the probability of that name among the defined names: at each token at which they part, the share of
-//! what leads to the name in what leads to any of them. Servers list a few alternatives of each token; what they leave
-//! out counts against the name as far as it can, so that the number is never too high for a short list. Where anything
-//! does not add up, there is no number.
+//! It is the probability of that name among the defined names. At each token where names diverge, it is the share of
+//! the tokens that lead to the name among the tokens that lead to any name. Servers list a few alternatives of each
+//! token. The probability of unlisted alternatives counts against the name as far as possible, so a short list never
+//! makes the confidence too high. If the numbers are inconsistent, there is no confidence.
 
 use crate::answer::unwrapped;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// One of the names that an answer can have, as JSON text spells it.
+/// One of the names that an answer can have, as it is spelled in JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Choice {
-    /// Between its quotes, the closing one included: as it is, and where it differs with escapes in place of all that is
-    /// not ASCII.
+    /// The text between its quotes, including the closing quote: as it is, and, if different, with all non-ASCII
+    /// characters escaped.
     spellings: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Choice {
         Self { spellings }
     }
 
-    /// Whether what begins with `text` can become this name, or has become it.
+    /// Whether a text that starts with `text` can be this name.
     fn fits(&self, text: &[u8]) -> bool {
         self.spellings.iter().any(|spelling| {
             let spelling = spelling.as_bytes();
@@ -45,26 +45,27 @@ impl Choice {
     }
 }
 
-/// A token of an answer, or one that could have stood in its place.
+/// A token of an answer, or an alternative to one.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Token<'a> {
     #[serde(borrow)]
     token: Cow<'a, str>,
     bytes: Option<Vec<u8>>,
     logprob: f64,
-    /// Read only where names part: it is most of an answer.
+    /// Parsed only where names diverge, because it is most of an answer.
     #[serde(borrow)]
     top_logprobs: Option<&'a RawValue>,
 }
 
 impl<'a> Token<'a> {
-    /// The alternatives that the server lists, the token mostly among them; `None` when there are none.
+    /// The alternatives that the server lists, usually including the token itself; `None` if there are none.
     fn listed(&self) -> Option<Vec<Token<'a>>> {
         let listed: Vec<Token<'a>> = serde_json::from_str(self.top_logprobs?.get()).ok()?;
         (!listed.is_empty()).then_some(listed)
     }
 
-    /// What the token stands for. Half a character has no text: it is shown as a replacement, and only its bytes say more.
+    /// The bytes of the token. Half a character has no text: it is shown as a replacement character, and only its bytes
+    /// are exact.
     fn spelled(&self, by_bytes: bool) -> &[u8] {
         match &self.bytes {
             Some(bytes) if by_bytes || self.token.contains('\u{fffd}') => bytes,
@@ -77,7 +78,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// How probable the name that `answer` gives is among all `choices`, from 0 to 1.
+/// The probability of the name in `answer` among all `choices`, from 0 to 1.
 pub(crate) fn confidence(answer: &str, tokens: &[Token<'_>], choices: &[Choice]) -> Option<f64> {
     let by_bytes = [false, true].into_iter().find(|by_bytes| spell(tokens, *by_bytes, answer))?;
     let (start, end) = name_place(answer)?;
@@ -116,12 +117,12 @@ pub(crate) fn confidence(answer: &str, tokens: &[Token<'_>], choices: &[Choice])
     (left.len() == 1).then(|| (confidence * 10_000.0).round() / 10_000.0)
 }
 
-/// Those of the choices `among` that a name which begins with `text` can be.
+/// The choices of `among` that can start with `text`.
 fn fitting(choices: &[Choice], among: &[usize], text: &[u8]) -> Vec<usize> {
     among.iter().copied().filter(|index| choices[*index].fits(text)).collect()
 }
 
-/// Whether the tokens, one after the other, are the answer. What follows it (the token that ends a message) does not matter.
+/// Whether the concatenated tokens spell the answer. Tokens after it (such as the end of a message) do not matter.
 fn spell(tokens: &[Token<'_>], by_bytes: bool, answer: &str) -> bool {
     let mut rest = answer.as_bytes();
     for token in tokens {
@@ -134,7 +135,7 @@ fn spell(tokens: &[Token<'_>], by_bytes: bool, answer: &str) -> bool {
     rest.is_empty()
 }
 
-/// Where in an answer the name stands: from behind its opening quote to behind its closing one.
+/// The range of the name in an answer: from after its opening quote to after its closing quote.
 fn name_place(answer: &str) -> Option<(usize, usize)> {
     #[derive(Deserialize)]
     struct Answer<'a> {
@@ -150,23 +151,23 @@ fn name_place(answer: &str) -> Option<(usize, usize)> {
     name.starts_with('"').then_some((start + 1, start + name.len()))
 }
 
-/// One token of the name. Choices are numbers in `choices`.
+/// One token of the name. Choices are indexes into `choices`.
 struct Step<'a> {
     choices: &'a [Choice],
-    /// The choices that the text before the token leaves.
+    /// The choices that are possible before the token.
     left: &'a [usize],
-    /// The choices that the token leaves.
+    /// The choices that are possible after the token.
     next: &'a [usize],
     chosen: usize,
-    /// What the token holds of the text before the name; mostly nothing.
+    /// The part of the token before the name; usually empty.
     before: &'a [u8],
-    /// What there is of the name before the token.
+    /// The part of the name before the token.
     name: &'a [u8],
     by_bytes: bool,
 }
 
 impl Step<'_> {
-    /// What part of the probability that leads to any of the choices leads on to the chosen one.
+    /// The share of the chosen name in the probability of the tokens that lead to any of the choices.
     fn share(&self, token: &Token<'_>, listed: &[Token<'_>]) -> Option<f64> {
         let (mut pro, mut contra, mut in_all, mut least) = (0.0, 0.0, 0.0, 1.0_f64);
         let mut unseen = self.left.to_vec();
@@ -182,7 +183,7 @@ impl Step<'_> {
             let fitting = fitting(self.choices, self.left, &[self.name, rest].concat());
             let for_chosen = fitting.contains(&self.chosen);
             if for_chosen && !fitting.iter().all(|choice| self.next.contains(choice)) {
-                // A shorter piece of the same text, which leaves open what the token decides, says nothing.
+                // A shorter piece of the same text does not decide what the token decides, so it is ignored.
                 continue;
             }
             unseen.retain(|choice| !fitting.contains(choice));
@@ -195,14 +196,14 @@ impl Step<'_> {
         if in_all > 1.01 {
             return None; // These are no probabilities.
         }
-        // A choice that no listed token leads to can be at most as probable as the last one listed.
+        // A choice without a listed token is at most as probable as the least probable listed one.
         let hidden = (1.0 - in_all).max(0.0).min(least * unseen.len() as f64);
         let share = pro / (pro + contra + hidden);
         share.is_finite().then_some(share)
     }
 
-    /// What `other`, in the token's place, has of the name; `None` when it does not get there. White space before the name
-    /// does not matter.
+    /// The part of the name in `other`, if it replaced the token; `None` if it does not reach the name. White space
+    /// before the name does not matter.
     fn inside<'o>(&self, mut other: &'o [u8]) -> Option<&'o [u8]> {
         for byte in self.before.iter().filter(|byte| !byte.is_ascii_whitespace()) {
             other = other.trim_ascii_start().strip_prefix(std::slice::from_ref(byte))?;
@@ -222,7 +223,7 @@ mod tests {
         json!({ "token": token, "logprob": probability.ln().min(0.0) })
     }
 
-    /// A token with its probability, and what else could have stood there.
+    /// A token with its probability, and its alternatives.
     fn token(text: &str, probability: f64, others: &[(&str, f64)]) -> Value {
         let mut token = alternative(text, probability);
         let others = others.iter().map(|(text, probability)| alternative(text, *probability));
@@ -234,7 +235,7 @@ mod tests {
         token(text, 1.0, &[])
     }
 
-    /// A token, or an alternative, that is a part of a character.
+    /// A token or an alternative that is part of a character.
     fn half(bytes: &[u8], probability: f64) -> Value {
         json!({ "token": "\u{fffd}", "logprob": probability.ln(), "bytes": bytes, "top_logprobs": [] })
     }
@@ -264,7 +265,7 @@ mod tests {
             sure("{\"agent\":\""),
             token("Lead", 0.9, &[("Send", 0.1)]),
             token(" Scoring", 0.7, &[(" Ingestion", 0.3)]),
-            // From here on there is one name, and what the tokens say does not matter.
+            // Only one name is possible from here on, so the tokens do not matter.
             token(" Agent", 0.5, &[(" Person", 0.5)]),
             sure("\"}"),
         ];
@@ -280,11 +281,12 @@ mod tests {
     #[test]
     fn what_is_not_listed_counts_against_the_name_as_far_as_it_can() {
         let answer = |send| [sure("{\"agent\":\""), send, sure(" Email Agent\"}")];
-        // Three names are not listed (the two of `Lead`, and NONE), none of them more probable than the last listed: 0.05.
+        // Three names are not listed (the two of `Lead`, and NONE). None can be more probable than the last listed one:
+        // 0.05.
         assert_eq!(of(&answer(token("Send", 0.7, &[("It", 0.05)])), AGENTS), Some(0.8235));
-        // Less is left than that: 0.01.
+        // The rest is smaller than that: 0.01.
         assert_eq!(of(&answer(token("Send", 0.9, &[("It", 0.09)])), AGENTS), Some(0.989));
-        // All names are listed: what is left leads to none.
+        // All names are listed, so the rest leads to none.
         assert_eq!(of(&[sure("\""), token("A", 0.5, &[("B", 0.1)]), sure("\"")], &["A", "B"]), Some(0.8333));
     }
 
@@ -297,7 +299,8 @@ mod tests {
 
     #[test]
     fn pieces_of_the_same_text_are_no_rivals() {
-        // `":"` leaves open what `":"Lead` decides, `":"Le` decides the same, and `Send Email` what `Send` does.
+        // `":"` does not decide what `":"Lead` decides. `":"Le` decides the same as it, and `Send Email` the same as
+        // `Send`.
         let lead =
             token("\":\"Lead", 0.5, &[("\":\"Send", 0.15), ("\":\"NONE", 0.1), ("\":\"Le", 0.1), ("\":\"", 0.15)]);
         assert_eq!(of(&[sure("{\"agent"), lead, sure(" Scoring"), sure(" Agent\"}")], AGENTS), Some(0.7059));
@@ -383,7 +386,7 @@ mod tests {
     #[test]
     fn names_that_are_more_than_ascii() {
         let names = ["Bücher", "Bände", "Büro \"Ost\""];
-        // A tokenizer may cut a character in two: then only the bytes say what the tokens are.
+        // A tokenizer may split a character: then only the bytes identify the tokens.
         let mut second = half(&[0xbc], 0.8);
         second["top_logprobs"] = json!([half(&[0xbc], 0.8), half(&[0xa4], 0.2)]);
         let plain = |text: &str, mut token: Value| {
@@ -394,7 +397,7 @@ mod tests {
         let tokens =
             [plain("\"", sure("\"")), plain("B", sure("B")), half(&[0xc3], 1.0), second, last, plain("\"", sure("\""))];
         assert_eq!(confidence_of("\"Bücher\"", &tokens, &names), Some(0.4));
-        // An alternative alone may be half a character.
+        // An alternative too may be half a character.
         let mut whole = token("ü", 0.75, &[]);
         whole["top_logprobs"] = json!([alternative("ü", 0.75), half(&[0xc3, 0xa4], 0.25)]);
         let tokens = [sure("\"B"), whole, token("cher", 0.5, &[("ro", 0.5)]), sure("\"")];
@@ -407,8 +410,8 @@ mod tests {
         assert_eq!(Choice::new("a😀").spellings, ["a😀\"", "a\\ud83d\\ude00\""]);
     }
 
-    /// An answer with one of `names`, a character a token, from a model that weighs them by `weights` and gives a part of
-    /// each token's probability to others; `most` alternatives are listed.
+    /// An answer with one of `names`, one character per token, from a model that weighs the names by `weights` and
+    /// gives a part of each token's probability to other tokens. `most` alternatives are listed.
     fn spelled_out(names: &[String], weights: &[f64], chosen: usize, most: usize, noise: f64) -> Vec<Value> {
         let mut tokens = vec![sure("{\"agent\":\"")];
         let ended = |name: &String| format!("{name}\"");
@@ -459,7 +462,7 @@ mod tests {
 
     #[test]
     fn it_is_always_a_probability() {
-        // Any numbers that a server could write, however little they are probabilities.
+        // Any numbers that a server could send, even if they are not probabilities.
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..2000 {
             let mut some = |text: &str| {

@@ -1,7 +1,7 @@
-//! Contracts as JSON Schemas: whether a payload keeps one, and if not, why, in sentences that can go into a dead letter.
+//! Contracts as JSON Schemas: validates a payload and describes violations in sentences for a dead letter.
 //!
-//! Payloads come from anybody, so nothing about one can cost much: patterns run on an engine that is linear in time, no
-//! reference is ever fetched, and a sentence quotes only the beginning of a value.
+//! Payloads come from anybody, so no payload may be expensive: patterns run on an engine with linear time, references
+//! are never fetched, and a sentence quotes only the beginning of a value.
 
 use crate::cache::TextCache;
 use baton_llm_settings::text::excerpt;
@@ -10,16 +10,16 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 use std::sync::OnceLock;
 
-/// How many violations are listed; the rest is counted.
+/// The maximum number of violations that are listed; the others are counted.
 const MOST_LISTED: usize = 10;
 
-/// How much of a value a sentence quotes, and how long a sentence gets, in characters.
+/// The maximum length of a quoted value and of a sentence, in characters.
 const QUOTED: usize = 80;
 const SENTENCE: usize = 300;
 
-/// SQL's `contract_error`: NULL when `payload` keeps `json_schema`, else what is wrong with it.
+/// SQL's `contract_error`: NULL if `payload` matches `json_schema`, else the violations.
 ///
-/// A schema that is NULL or blank is no contract. Without a payload, or with one that is not JSON, no contract is kept.
+/// A schema that is NULL or blank is no contract. A payload that is missing or not JSON violates every contract.
 #[must_use]
 pub fn contract_error(payload: Option<&str>, json_schema: Option<&str>) -> Option<String> {
     static CONTRACTS: OnceLock<TextCache<Result<Contract, String>>> = OnceLock::new();
@@ -48,10 +48,10 @@ pub(crate) struct Contract {
 }
 
 impl Contract {
-    /// The error goes on after the name of what holds the schema: "… is no valid JSON Schema (…)".
+    /// The error continues after the name of the schema's source: "… is not a valid JSON Schema (…)".
     pub(crate) fn new(schema: Value) -> Result<Self, String> {
         if !schema.is_object() && !schema.is_boolean() {
-            return Err("is no valid JSON Schema (a schema is an object)".to_owned());
+            return Err("is not a valid JSON Schema (a schema is an object)".to_owned());
         }
         let options = jsonschema::options()
             .offline()
@@ -61,7 +61,7 @@ impl Contract {
             Ok(validator) => Ok(Self { schema, validator }),
             Err(error) => {
                 let at = place(&error);
-                Err(format!("is no valid JSON Schema (at {at}: {})", excerpt(&error.to_string(), SENTENCE)))
+                Err(format!("is not a valid JSON Schema (at {at}: {})", excerpt(&error.to_string(), SENTENCE)))
             }
         }
     }
@@ -70,7 +70,7 @@ impl Contract {
         &self.schema
     }
 
-    /// What is wrong with `value`, one sentence for each violation; `None` when the contract is kept.
+    /// The violations in `value`, one sentence for each; `None` if there are none.
     pub(crate) fn violations(&self, value: &Value) -> Option<String> {
         if self.validator.is_valid(value) {
             return None;
@@ -107,7 +107,7 @@ fn sentence(error: &ValidationError<'_>) -> String {
     format!("{}: {}", place(error), excerpt(&what, SENTENCE))
 }
 
-/// A value's JSON text, without writing out a large one whole.
+/// A value's JSON text, without writing a large one completely.
 fn cut_json(value: &Value) -> String {
     match value {
         Value::String(text) if text.len() > 4 * QUOTED => {
@@ -175,7 +175,7 @@ mod tests {
         assert!(contract_error(Some("{}"), Some("{")).unwrap().starts_with("the contract is not JSON ("));
         for schema in [r#"{"type":"text"}"#, "[]", r#"{"$ref":"http://127.0.0.1:1/x"}"#, r#"{"pattern":"("}"#] {
             let error = contract_error(Some("{}"), Some(schema)).unwrap();
-            assert!(error.starts_with("the contract is no valid JSON Schema ("), "{error}");
+            assert!(error.starts_with("the contract is not a valid JSON Schema ("), "{error}");
         }
     }
 

@@ -1,16 +1,17 @@
-//! How long a row may take: its working time, and apart from that its time in queues (for a slot, for its turn in a rate).
+//! The time limits of a row: its working time and, separately, its time in queues (for a slot, or for a rate limit).
 //!
-//! Arroyo's own time-out (the attribute of the UDF, 10 minutes) kills the job, so the two together stay below it by
-//! construction: [`WHOLE`]. The embedded engine lets a row wait as long as it takes.
+//! Arroyo's own timeout (the attribute of the UDF, 10 minutes) ends the job, so the sum of both is always below it:
+//! [`WHOLE`]. The embedded engine lets a row wait without limit.
 
 use baton_llm_settings::text::LONGEST;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a row takes at most where nobody waits for it, queue and work together. The attribute of the UDFs is 10 minutes.
+/// The maximum time of a row in queues and at work, if the engine does not wait for it. The attribute of the UDFs is 10
+/// minutes.
 pub(crate) const WHOLE: Duration = Duration::from_secs(9 * 60 + 30);
 
-/// As long as it takes: far enough to be never, near enough to be added to a clock.
+/// No limit in practice, but small enough to be added to a clock.
 const EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The clock of one row.
@@ -22,7 +23,7 @@ pub(crate) struct RowClock {
 }
 
 impl RowClock {
-    /// Starts the clock of a row that may work for `work`.
+    /// Starts the clock of a row with the working time `work`.
     pub(crate) fn start(work: Duration) -> Self {
         let work = work.min(LONGEST);
         Self { work, work_ends: Instant::now() + work, queue_left: WHOLE.saturating_sub(work) }
@@ -33,12 +34,12 @@ impl RowClock {
         Self { queue_left: EVER, ..Self::start(work) }
     }
 
-    /// The working time, all of it.
+    /// The whole working time.
     pub(crate) fn work(&self) -> Duration {
         self.work
     }
 
-    /// What is left of the working time.
+    /// The remaining working time.
     pub(crate) fn work_left(&self) -> Duration {
         self.work_ends.saturating_duration_since(Instant::now())
     }
@@ -48,14 +49,14 @@ impl RowClock {
         self.queue_left
     }
 
-    /// Takes a wait in a queue out of the queues' share, so that it does not count as work.
+    /// Counts a wait as time in a queue instead of working time.
     pub(crate) fn waited(&mut self, wait: Duration) {
         let wait = wait.min(self.queue_left);
         self.queue_left -= wait;
         self.work_ends += wait;
     }
 
-    /// Begins the working time anew: what was tried so far says nothing about this row.
+    /// Restarts the working time, because the failures so far were not caused by this row.
     pub(crate) fn begin_anew(&mut self) {
         self.work_ends = Instant::now() + self.work;
     }

@@ -1,13 +1,13 @@
-//! The decision log: every good answer, on disk before it is passed on, so that a row which is read again after a crash gets
-//! the same decision and is not paid for twice.
+//! The decision log: every good answer is on disk before it is passed on. A row that is redelivered after a crash gets
+//! the same decision, which is not paid for twice.
 //!
-//! A file of JSON lines, to which any number of libraries and processes append: a line is a key (what was asked, by
-//! content), a time, and the answer. Readers keep an index of keys in memory and follow the file. Nothing of the question is in
-//! it. When half of its size is reached, or its first entry is too old, the file becomes `<name>.1`, in place of the one
-//! before, and a new one begins.
+//! It is a file of JSON lines, to which any number of libraries and processes append. A line is a key (the hash of the
+//! question), a time, and the answer; the question itself is not stored. Readers keep an index of the keys in memory
+//! and follow the file. When the file reaches half of the log's size, or its first entry is too old, it is renamed to
+//! `<name>.1`, replacing the previous one, and a new file begins.
 //!
-//! Writers take turns by a lock of the system on `<name>.lock`. A line that a crash cut off ends where the next one begins;
-//! it is no entry.
+//! Writers hold a system lock on `<name>.lock`. A line that a crash cut off ends where the next one begins, and is
+//! ignored.
 
 use baton_llm_settings::limits::Limits;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,12 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
-/// What was asked, by content.
+/// The hash of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u8; 16]);
 
 impl Key {
-    /// The key of a question that consists of these parts, in order.
+    /// The key of a question with these parts, in order.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let digest = digest(parts);
         let mut key = [0; 16];
@@ -50,7 +50,7 @@ impl Key {
     }
 }
 
-/// SHA-256 of parts, each with its length before it, so that no two lists of parts are one text.
+/// SHA-256 of parts, each preceded by its length, so that different lists of parts never form the same text.
 pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -60,7 +60,7 @@ pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A good answer, as it is kept.
+/// A good answer, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// The agent's name, or the text.
@@ -92,31 +92,31 @@ pub(crate) struct DecisionLog {
     size: u64,
 }
 
-/// A line on its way to the disk.
+/// A line to be written.
 struct Append {
     line: Vec<u8>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Where answers are: in the file, and in the one before.
+/// The indexes of the current and the previous file.
 #[derive(Debug, Default)]
 struct Index {
     current: Option<Followed>,
     before: Option<Followed>,
 }
 
-/// A file, and the entries of it that were read so far.
+/// A file, and the index of the entries read so far.
 #[derive(Debug)]
 struct Followed {
     file: File,
     inode: u64,
-    /// Whole lines up to here.
+    /// The position up to which complete lines have been read.
     read: u64,
     entries: HashMap<Key, (u64, u32)>,
 }
 
 impl DecisionLog {
-    /// The log that the limits name; `None` when there is none.
+    /// The log configured in the limits; `None` if there is none.
     pub(crate) fn new(limits: &Limits) -> Option<Self> {
         let path = limits.decision_log.clone()?;
         Some(Self {
@@ -128,7 +128,7 @@ impl DecisionLog {
         })
     }
 
-    /// The answer to this question, when there is one that is not too old. The error says what to do about the file.
+    /// The answer to this question, if there is one that is not too old. The error says what to do about the file.
     pub(crate) fn find(&self, key: Key, now: SystemTime) -> Result<Option<Answer>, String> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         index.follow(&self.path).map_err(|error| self.unusable("read", &error))?;
@@ -140,7 +140,7 @@ impl DecisionLog {
         Ok(None)
     }
 
-    /// Keeps an answer; returns when it is on the disk.
+    /// Stores an answer; returns once it is on disk.
     pub(crate) async fn keep(&self, key: Key, function: &str, answer: &Answer, now: SystemTime) -> Result<(), String> {
         let line = Line { key: key.hex().into(), at: seconds(now), function: function.into(), answer: answer.clone() };
         let mut line = serde_json::to_vec(&line).map_err(|error| self.unusable("written", &error))?;
@@ -186,7 +186,7 @@ fn seconds(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The file before, which is dropped when the next one takes its place.
+/// The previous file, which is replaced at the next rotation.
 fn before(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
@@ -194,7 +194,7 @@ fn before(path: &Path) -> PathBuf {
 }
 
 impl Index {
-    /// Reads what was written since, by whomever.
+    /// Reads the lines that any process has written since.
     fn follow(&mut self, path: &Path) -> io::Result<()> {
         let inode = match std::fs::metadata(path) {
             Ok(of) => of.ino(),
@@ -202,7 +202,7 @@ impl Index {
             Err(error) => return Err(error),
         };
         if self.current.as_ref().map_or(0, |current| current.inode) != inode {
-            // Another file took its place; what was read of the old one may now be the one before.
+            // The file was rotated. The file read so far may be the previous one now.
             let old = self.current.take();
             self.current = Followed::open(path)?;
             let stands = std::fs::metadata(before(path)).map(|of| of.ino()).ok();
@@ -238,19 +238,20 @@ impl Followed {
         const PIECE: usize = 1 << 20;
         let length = self.file.metadata()?.len();
         if length < self.read {
-            // Somebody emptied it.
+            // Somebody truncated it.
             self.entries.clear();
             self.read = 0;
         }
         let mut piece = Vec::new();
         while self.read < length {
-            // As much as there is, but whole lines; a line that is longer than a piece makes the piece longer.
+            // Read up to the end of the file, but only complete lines. A line longer than a piece makes the piece
+            // longer.
             let wanted = (length - self.read).min((PIECE + piece.len()) as u64) as usize;
             piece.resize(wanted, 0);
             self.file.read_exact_at(&mut piece, self.read)?;
             let Some(end) = piece.iter().rposition(|byte| *byte == b'\n') else {
                 if self.read + wanted as u64 == length {
-                    // Somebody writes it just now, or a crash cut it off.
+                    // The line is being written, or a crash cut it off.
                     return Ok(());
                 }
                 continue;
@@ -258,7 +259,7 @@ impl Followed {
             let mut start = 0;
             for line in piece[..=end].split_inclusive(|byte| *byte == b'\n') {
                 if let Some(key) = key_of(line) {
-                    // The last one counts: an earlier one may be too old.
+                    // The last entry counts, because an earlier one may be too old.
                     self.entries.insert(key, (self.read + start as u64, line.len() as u32));
                 }
                 start += line.len();
@@ -278,13 +279,13 @@ impl Followed {
     }
 }
 
-/// The key of a line, when it is a whole entry.
+/// The key of a line, if the entry is complete.
 fn key_of(line: &[u8]) -> Option<Key> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
     Key::read(&line.key)
 }
 
-/// The thread that writes: what has come together goes to the disk together.
+/// The writer thread. It syncs lines that arrived together in one step.
 struct Writer {
     path: PathBuf,
     size: u64,
@@ -303,7 +304,7 @@ impl Writer {
                 self.file = None;
             }
             for append in batch {
-                // A row that is gone waits for nothing.
+                // The row may be gone.
                 let _gone = append.done.send(written.clone());
             }
         }
@@ -333,13 +334,13 @@ impl Writer {
         }
         (&file).write_all(lines)?;
         lock.unlock()?;
-        // Beside the lock: others need not wait for the disk.
+        // Outside the lock, so that others need not wait for the disk.
         file.sync_data()?;
         self.file = Some(file);
         Ok(())
     }
 
-    /// The file that stands at the path now.
+    /// Opens the file that is at the path now.
     fn opened(&mut self) -> io::Result<File> {
         if let (Some(file), Ok(stands)) = (self.file.take(), std::fs::metadata(&self.path))
             && file.metadata()?.ino() == stands.ino()
@@ -349,7 +350,7 @@ impl Writer {
         private().read(true).append(true).open(&self.path)
     }
 
-    /// Whether the first entry is too old. What came after it is found in the file before for as long again.
+    /// Whether the first entry is too old. The entries after it stay available in the previous file for the same time.
     fn is_old(&self, file: &File) -> io::Result<bool> {
         let mut start = [0; 128];
         let length = file.read_at(&mut start, 0)?;
@@ -359,7 +360,7 @@ impl Writer {
     }
 }
 
-/// Answers may hold what a message held: the file is its owner's alone.
+/// Answers may contain data from messages, so only the owner may read the file.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600);
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(find(&other, 1), Some(answer("Ä \"quoted\"\n")));
         keep(&other, 2, "b").await;
         assert_eq!((find(&one, 2), find(&one, 3)), (Some(answer("b")), None));
-        // And after everybody is gone.
+        // The answer is still there after everybody is gone.
         assert_eq!(find(&log(folder.path(), 1_000_000), 1), Some(answer("Ä \"quoted\"\n")));
         let mode = std::fs::metadata(folder.path().join("log/decisions.jsonl")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -464,7 +465,7 @@ mod tests {
         assert_eq!(find(&log, 1), None);
         keep(&log, 1, "new").await;
         assert_eq!(find(&log, 1), Some(answer("new")));
-        // The old one made room for a new file.
+        // The old file was rotated.
         assert!(folder.path().join("log/decisions.jsonl.1").exists());
     }
 
@@ -472,7 +473,7 @@ mod tests {
     async fn an_answer_is_found_until_it_is_too_old() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path(), 1_000_000);
-        // None is older than the 1000 s that are set.
+        // None is older than the configured 1000 s.
         for (number, age) in [(1, 900), (2, 600), (3, 300), (4, 0)] {
             let then = SystemTime::now() - Duration::from_secs(age);
             log.keep(key(number), "f", &answer("a"), then).await.unwrap();

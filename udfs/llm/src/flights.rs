@@ -1,11 +1,12 @@
-//! Identical questions that are asked at the same time share one call: the first row asks, the others get its outcome.
+//! Identical questions asked at the same time share one call: the first row calls the model, and the others get its
+//! outcome.
 
 use crate::decisions::Key;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// The questions that are under way.
+/// The questions in flight.
 #[derive(Debug)]
 pub(crate) struct Flights<T> {
     asked: Mutex<HashMap<Key, watch::Receiver<Option<T>>>>,
@@ -17,15 +18,15 @@ impl<T> Default for Flights<T> {
     }
 }
 
-/// What a row does about its question.
+/// A row's role for its question.
 pub(crate) enum Boarding<T> {
-    /// It asks, and lands with the outcome.
+    /// It asks, and publishes the outcome with [`Pilot::land`].
     Pilot(Pilot<T>),
-    /// It waits for the one that asks.
+    /// It waits for the pilot.
     Passenger(Passenger<T>),
 }
 
-/// The row that asks. Dropped without an outcome, one of those that wait asks in its place.
+/// The row that asks. If it is dropped without an outcome, one of the waiting rows asks instead.
 pub(crate) struct Pilot<T> {
     flights: Arc<Flights<T>>,
     key: Key,
@@ -36,7 +37,7 @@ pub(crate) struct Pilot<T> {
 pub(crate) struct Passenger<T>(watch::Receiver<Option<T>>);
 
 impl<T: Clone> Flights<T> {
-    /// Joins the row that asks `key`, or becomes it.
+    /// Waits for the row that asks `key`, or becomes that row.
     pub(crate) fn board(self: &Arc<Self>, key: Key) -> Boarding<T> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(under_way) = asked.get(&key) {
@@ -49,14 +50,14 @@ impl<T: Clone> Flights<T> {
 }
 
 impl<T> Pilot<T> {
-    /// What it asks.
+    /// The key of its question.
     pub(crate) fn key(&self) -> Key {
         self.key
     }
 
-    /// Gives the outcome to all that wait.
+    /// Passes the outcome to all waiting rows.
     pub(crate) fn land(self, outcome: T) {
-        // Nobody may wait.
+        // There may be no waiting rows.
         self.outcome.send_replace(Some(outcome));
     }
 }
@@ -68,7 +69,7 @@ impl<T> Drop for Pilot<T> {
 }
 
 impl<T: Clone> Passenger<T> {
-    /// The outcome; `None` when the row that asked was given up.
+    /// The outcome; `None` if the row that asked was dropped.
     pub(crate) async fn outcome(mut self) -> Option<T> {
         let landed = self.0.wait_for(Option::is_some).await.ok()?;
         landed.clone()

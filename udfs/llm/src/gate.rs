@@ -1,6 +1,7 @@
-//! Where calls to a model leave: each waits for its turn in the rates, and is counted against the budgets before it goes.
+//! The gate before calls to a model: a call waits for the rate limits, and is counted against the budgets before it is
+//! sent.
 //!
-//! What is counted, and where, is in `usage`. Rows of one library come to their turn in order.
+//! `usage` does the counting. Rows of one library pass in order.
 
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
@@ -12,26 +13,25 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// The longest answer, in tokens, that is asked for where nobody says another, and tokens are limited or the protocol wants
-/// a number.
+/// The limit of tokens in an answer if no setting has one but tokens are limited or the protocol requires a number.
 pub(crate) const MOST_ANSWERED: u32 = 4096;
 
-/// How much one answer changes what is expected of the next.
+/// The weight of one answer in the moving average for the next.
 const WEIGHT: f64 = 0.1;
 
 /// The gate of one library.
 #[derive(Debug)]
 pub(crate) struct Gate {
     ledger: Ledger,
-    /// Whoever holds it is next.
+    /// The row that holds it is next.
     next: tokio::sync::Mutex<()>,
-    /// Calls under way: what they hold back may be given back.
+    /// Calls in flight. Part of what is reserved for them may be released.
     under_way: AtomicUsize,
     settled: Notify,
     expected: Mutex<Expected>,
 }
 
-/// What calls take, from those before.
+/// The expected usage of a call, from previous calls.
 #[derive(Debug)]
 struct Expected {
     prompt_tokens_a_byte: f64,
@@ -39,7 +39,8 @@ struct Expected {
     calls: u64,
 }
 
-/// A call that was counted by its upper bound. [`Bill::settle`] counts what it took instead; dropped before, the bound stays.
+/// A call counted by its upper bound. [`Bill::settle`] replaces the bound by the actual usage. If the bill is dropped
+/// before, the bound stays.
 #[derive(Debug)]
 pub(crate) struct Bill {
     gate: Arc<Gate>,
@@ -48,45 +49,45 @@ pub(crate) struct Bill {
     bytes: usize,
 }
 
-/// The tokens of a call, as its server counts them.
+/// The tokens of a call, as its server reports them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tokens {
-    /// All of the prompt.
+    /// All tokens of the prompt.
     pub(crate) prompt: u64,
-    /// Those of them that came from the server's cache.
+    /// Prompt tokens read from the server's cache.
     pub(crate) cached: u64,
-    /// Those of them that the server put into its cache.
+    /// Prompt tokens written to the server's cache.
     pub(crate) cache_write: u64,
-    /// The answer.
+    /// The tokens of the answer.
     pub(crate) completion: u64,
 }
 
 impl Tokens {
-    /// What they cost, in billionths.
+    /// Their cost, in billionths.
     pub(crate) fn cost(self, price: Price) -> u64 {
         price.cost(self.prompt, self.cached, self.cache_write, self.completion)
     }
 }
 
 impl Gate {
-    /// The gate that the limits ask for; `None` when nothing is limited.
+    /// The gate for the limits; `None` if nothing is limited.
     pub(crate) fn new(limits: &Limits) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             ledger: Ledger::new(limits)?,
             next: tokio::sync::Mutex::default(),
             under_way: AtomicUsize::new(0),
             settled: Notify::new(),
-            // Usual text, and a short answer.
+            // Ordinary text and a short answer.
             expected: Mutex::new(Expected { prompt_tokens_a_byte: 0.3, answer_tokens: 64.0, calls: 0 }),
         }))
     }
 
-    /// Whether a call has to limit the length of its answer.
+    /// Whether a call must limit the length of its answer.
     pub(crate) fn needs_token_bound(&self) -> bool {
         self.ledger.needs_token_bound()
     }
 
-    /// Waits for the turn of a call with a body of `bytes` bytes and an answer of at most `most_answered` tokens.
+    /// Waits until a call with a body of `bytes` bytes and an answer of at most `most_answered` tokens may be sent.
     pub(crate) async fn leave(
         self: &Arc<Self>,
         bytes: usize,
@@ -103,14 +104,14 @@ impl Gate {
                 return Err(Failure::new(Status::Budget, why));
             }
             let message = format!(
-                "no turn within {} s: BATON_LLM_REQUESTS_PER_MINUTE or BATON_LLM_TOKENS_PER_MINUTE lets fewer rows through",
+                "no call allowed within {} s: BATON_LLM_REQUESTS_PER_MINUTE or BATON_LLM_TOKENS_PER_MINUTE is too low",
                 started.elapsed().as_secs()
             );
             Err(Failure::new(Status::RateLimited, message))
         })
     }
 
-    /// `budget` says what it waits for, while that is the end of other calls.
+    /// `budget` holds the exhausted budget while the call waits for other calls to settle.
     async fn turn(
         self: &Arc<Self>,
         bytes: usize,
@@ -121,7 +122,7 @@ impl Gate {
         let _next = self.next.lock().await;
         loop {
             let settled = self.settled.notified();
-            // Before it is looked at what they hold: a call that settles behind that look has given something back.
+            // Read it before the reservation: a call that settles after this line has released its rest by then.
             let others = self.under_way.load(Ordering::SeqCst) > 0;
             *budget = None;
             match self.ledger.reserve(self.bound(bytes, most_answered, price), SystemTime::now()) {
@@ -129,9 +130,9 @@ impl Gate {
                     self.under_way.fetch_add(1, Ordering::SeqCst);
                     return Ok(Bill { gate: Arc::clone(self), reserved, price, bytes });
                 }
-                // What was settled meanwhile may make the wait shorter.
+                // A call that settled meanwhile may shorten the wait.
                 Err(Refusal::NotYet(wait)) => drop(timeout(wait.max(Duration::from_millis(1)), settled).await),
-                // What calls under way hold back may be given back.
+                // Calls in flight may release part of their reservations.
                 Err(Refusal::Budget(why)) if others => {
                     *budget = Some(why);
                     settled.await;
@@ -142,7 +143,8 @@ impl Gate {
         }
     }
 
-    /// A token is at least one byte of the request, whose own punctuation is more than what a server adds for its own.
+    /// A token is at least one byte of the request. The request's own punctuation exceeds the tokens that a server
+    /// adds.
     fn bound(&self, bytes: usize, most_answered: u64, price: Option<Price>) -> Bound {
         let tokens = (bytes as u64).saturating_add(most_answered);
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +158,7 @@ impl Gate {
 }
 
 impl Bill {
-    /// The call took this.
+    /// Replaces the bound by the actual usage.
     pub(crate) fn settle(self, tokens: Tokens) {
         let all = tokens.prompt.saturating_add(tokens.completion);
         let taken = Taken { tokens: all, cost: self.price.map_or(0, |price| tokens.cost(price)) };
@@ -168,7 +170,7 @@ impl Bill {
                 weight * (tokens.prompt as f64 / self.bytes as f64 - expected.prompt_tokens_a_byte);
             expected.answer_tokens += weight * (tokens.completion as f64 - expected.answer_tokens);
         }
-        // A file that cannot be written keeps the upper bound, and stops the next call.
+        // If the file cannot be written, the upper bound stays, and the next call is stopped.
         let _kept = self.gate.ledger.settle(self.reserved, taken, SystemTime::now());
     }
 }
@@ -207,7 +209,7 @@ mod tests {
         });
         first.settle(Tokens { prompt: 200, completion: 10, ..Tokens::default() });
         second.await.unwrap().unwrap();
-        // The second one's outcome is not known, so its bound stays.
+        // The outcome of the second call is unknown, so its bound stays.
         let failure = gate.leave(900, 100, None, &mut clock()).await.unwrap_err();
         assert_eq!(failure.status, Status::Budget);
         assert!(failure.message.contains("BATON_LLM_BUDGET_TOKENS is 1500, of which 1210 are used"), "{failure}");

@@ -1,4 +1,4 @@
-//! What stands between a row and a model's server: the breaker, the gate, and whether the engine waits for the row.
+//! The guards between a row and a model's server: the breaker, the gate, and an engine that may wait for the row.
 
 use crate::breaker::Breaker;
 use crate::gate::Gate;
@@ -7,54 +7,54 @@ use baton_llm_settings::limits::Price;
 use reqwest::StatusCode;
 use std::sync::Arc;
 
-/// What guards the calls of one row.
+/// The guards of one row's calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     /// The function's name in SQL.
     pub(crate) function: &'static str,
     pub(crate) breaker: Arc<Breaker>,
-    /// Where rates and budgets are kept, when there are any.
+    /// Rate limits and budgets, if there are any.
     pub(crate) gate: Option<Arc<Gate>>,
-    /// An engine that waits for its rows.
+    /// The engine, if it waits for its rows.
     pub(crate) host: Option<Arc<Host>>,
     pub(crate) price: Option<Price>,
-    /// The longest answer that is asked for, in tokens.
+    /// The limit of tokens in an answer.
     pub(crate) most_answered: u64,
 }
 
 impl Guard {
-    /// Whether the row waits for a server that does not answer, as long as it takes.
+    /// Whether the row waits without limit for a server that does not answer.
     pub(crate) fn is_patient(&self) -> bool {
         self.host.is_some()
     }
 
-    /// Tells the engine that rows wait.
+    /// Reports to the engine that rows wait.
     pub(crate) fn waiting(&self, why: &str) {
         if let Some(host) = &self.host {
             host.waiting(self.function, why);
         }
     }
 
-    /// Tells the engine what somebody should know, and nobody waits for.
+    /// Reports a warning to the engine. No row waits for it.
     pub(crate) fn warning(&self, why: &str) {
         if let Some(host) = &self.host {
             host.warning(self.function, why);
         }
     }
 
-    /// Tells the engine that the server has answered.
+    /// Reports to the engine that the server has answered.
     pub(crate) fn working(&self) {
         if let Some(host) = &self.host {
             host.working(self.function);
         }
     }
 
-    /// Ends the engine when a refusal is no matter of this row: the key is refused, the account has no credit, or the server
-    /// has never accepted anything.
+    /// Stops the engine if a refusal is not caused by this row: the key is refused, the account has no credit, or the
+    /// server has never accepted a call.
     pub(crate) async fn refused(&self, status: StatusCode, why: &str) {
         let of_all = match status.as_u16() {
             401 | 402 => true,
-            // So Anthropic says it, as the first words of its message: what follows may quote anybody.
+            // Anthropic's message starts with these words. The text after them may quote a message.
             400 => why.contains(" answers 400 Bad Request: Your credit balance is too low"),
             300..=399 | 403 | 404 | 405 => !self.breaker.has_accepted(),
             _ => false,
@@ -64,8 +64,8 @@ impl Guard {
         }
     }
 
-    /// Ends an engine that waits for its rows, because none can be answered before somebody has done something. Then it
-    /// never returns, and the row is read again after the next start.
+    /// Stops an engine that waits for its rows, because no row can be answered until somebody changes something. It
+    /// then never returns, and the row is redelivered after the next start.
     pub(crate) async fn stop(&self, why: &str) {
         if let Some(host) = &self.host {
             host.rejected(self.function, why);
@@ -73,7 +73,7 @@ impl Guard {
         }
     }
 
-    /// Never returns once the engine was told to end: what would be asked is asked after the next start.
+    /// Never returns once the engine has been told to stop: the question is asked after the next start.
     pub(crate) async fn pause_if_stopped(&self) {
         if self.host.as_ref().is_some_and(|host| host.is_rejected()) {
             std::future::pending::<()>().await;

@@ -1,8 +1,7 @@
-//! What the engine that runs this library is told: that rows wait for a model, that they go on, that no row can ever be
-//! answered.
+//! Reports to the engine that runs this library: rows wait for a model, rows continue, or no row can ever be answered.
 //!
-//! The embedded engine names a pipe in `BATON_HOST`; each message is one JSON object on a line. An engine that names none
-//! (Arroyo) waits for nobody: there every row ends within its deadline. See docs/udfs.md.
+//! The embedded engine sets the path of a pipe in `BATON_HOST`. Each message is one JSON object on a line. Without a
+//! pipe (on Arroyo) the engine does not wait, and every row ends within its deadline. See docs/udfs.md.
 
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
@@ -11,17 +10,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The variable that names the pipe.
+/// The variable with the path of the pipe.
 const VARIABLE: &str = "BATON_HOST";
 
-/// A pipe takes so much at once without mixing it with what others write: POSIX's least `PIPE_BUF` is 512 bytes, Linux's is
-/// 4096.
+/// A pipe writes this much atomically, without mixing it with other writers: POSIX's minimum for `PIPE_BUF` is 512
+/// bytes, Linux has 4096.
 const MOST_BYTES: usize = 4000;
 
-/// The same state is not told again before.
+/// The minimum time between two reports of the same state.
 const REPEATED_AFTER: Duration = Duration::from_secs(10);
 
-/// The way to an engine that waits for its rows.
+/// The pipe to an engine that waits for its rows.
 #[derive(Debug)]
 pub(crate) struct Host {
     pipe: Mutex<File>,
@@ -30,7 +29,7 @@ pub(crate) struct Host {
 
 #[derive(Debug, Default)]
 struct Told {
-    /// Since when rows wait, as far as the engine knows, and when it was last told.
+    /// Since when rows wait, as far as the engine knows, and the time of the last report.
     waiting: Option<Instant>,
     warned: Option<Instant>,
     rejected: bool,
@@ -45,7 +44,7 @@ struct Message<'a> {
 }
 
 impl Host {
-    /// The engine that `lookup` names; `None` when there is none that waits.
+    /// The engine whose pipe `lookup` gives; `None` if the engine does not wait.
     pub(crate) fn find(lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let path = lookup(VARIABLE).filter(|path| !path.is_empty())?;
         let pipe = OpenOptions::new().append(true).open(path).ok()?;
@@ -73,18 +72,18 @@ impl Host {
     /// No row can be answered before a setting is changed.
     pub(crate) fn rejected(&self, udf: &str, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        // It is the last word, and a thousand rows with the same would fill the pipe.
+        // It is the last report. Repeating it for a thousand rows would fill the pipe.
         if !std::mem::replace(&mut told.rejected, true) {
             self.tell(udf, "rejected", Some(why));
         }
     }
 
-    /// Whether that was told: then no call needs to be made any more.
+    /// Whether a rejection has been reported. Then no more calls are needed.
     pub(crate) fn is_rejected(&self) -> bool {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).rejected
     }
 
-    /// Something that nobody waits for, but somebody should know.
+    /// A warning for which no row waits.
     pub(crate) fn warning(&self, udf: &str, why: &str) {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,12 +94,12 @@ impl Host {
     }
 
     fn tell(&self, udf: &str, state: &str, why: Option<&str>) {
-        // JSON can make six bytes of one.
+        // JSON can turn one byte into six.
         let why = why.map(|why| baton_llm_settings::text::excerpt(why, 600));
         let Ok(mut line) = serde_json::to_vec(&Message { udf, state, why: why.as_deref() }) else { return };
         line.push(b'\n');
         if line.len() <= MOST_BYTES {
-            // An engine that is gone needs to know nothing.
+            // If the engine is gone, the report is not needed.
             let _gone = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
         }
     }

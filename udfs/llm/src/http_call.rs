@@ -1,8 +1,8 @@
-//! `http_call`: an agent that is an HTTP service gets a row, and what it answers is the row's result.
+//! `http_call`: sends a row to an agent that is an HTTP service and returns its answer.
 //!
-//! The options of a call are in [`baton_llm_settings::http`]. `BATON_HTTP_CONCURRENCY` (64) and `BATON_HTTP_CA_FILE` are
-//! settings of the environment alone. What stands for `${NAME}` in a URL or a header is a secret: no error shows it, and no
-//! answer that quotes it.
+//! [`baton_llm_settings::http`] describes the options of a call. `BATON_HTTP_CONCURRENCY` (64) and `BATON_HTTP_CA_FILE`
+//! can only be set in the environment. The value of `${NAME}` in a URL or a header is a secret: errors do not show it,
+//! and it is removed from answers that quote it.
 
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
@@ -18,14 +18,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The result of `http_call`. The statuses mean what [`Status`] says.
+/// The result of `http_call`. [`Status`] documents the statuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpAnswer {
-    /// `ok` for an answer of 200 to 299.
+    /// `ok` for an answer with status 200 to 299.
     pub status: Status,
-    /// The last answer's status code; null when there was none.
+    /// The last answer's status code; null if there was no answer.
     pub http_status: Option<u16>,
-    /// The last answer's body, also when it is a refusal; null when there was none.
+    /// The last answer's body, also of a refusal; null if there was no answer.
     pub body: Option<String>,
     /// Why `status` is not `ok`, in a sentence.
     pub error: Option<String>,
@@ -35,20 +35,20 @@ pub struct HttpAnswer {
     pub latency_ms: u64,
 }
 
-/// What the environment sets for `http_call`.
+/// The settings of `http_call` in the environment.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// One HTTP call.
+    /// The timeout of one HTTP call.
     pub timeout: Duration,
-    /// One row: all calls and waits, but for the wait for a slot.
+    /// The deadline of one row: all calls and waits, except the wait for a slot.
     pub deadline: Duration,
-    /// Tries after the first.
+    /// Retries after the first call.
     pub retries: u32,
-    /// HTTP calls at a time.
+    /// HTTP calls in flight at a time.
     pub concurrency: usize,
-    /// Certificates that are trusted too.
+    /// Additional trusted certificates.
     pub ca_file: Option<PathBuf>,
-    /// Waits between tries. Not a setting of the environment.
+    /// The back-off between retries. Not a setting of the environment.
     pub backoff: Backoff,
     /// The largest answer that is read, in bytes. Not a setting of the environment.
     pub max_body: usize,
@@ -72,7 +72,7 @@ impl HttpSettings {
     /// Reads all settings through `lookup`.
     ///
     /// # Errors
-    /// One sentence for each mistake.
+    /// One sentence for each error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
         let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut errors = Vec::new();
@@ -100,10 +100,10 @@ impl HttpSettings {
     }
 }
 
-/// Gives the value of an environment variable.
+/// Returns the value of an environment variable.
 type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// What `http_call` calls with.
+/// Makes the calls of `http_call`.
 pub struct HttpCaller {
     settings: Result<HttpSettings, String>,
     transport: Transport,
@@ -111,12 +111,12 @@ pub struct HttpCaller {
 }
 
 impl HttpCaller {
-    /// Calls with these settings; `environment` gives the values for `${NAME}`.
+    /// A caller with these settings. `environment` returns the values for `${NAME}`.
     pub fn new(settings: HttpSettings, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::from_settings(Ok(settings), environment)
     }
 
-    /// Calls with the settings that `lookup` gives. Mistakes in them are every row's result.
+    /// A caller with the settings that `lookup` returns. If they are wrong, every row gets the errors.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::from_settings(HttpSettings::from_lookup(&lookup).map_err(|errors| errors.join("; ")), lookup)
     }
@@ -139,7 +139,7 @@ impl HttpCaller {
         }
     }
 
-    /// What the service at `url` answers to `body`.
+    /// The answer of the service at `url` to `body`.
     pub async fn call(&self, url: Option<&str>, body: Option<&str>, options: Option<&str>) -> HttpAnswer {
         let started = Instant::now();
         let mut answer =
@@ -199,12 +199,12 @@ impl HttpCaller {
             }
             Err(Failed { failure, answer }) => (answer, Some(failure)),
         };
-        // A library below may name the server.
+        // The message of a lower library may contain the server's name.
         let failure = failure.map(|failure| Failure { message: redact(&failure.message, &hidden), ..failure });
         if let Some(answer) = answer {
             result.http_status = Some(answer.status.as_u16());
             match String::from_utf8(answer.body) {
-                // What quotes a key back must not carry it into a topic.
+                // An answer that quotes a key must not carry it into a topic.
                 Ok(body) => result.body = Some(redact_answer(&body, secrets)),
                 Err(_) if failure.is_none() => {
                     return Err(Failure::new(
@@ -219,16 +219,16 @@ impl HttpCaller {
     }
 }
 
-/// Values of the environment in the texts of one call.
+/// Environment values in the texts of one call.
 struct Secrets<'a> {
     environment: &'a Environment,
-    /// What came out of the environment: it must not be seen.
+    /// Values from the environment, which must not be shown.
     values: Vec<Secret>,
     errors: Vec<String>,
 }
 
 impl Secrets<'_> {
-    /// `text` with its variables replaced. What was put in is not looked at again. Mistakes are said of `what`.
+    /// `text` with its variables replaced. Inserted values are not expanded again. Errors refer to `what`.
     fn expand(&mut self, what: &str, text: &str) -> Option<String> {
         let parts = parts(text).map_err(|why| self.errors.push(format!("{what} {why}"))).ok()?;
         let mut expanded = String::new();
@@ -255,17 +255,17 @@ impl Secrets<'_> {
     }
 }
 
-/// Where a call goes.
+/// The target of a call.
 struct Address {
     url: Url,
-    /// What messages call the server, where the environment says which one it is: `https://${HOST}`.
+    /// The server's name in messages if it comes from the environment: `https://${HOST}`.
     shown: Option<String>,
-    /// The server's name, where it is not to be seen.
+    /// The server's name, if it must be hidden.
     hidden: Vec<Secret>,
 }
 
 impl Address {
-    /// Reads a URL. When a variable is missing that is noted, and what there is of the URL is of no use.
+    /// Reads a URL. If a variable is missing, the error is recorded, and the returned URL is not used.
     fn read(url: Option<&str>, secrets: &mut Secrets<'_>) -> Result<Self, Failure> {
         let Some(written) = url.map(str::trim).filter(|url| !url.is_empty()) else {
             return Err(Failure::bad_input("the URL is NULL or blank"));
@@ -287,14 +287,14 @@ impl Address {
     }
 }
 
-/// The beginning of a URL up to its path, without user and password, as it is written.
+/// The start of a URL up to its path, as written, without user and password.
 fn server(written: &str) -> String {
     let mut server = String::new();
     for part in parts(written).unwrap_or_default() {
         match part {
             Part::Variable { name, .. } => server.push_str(&format!("${{{name}}}")),
             Part::Text(text) => {
-                // The two slashes before the server are none of a path.
+                // The two slashes before the server do not begin a path.
                 let from = if server.is_empty() { text.find("://").map_or(0, |at| at + 3) } else { 0 };
                 match text[from..].find(['/', '?', '#', '&']) {
                     Some(end) => {
@@ -313,8 +313,8 @@ fn server(written: &str) -> String {
     }
 }
 
-/// The forms in which a value of a URL may come back: as the URL writes it, as a server reads it, and, of a value that is a
-/// whole URL, its parts. Short ones are left out: they may be plain words.
+/// The forms in which a value of a URL may come back: as the URL encodes it, as a server decodes it, and, if the value
+/// is a whole URL, its parts. Short ones are left out: they may be plain words.
 fn forms(value: &str) -> Vec<Secret> {
     let mut parts = vec![value.to_owned()];
     let whole = Url::parse(value).ok().filter(Url::has_host);
@@ -328,13 +328,13 @@ fn forms(value: &str) -> Vec<Secret> {
     let encoded: Vec<String> = parts.iter().flat_map(|part| encodings(part)).collect();
     parts.extend(encoded);
     parts.retain(|part| part.len() >= LEAST_IN_ANSWERS);
-    // What is part of another form is replaced after it.
+    // A form that contains another one is replaced first.
     parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
     parts.dedup();
     parts.into_iter().map(Secret::new).collect()
 }
 
-/// A text as a path and as a query write it, the latter with both ways to write a blank.
+/// The encodings of a text in a path and in a query. A query has two encodings of a blank.
 fn encodings(text: &str) -> Vec<String> {
     let Ok(mut url) = Url::parse("http://h/") else { return Vec::new() };
     url.set_path(text);
@@ -344,7 +344,7 @@ fn encodings(text: &str) -> Vec<String> {
     vec![path, query.replace('+', "%20"), query]
 }
 
-/// The headers of a call, as they are sent.
+/// The headers of a call.
 fn read_headers(options: &HttpOptions, secrets: &mut Secrets<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut insert = |name: &str, value: &str, errors: &mut Vec<String>| {
@@ -353,8 +353,8 @@ fn read_headers(options: &HttpOptions, secrets: &mut Secrets<'_>) -> HeaderMap {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
-            (Err(_), _) => errors.push(format!("`{name}` is no name of a header")),
-            // The value may be a secret, so it is not quoted.
+            (Err(_), _) => errors.push(format!("`{name}` is not a valid header name")),
+            // The value may be a secret, so the error does not quote it.
             (_, Err(_)) => errors.push(format!("the header `{name}` has a character in it that no header takes")),
         }
     };
@@ -414,9 +414,9 @@ mod tests {
                 "the header `X` needs NOPE, which is not set: set NOPE in the environment",
             ),
             (r#"{"headers":{"X":"${TOKEN"}}"#, "the header `X` has a `${` without its `}`: write `${NAME}`"),
-            (r#"{"headers":{"X":1}}"#, "the header `X` is no text: write its value in quotes"),
-            (r#"{"headers":{"X Y":"1"}}"#, "`X Y` is no name of a header"),
-            (r#"{"headers":[]}"#, "the option `headers` is no object: write it like {\"X-Name\": \"value\"}"),
+            (r#"{"headers":{"X":1}}"#, "the header `X` is not text: write its value in quotes"),
+            (r#"{"headers":{"X Y":"1"}}"#, "`X Y` is not a valid header name"),
+            (r#"{"headers":[]}"#, "the option `headers` is not an object: write it like {\"X-Name\": \"value\"}"),
             (
                 r#"{"idempotency_key":"a\nb"}"#,
                 "the header `idempotency-key` has a character in it that no header takes",

@@ -1,11 +1,11 @@
-//! What Baton's SQL functions ask of language models and of agents that are HTTP services, as plain Rust.
+//! Calls language models and agents that are HTTP services for Baton's SQL functions, in plain Rust.
 //!
-//! Every call is bounded in time, in size and in number, and every failure is a value in the row: nothing here panics on
-//! what a message, a server or a setting holds, because a panic in a UDF ends the job that runs it. The UDFs beside this
-//! crate (`udfs/*.rs`) only pass their arguments on; what a function gives back is in [`result`], what can be set is in
-//! `baton-llm-settings`.
+//! Every call is bounded in time, size and number, and every failure is a value in the row. Nothing here panics on the
+//! contents of a message, an answer or a setting, because a panic in a UDF ends the job that runs it. The UDFs beside
+//! this crate (`udfs/*.rs`) only pass their arguments on. [`result`] describes the results of the functions,
+//! `baton-llm-settings` their settings.
 //!
-//! It knows nothing of arrow, of SQL or of the engines.
+//! The crate does not depend on arrow, SQL or the engines.
 
 mod agent;
 mod answer;
@@ -39,19 +39,18 @@ pub use result::{Classification, Completion, Source, Status};
 
 use std::sync::OnceLock;
 
-/// The models as the environment of this process sets them; one for each library that holds this crate.
+/// The models configured in this process's environment; one for each library that contains this crate.
 fn shared_llm() -> &'static Llm {
     static SHARED: OnceLock<Llm> = OnceLock::new();
     SHARED.get_or_init(|| Llm::from_lookup(|name| std::env::var(name).ok()))
 }
 
-/// SQL's `llm_classify`: which of `agents` takes `text` next. The answer is the JSON text of a [`Classification`].
+/// SQL's `llm_classify`: selects the agent that takes `text` next. Returns the JSON text of a [`Classification`].
 pub async fn classify(text: Option<&str>, agents: Option<&str>, options: Option<&str>) -> String {
     result::to_json(&shared_llm().classify(text, agents, options).await)
 }
 
-/// SQL's `llm_complete`: what the model answers to `prompt` about `input`. The answer is the JSON text of a
-/// [`Completion`].
+/// SQL's `llm_complete`: the model's answer to `prompt` about `input`. Returns the JSON text of a [`Completion`].
 pub async fn complete(
     prompt: Option<&str>,
     input: Option<&str>,
@@ -61,7 +60,7 @@ pub async fn complete(
     result::to_json(&shared_llm().complete(prompt, input, fallback, options).await)
 }
 
-/// SQL's `http_call`: what the service at `url` answers to `body`. The answer is the JSON text of an [`HttpAnswer`].
+/// SQL's `http_call`: the answer of the service at `url` to `body`. Returns the JSON text of an [`HttpAnswer`].
 pub async fn http_call(url: Option<&str>, body: Option<&str>, options: Option<&str>) -> String {
     static SHARED: OnceLock<HttpCaller> = OnceLock::new();
     let caller = SHARED.get_or_init(|| HttpCaller::from_lookup(|name| std::env::var(name).ok()));

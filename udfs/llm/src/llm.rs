@@ -1,8 +1,8 @@
-//! One library's models: settings, connections, what was found out about servers, what was decided before, shared by all its
+//! The models of one library: settings, connections, knowledge about servers and earlier decisions, shared by all its
 //! rows.
 //!
-//! The two questions that can be asked are in `classify` and `complete`. A question that was answered before comes from the
-//! decision log, one that another row asks just now from that row; only then is a model asked.
+//! `classify` and `complete` ask the two kinds of questions. A question is first looked up in the decision log, then
+//! among the questions in flight. Only then is a model called.
 
 use crate::breaker::Breakers;
 use crate::cache::TextCache;
@@ -27,10 +27,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
-/// How many different texts of an argument are kept parsed.
+/// How many different texts of an argument are kept in parsed form.
 const MOST_PARSED: usize = 64;
 
-/// What `llm_classify` and `llm_complete` ask with.
+/// The shared state of `llm_classify` and `llm_complete`.
 pub struct Llm {
     settings: Result<Settings, String>,
     pub(crate) transport: Transport,
@@ -45,11 +45,11 @@ pub struct Llm {
     host: Option<Arc<Host>>,
 }
 
-/// The options of a call, ready to be used.
+/// The parsed options of a call.
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) options: Options,
-    /// What the option `schema` holds the answer to.
+    /// The contract in the option `schema`.
     pub(crate) contract: Option<Contract>,
     digest: [u8; 32],
 }
@@ -63,35 +63,35 @@ impl Asking {
     }
 }
 
-/// What there is to do for a row.
+/// The next step for a row.
 pub(crate) enum Known {
-    /// Nothing: this came of the same question, asked before or just now.
+    /// Nothing is left to do: this is the outcome of the same question, asked before or at the same time.
     Outcome(Result<Answer, Failure>),
-    /// Ask, and give the outcome to [`Llm::decided`].
+    /// Ask, and pass the outcome to [`Llm::decided`].
     NotYet(Pilot<Result<Answer, Failure>>),
 }
 
 impl Llm {
-    /// Asks with these settings.
+    /// Uses these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self::from_settings(Ok(settings), None)
     }
 
-    /// Asks with these settings for an engine that waits for its rows, and that reads from `pipe` what they wait for.
+    /// Uses these settings for an engine that waits for its rows and reads their states from `pipe`.
     #[must_use]
     pub fn hosted(settings: Settings, pipe: &Path) -> Self {
         Self::from_settings(Ok(settings), Host::find(|_| Some(pipe.to_string_lossy().into_owned())))
     }
 
-    /// Asks with the settings that `lookup` gives. Mistakes in them are every row's result.
+    /// Uses the settings that `lookup` returns. If they are wrong, every row gets the errors.
     #[must_use]
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let settings = Settings::from_lookup(&lookup).map_err(|errors| errors.join("; "));
         Self::from_settings(settings, Host::find(&lookup))
     }
 
-    /// Asks nobody: `answer` makes of a request's body what a model's server would answer. For benchmarks and rehearsals.
+    /// Calls no server: `answer` turns a request's body into a response's. For benchmarks and tests.
     #[must_use]
     pub fn rehearsed(settings: Settings, answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let mut llm = Self::new(settings);
@@ -142,13 +142,13 @@ impl Llm {
         self.settings.as_ref().map_err(|error| Failure::config(error.clone()))
     }
 
-    /// The longest answer, in tokens, that a call asks for; `None` leaves it to the server.
+    /// The limit of tokens that a call sends for its answer; `None` leaves it to the server.
     pub(crate) fn most_answered(&self, settings: &Settings, options: &Options) -> Option<u32> {
         let bounded = self.gate.as_ref().is_some_and(|gate| gate.needs_token_bound());
         options.max_tokens.or(settings.max_tokens).or(bounded.then_some(MOST_ANSWERED))
     }
 
-    /// What is asked, by content: the function, who answers, everything constant, and the input.
+    /// The key of a question: the hash of the function, the provider and model, everything constant, and the input.
     pub(crate) fn key(
         &self,
         function: Function,
@@ -173,7 +173,7 @@ impl Llm {
         ]))
     }
 
-    /// The answer to a question that was asked before, or that another row asks just now. Else this row asks it.
+    /// The answer to a question that was asked before or is in flight. Otherwise this row asks it.
     pub(crate) async fn known(&self, key: Key, function: Function, call: &mut Call) -> Known {
         loop {
             match self.flights.board(key) {
@@ -202,7 +202,7 @@ impl Llm {
                             Known::Outcome(Ok(answer))
                         }
                         Err(why) => {
-                            // No matter of this row: an engine that waits ends, and reads the row again.
+                            // The row is not the cause: an engine that waits stops, and the row is redelivered.
                             if let Some(host) = &self.host {
                                 host.rejected(function.name(), &why);
                                 std::future::pending::<()>().await;
@@ -215,7 +215,7 @@ impl Llm {
         }
     }
 
-    /// Keeps a good answer, and gives the outcome to all that ask the same.
+    /// Stores a good answer, and passes the outcome to all rows with the same question.
     pub(crate) async fn decided(
         &self,
         pilot: Pilot<Result<Answer, Failure>>,
@@ -226,14 +226,14 @@ impl Llm {
             && let Err(why) = log.keep(pilot.key(), function.name(), answer, SystemTime::now()).await
             && let Some(host) = &self.host
         {
-            // It is paid for: better one that may be paid for twice than none.
+            // The answer is paid for. Returning it is better than losing it, even if it may be paid for again.
             host.warning(function.name(), &why);
         }
         pilot.land(outcome.clone());
         outcome
     }
 
-    /// A row that is about to ask `endpoint`.
+    /// A row that is about to call `endpoint`.
     pub(crate) fn row(
         &self,
         function: Function,
@@ -262,7 +262,7 @@ impl Llm {
         })
     }
 
-    /// Where a model is asked; `None` for the offline provider. Starts the row's clock.
+    /// The endpoint of a call; `None` for the offline provider. Starts the row's clock.
     pub(crate) fn endpoint(&self, options: &Options, call: &mut Call) -> Result<Option<Endpoint>, Failure> {
         let settings = self.settings()?;
         let provider = options.provider.unwrap_or(settings.provider);
@@ -280,7 +280,7 @@ impl Llm {
     }
 }
 
-/// What this version tells models besides what its callers say: another wording asks another question.
+/// The fixed texts that this version sends to models. Other texts make another question.
 fn wording() -> &'static [u8] {
     static WORDING: OnceLock<[u8; 32]> = OnceLock::new();
     WORDING.get_or_init(|| {
@@ -290,7 +290,7 @@ fn wording() -> &'static [u8] {
     })
 }
 
-/// One row on its way: what it has taken so far.
+/// The usage of one row so far.
 #[derive(Debug)]
 pub(crate) struct Call {
     started: Instant,
@@ -303,7 +303,7 @@ impl Call {
         Self { started: Instant::now(), clock: RowClock::start(Duration::ZERO), facts: CallFacts::default() }
     }
 
-    /// The answer costs nothing, because no model was asked for it.
+    /// The answer costs nothing, because no model was called for it.
     fn for_nothing(&mut self, source: Source, answer: Option<&Answer>) {
         self.facts.source = Some(source);
         self.facts.cost = Some(0.0);
@@ -314,7 +314,7 @@ impl Call {
         }
     }
 
-    /// Adds what an answer took. Once a server has left a number out, the sum stays what it was: a lower bound.
+    /// Adds the usage of an answer. If a server omits a number, the sum is no longer increased: it is a lower bound.
     pub(crate) fn spent(&mut self, spent: &Spent, row: &Row) {
         if spent.model.is_some() {
             self.facts.model.clone_from(&spent.model);

@@ -1,11 +1,11 @@
-//! The offline method: which agent's own texts the beginning of a message is nearest to. It asks no model.
+//! The offline method: selects the agent whose texts are most similar to the beginning of a message. It calls no model.
 //!
-//! Texts are compared by TF-IDF over character n-grams and cosine similarity. An agent has one document of what it
-//! accepts, what it does and its name, and one for each of its examples; the nearest document counts. The method knows
-//! no words, so it works for any agents and in any script, and it understands nothing: a message has to share words, or
-//! parts of words, with its agent. Examples in the agents' own rows are the way to improve it.
+//! Texts are compared by TF-IDF over character n-grams and cosine similarity. An agent has one document of its input,
+//! description and name, and one for each of its examples. The nearest document counts. The method has no vocabulary,
+//! so it works for any agents and in any script, but it understands nothing: a message must share words, or parts of
+//! words, with its agent. Adding examples to the agents improves it.
 //!
-//! The same agents and message always give the same choice: sums are made in the order of the n-grams.
+//! The same agents and message always give the same choice: sums are computed in the order of the n-grams.
 
 use crate::agent::Agent;
 use std::collections::{HashMap, HashSet};
@@ -14,28 +14,29 @@ use std::collections::{HashMap, HashSet};
 const LEAST_GRAM: usize = 3;
 const MOST_GRAM: usize = 5;
 
-/// The weights of an agent's own texts. What it accepts is closest to what a message is.
+/// The weights of an agent's texts. Its input is most similar to a message.
 const INPUT: f64 = 1.0;
 const DESCRIPTION: f64 = 0.5;
 const NAME: f64 = 0.25;
 
-/// How many characters of a message are compared: what follows are details, and what other people wrote.
+/// How many characters of a message are compared. The text after them is usually details and quotes.
 const HEAD: usize = 200;
 
-/// The weight of each character of the head is that of the one before it times this.
+/// The factor between the weights of one character of the head and the next.
 const FADE: f64 = 0.99;
 
-/// The opening ends with the first sentence that ends after this many characters: a greeting is not an opening.
+/// The opening ends with the first sentence that ends after this many characters, so that a greeting is not the
+/// opening.
 const LEAST_OPENING: usize = 30;
 
-/// The similarity at which the confidence is 0.5. Texts about something else stay below it.
+/// The similarity at which the confidence is 0.5. Texts about other subjects stay below it.
 const NEAR: f64 = 0.055;
 
-/// The similarity from which on an agent takes what another one publishes. The two were written for each other, so they
-/// have much more in common than a message has with its agent.
+/// The similarity above which the output of one agent counts as the input of another. Such texts were written for each
+/// other, so they have much more in common than a message and its agent.
 const HANDED_ON: f64 = 3.0 * NEAR;
 
-/// The lead over the second agent, as a share of the first one's similarity, at which the confidence is 0.5.
+/// The lead over the second agent at which the confidence is 0.5, relative to the first agent's similarity.
 const MARGIN: f64 = 0.05;
 
 /// The choice for a message.
@@ -43,8 +44,8 @@ const MARGIN: f64 = 0.05;
 pub(crate) struct Choice<'a> {
     /// `None`: no agent.
     pub(crate) agent: Option<&'a str>,
-    /// From 0 to 1: for an agent, at least 0.5; for none, how far from every agent the message is. That is below 0.5 when
-    /// two agents are equally near.
+    /// From 0 to 1. For an agent it is at least 0.5. For none it grows with the distance from every agent, and is below
+    /// 0.5 if two agents are equally near.
     pub(crate) confidence: f64,
 }
 
@@ -52,30 +53,30 @@ pub(crate) struct Choice<'a> {
 #[derive(Debug)]
 pub(crate) struct TextMethod {
     names: Vec<String>,
-    /// The number of the agent that each document belongs to; that behind the last for what no agent takes.
+    /// The index of each document's agent. The index after the last agent stands for finished work.
     agent_of: Vec<usize>,
     grams: HashMap<Gram, Known>,
-    /// The IDF of an n-gram that no agent has.
+    /// The IDF of an n-gram that occurs in no document.
     unknown_idf: f64,
 }
 
 /// The characters of an n-gram, 21 bits each.
 type Gram = u128;
 
-/// An n-gram that agents have.
+/// An n-gram in the documents.
 #[derive(Debug)]
 struct Known {
     idf: f64,
-    /// The documents that have it, and its part of each document's vector, which has length 1.
+    /// The documents that contain it, with its component in each document's vector, which has length 1.
     documents: Vec<(usize, f64)>,
 }
 
-/// The n-grams of a document, and how often it has each.
+/// The n-grams of a document with their frequencies.
 type Frequencies = Vec<(Gram, f64)>;
 
 impl TextMethod {
-    /// Prepares the agents. What an agent publishes and no other one takes is a document of work that is done: a message
-    /// that is nearer to it than to every agent goes to none.
+    /// Prepares the agents. An agent's output that is no other agent's input becomes a document of finished work. A
+    /// message that is nearer to it than to every agent goes to none.
     pub(crate) fn new(agents: &[Agent]) -> Self {
         let mut documents: Vec<(usize, Frequencies)> = Vec::new();
         for (number, agent) in agents.iter().enumerate() {
@@ -104,7 +105,7 @@ impl TextMethod {
                 holders.entry(*gram).or_default().insert(*number);
             }
         }
-        // Smoothed, so that one agent alone can be chosen too.
+        // Smoothed, so that a single agent can be chosen too.
         let idf = |holders: usize| ((agents.len() as f64 + 1.0) / (holders as f64 + 0.5)).ln();
         let known = |of: &HashSet<usize>| Known { idf: idf(of.len()), documents: Vec::new() };
         let mut grams: HashMap<Gram, Known> = holders.iter().map(|(gram, of)| (*gram, known(of))).collect();
@@ -125,7 +126,7 @@ impl TextMethod {
         }
     }
 
-    /// The agent that `text` is nearest to, of which at most `most_chars` characters are read.
+    /// The agent nearest to `text`. At most `most_chars` characters are read.
     pub(crate) fn choose(&self, text: &str, most_chars: usize) -> Choice<'_> {
         let mut similarities = self.similarities(text, most_chars);
         let done = similarities.pop().unwrap_or(0.0);
@@ -149,11 +150,11 @@ impl TextMethod {
         Choice { agent: self.names.get(nearest).map(String::as_str), confidence: round(strength / (1.0 + strength)) }
     }
 
-    /// How near `text` is to each agent, and last to what no agent takes, from 0 to 1: the mean of how near its opening
-    /// is and how near its head is.
+    /// The similarity of `text` to each agent and, last, to finished work, from 0 to 1: the mean of the similarities of
+    /// its opening and of its head.
     ///
-    /// The opening says what a message is. Half of the similarity is the opening's alone, and nothing behind it changes
-    /// that half: a message that opens with an agent's own sentence goes to that agent, whatever else was typed in.
+    /// The opening describes the message. Half of the similarity depends only on the opening, so text after it cannot
+    /// change that half: a message that opens with an agent's own sentence goes to that agent, whatever follows.
     fn similarities(&self, text: &str, most_chars: usize) -> Vec<f64> {
         let head = Normal::of(text.chars().take(most_chars), HEAD);
         let mut weighted = Vec::with_capacity(head.text.len() * (MOST_GRAM - LEAST_GRAM + 1));
@@ -181,15 +182,15 @@ impl TextMethod {
     }
 }
 
-/// A text as it is compared: letters and digits in lower case, each word between two single spaces.
+/// A normalised text: letters and digits in lower case, each word between two single spaces.
 struct Normal {
     text: Vec<char>,
-    /// How many characters of it are the opening.
+    /// The length of the opening, in characters.
     opening: usize,
 }
 
 impl Normal {
-    /// Reads until there are `most` characters.
+    /// Reads at most `most` characters.
     fn of(text: impl Iterator<Item = char>, most: usize) -> Self {
         let mut normal = vec![' '];
         let mut opening = None;
@@ -226,7 +227,7 @@ fn frequencies(text: &str) -> Frequencies {
     merged(grams, |sum, weight| *sum += weight)
 }
 
-/// Adds all n-grams of a text, each with the weight that `weigh` gives to its start and end.
+/// Adds all n-grams of a text. `weigh` gives the weight for a start and an end.
 fn add_grams<W>(grams: &mut Vec<(Gram, W)>, text: &[char], weigh: impl Fn(usize, usize) -> W) {
     for start in 0..text.len() {
         let mut gram: Gram = 0;
@@ -239,9 +240,9 @@ fn add_grams<W>(grams: &mut Vec<(Gram, W)>, text: &[char], weigh: impl Fn(usize,
     }
 }
 
-/// Each n-gram once, in order, with its weights added up.
+/// Each n-gram once, in order, with the sum of its weights.
 fn merged<W>(mut grams: Vec<(Gram, W)>, add: impl Fn(&mut W, &W)) -> Vec<(Gram, W)> {
-    // Stable: weights of one n-gram are added in the order of the text.
+    // The sort is stable: the weights of one n-gram are added in the order of the text.
     grams.sort_by_key(|(gram, _)| *gram);
     grams.dedup_by(|next, kept| {
         let same = next.0 == kept.0;

@@ -1,6 +1,6 @@
-//! What a model is told: the default prompt, the agents, and the message as data that cannot leave its place.
+//! The prompts: the default instruction, the agents, and the message as data that cannot break out of its tags.
 //!
-//! How it is sent is the business of `provider`.
+//! `provider` sends them.
 
 use crate::agent::{Agent, NONE};
 use baton_llm_settings::text::excerpt;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 pub use baton_llm_settings::prompt::CLASSIFY;
 
-/// The examples of an agent that a prompt shows, and how many characters of each: they are paid for with every message.
+/// How many examples of an agent a prompt shows, and how many characters of each. They are paid for with every message.
 const MOST_EXAMPLES: usize = 10;
 const MOST_OF_EXAMPLE: usize = 300;
 
-/// The agents as every prompt lists them: from the `agents` argument alone.
+/// The list of agents in every prompt, made only from the `agents` argument.
 pub(crate) fn listing(agents: &[Agent]) -> String {
     let mut text = String::from("The agents:\n");
     for agent in agents {
@@ -27,13 +27,13 @@ pub(crate) fn listing(agents: &[Agent]) -> String {
                 text.push_str("\n  ");
                 text.push_str(what);
                 text.push_str(": ");
-                // The lines of a value stay inside their agent.
+                // All lines of a value are joined, so that none can start another agent.
                 text.push_str(&value.lines().map(str::trim).collect::<Vec<_>>().join(" "));
             }
         }
         for (index, example) in agent.examples.iter().take(MOST_EXAMPLES).enumerate() {
             text.push_str(if index == 0 { "\n  examples of such input: " } else { "; " });
-            // A JSON string on one line: an example can close neither its quotes nor its agent.
+            // A JSON string on one line: an example cannot close its quotes or start another agent.
             text.push_str(&Value::from(excerpt(example, MOST_OF_EXAMPLE)).to_string());
         }
     }
@@ -58,26 +58,26 @@ pub(crate) fn complete_system(prompt: &str) -> String {
     )
 }
 
-/// A system prompt that says the form of the answer, for a server that is not known to hold the model to it.
+/// A system prompt with the schema of the answer, for a server that may not enforce it.
 pub(crate) fn with_schema(system: &str, schema: &Value) -> String {
     format!(
         "{system}\n\nAnswer with one JSON value and nothing else (no Markdown), which keeps this JSON Schema:\n{schema}"
     )
 }
 
-/// `text` between tags that nothing in it can close, cut after `most` characters.
+/// `text` between tags, truncated after `most` characters. Nothing in the text can close the tags.
 ///
-/// Every `&`, `<` and `>` of it is written as an entity, so the closing tag cannot occur: a rule that needs no luck, and
-/// the same text always makes the same prompt. Their wide and small forms are written so too, because some tokenizers
+/// Every `&`, `<` and `>` in it becomes an entity, so the closing tag cannot occur. The rule needs no random delimiter,
+/// and the same text always gives the same prompt. Their wide and small forms are escaped too, because some tokenizers
 /// turn them into the plain ones.
 pub(crate) fn enclosed(tag: &str, text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 16 + 64);
     out.push('<');
     out.push_str(tag);
     out.push_str(">\n");
-    // A text of so many bytes has no more characters.
+    // A text has at most as many characters as bytes.
     let end = if text.len() <= most { None } else { text.char_indices().nth(most).map(|(end, _)| end) };
-    // Cut before anything is replaced, so that no entity is cut in two.
+    // It is truncated before the replacement, so that no entity is cut.
     let mut rest = &text[..end.unwrap_or(text.len())];
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'&' | b'<' | b'>' | WIDE_FORMS)) {
         let length = if rest.as_bytes()[at] == WIDE_FORMS { 3 } else { 1 };
@@ -102,11 +102,11 @@ pub(crate) fn enclosed(tag: &str, text: &str, most: usize) -> String {
     out
 }
 
-/// The first of the three bytes in which every wide or small form of a character is written.
+/// The first of the three bytes of every wide or small form of a character.
 const WIDE_FORMS: u8 = 0xef;
 
-/// What a model is told when its answer to `llm_classify` cannot be used. Nothing of the answer is in it: what a message
-/// made the model say must not come back as an instruction.
+/// The prompt after an unusable answer to `llm_classify`. It does not quote the answer: text that a message made the
+/// model write must not come back as an instruction.
 pub(crate) fn classify_again<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.chain([NONE]).map(|name| Value::from(name).to_string()).collect();
     format!(
@@ -115,8 +115,8 @@ pub(crate) fn classify_again<'a>(names: impl Iterator<Item = &'a str>) -> String
     )
 }
 
-/// What a model is told when its answer to `llm_complete` does not keep the schema. The reason quotes the answer, so it is
-/// enclosed as the input is.
+/// The prompt after an answer to `llm_complete` that does not match the schema. The reason quotes the answer, so it is
+/// enclosed like the input.
 pub(crate) fn complete_again(why: &str, schema: &Value) -> String {
     let why = enclosed("reason", why, 2000);
     format!(
@@ -152,7 +152,7 @@ mod tests {
     fn a_long_message_is_cut_between_characters() {
         assert_eq!(enclosed("m", "äöü", 2), "<m>\näö\n[cut here: the rest is left out]\n</m>");
         assert_eq!(enclosed("m", "äö", 2), "<m>\näö\n</m>");
-        // What takes more room in the prompt than in the text is left out or there as a whole.
+        // An entity that does not fit is left out as a whole.
         for (most, inside) in
             [(1, "&lt;"), (2, "&lt;&lt;"), (3, "&lt;&lt;&amp;"), (4, "&lt;&lt;&amp;a"), (5, "&lt;&lt;&amp;a&gt;")]
         {

@@ -1,7 +1,7 @@
-//! HTTP with bounds: a time for each call, a slot to make it in, a few tries with waits between them, and a largest
-//! answer.
+//! HTTP with limits: a timeout for each call, a slot for each call in flight, a few retries with back-off, and a
+//! maximum size of answers.
 //!
-//! What is sent and what an answer means is the business of `provider` and `http_call`.
+//! `provider` and `http_call` define the requests and interpret the answers.
 
 use crate::breaker::Pass;
 use crate::deadline::RowClock;
@@ -21,10 +21,10 @@ use tokio::runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-/// How many runtimes keep a client. One pipeline has one for each UDF; those of stopped ones go first.
+/// How many runtimes keep a client. A pipeline has one runtime for each UDF; clients of stopped ones are dropped first.
 const MOST_CLIENTS: usize = 32;
 
-/// How long a connection may take to come about; a call's own time-out is mostly longer.
+/// The timeout for opening a connection. A call's own timeout is usually longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that can be sent more than once.
@@ -32,45 +32,45 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// What messages call the server in place of its name.
+    /// The server's name in messages, if its real name is hidden.
     pub(crate) shown: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// Scheme, host and port: all of a URL that is shown, because a path or a query may hold a secret.
+    /// Scheme, host and port. The rest of a URL is never shown, because a path or a query may contain a secret.
     pub(crate) fn origin(&self) -> String {
         self.shown.clone().unwrap_or_else(|| self.url.origin().ascii_serialization())
     }
 }
 
-/// What a server answered, whole.
+/// A server's complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
     retry_after: Option<Duration>,
-    /// What a success was counted as before it left; whoever reads the answer knows better.
+    /// The bill of a success, still counted by its upper bound. The reader of the answer knows the actual usage.
     pub(crate) bill: Option<Bill>,
 }
 
-/// A row's way through its HTTP calls: its clock, and what it has used of its tries.
+/// The state of a row across its HTTP calls: its clock, and the retries that it has used.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) clock: RowClock,
     pub(crate) attempts: u32,
     pub(crate) retries_left: u32,
     pub(crate) call_timeout: Duration,
-    /// What stands before a model's server.
+    /// The guards before a model's server.
     pub(crate) guard: Option<Guard>,
-    /// How many answers the server had given when the row last failed, or when the first call after an answer left.
+    /// The server's number of answers when the row last failed, or when the first call after an answer was sent.
     pub(crate) answers_before: Option<u64>,
-    /// Whether others were answered when the last call failed: then it is the row that fails, and not the server.
+    /// Whether others were answered when the last call failed. Then the row fails, not the server.
     pub(crate) failed_alone: bool,
 }
 
-/// A row's failure, with the server's last answer where there was one.
+/// A row's failure, with the server's last answer if there was one.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
@@ -80,7 +80,7 @@ pub(crate) struct Failed {
 /// A call without an answer.
 struct Lost {
     failure: Failure,
-    /// Whether the server may have got it, and bills it.
+    /// Whether the server may have received it and bills it.
     arrived: bool,
 }
 
@@ -90,12 +90,12 @@ impl From<Failure> for Failed {
     }
 }
 
-/// What all calls of one library share.
+/// The shared state of all calls of one library.
 pub(crate) struct Transport {
     slots: Semaphore,
     concurrency: usize,
-    /// A client's connections are tasks on the runtime that made them, and die with it. A host may stop a UDF's runtime
-    /// and start another in the same library, so each runtime has a client of its own.
+    /// A client's connections are tasks on the runtime that opened them, and end with it. A host may stop a UDF's
+    /// runtime and start another one in the same library, so each runtime has its own client.
     clients: Mutex<Vec<(runtime::Id, Client)>>,
     ca_setting: &'static str,
     ca_file: Option<PathBuf>,
@@ -104,7 +104,7 @@ pub(crate) struct Transport {
     rehearsed: Option<Rehearsed>,
 }
 
-/// Answers a request's body in place of a server.
+/// Answers a request's body instead of a server.
 pub(crate) type Rehearsed = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
 impl Transport {
@@ -127,16 +127,16 @@ impl Transport {
         }
     }
 
-    /// No network: `answer` makes the body of each success.
+    /// Disables the network: `answer` makes the body of each success.
     pub(crate) fn rehearse(&mut self, answer: Rehearsed) {
         self.rehearsed = Some(answer);
     }
 
-    /// Sends `request` until it is answered with something that a further try would not better: a success, or a refusal.
-    /// Everything else is tried again while `row` has tries and time.
+    /// Sends `request` until the answer is final: a success, or a refusal that a retry would not change. Everything
+    /// else is retried while `row` has retries and time left.
     ///
-    /// A row whose engine waits for it loses neither to a server that answers nobody: only what fails while others are
-    /// answered is the row's own failure.
+    /// A row whose engine waits for it uses up neither while the server answers nobody. Only a failure while others are
+    /// answered is the row's own.
     pub(crate) async fn send(&self, request: &Request, row: &mut Row, secrets: &[&Secret]) -> Result<Answer, Failed> {
         let mut tries = 0;
         let mut alone = 0;
@@ -154,17 +154,18 @@ impl Transport {
             let failure = Failure::new(failure.status, redact(&failure.message, secrets.iter().copied()));
             if let Some(guard) = row.guard.as_ref().filter(|guard| guard.is_patient()) {
                 alone += u32::from(row.failed_alone);
-                // A call may fail beside others' answers because the server dies just then, so that once or twice is not enough.
+                // A call may fail beside others' answers because the server is just failing, so one or two such
+                // failures are not enough.
                 let most = if failure.status == Status::RateLimited { MOST_LIMITED } else { row.retries_left.max(2) };
                 if row.failed_alone && alone > most {
                     return Err(Failed { failure, answer });
                 }
-                // Of rows that a breaker holds back, none but the one that tries ever has a second try.
+                // Of the rows that an open breaker holds back, only the trial call is ever retried.
                 let tried = tries >= row.retries_left || guard.breaker.is_open();
                 if tried && (!row.failed_alone || failure.status == Status::RateLimited) {
                     guard.waiting(&failure.message);
                 }
-                // A server may be back before the time that it asked for.
+                // A server may be back before the time in its `Retry-After`.
                 tokio::time::sleep(wait.min(row.clock.work().max(self.backoff.cap))).await;
                 row.clock.begin_anew();
                 tries += 1;
@@ -191,8 +192,8 @@ impl Transport {
         }
     }
 
-    /// Full jitter, so that rows which failed together do not come back together; `Retry-After` is kept, with a little on
-    /// top for the same reason.
+    /// Full jitter, so that rows that failed together do not retry together. `Retry-After` is respected, plus a little
+    /// jitter for the same reason.
     fn wait(&self, tries: u32, asked: Option<Duration>) -> Duration {
         let bound = self.backoff.base.saturating_mul(1 << tries.min(16)).min(self.backoff.cap);
         match asked {
@@ -205,7 +206,7 @@ impl Transport {
         let client = if self.rehearsed.is_none() { Some(self.client()?) } else { None };
         let guard = row.guard.clone();
         row.failed_alone = false;
-        // A row that waited for its slot while the server died waits for the server, and not with a slot in its hands.
+        // If the server fails while a row waits for its slot, the row releases the slot before it waits for the server.
         let (pass, _slot) = loop {
             let pass = match &guard {
                 Some(guard) => Some(guard.breaker.pass(&mut row.clock, guard.is_patient()).await?),
@@ -224,7 +225,7 @@ impl Transport {
                 match gate.leave(request.body.len(), guard.most_answered, guard.price, &mut row.clock).await {
                     Ok(bill) => Some(bill),
                     Err(failure) => {
-                        // What cannot be counted is no matter of this row.
+                        // If a call cannot be counted, this row is not the cause.
                         match failure.status {
                             Status::Config => guard.stop(&failure.message).await,
                             Status::Budget => guard.warning(&failure.message),
@@ -239,7 +240,7 @@ impl Transport {
         let time = row.call_timeout.min(row.clock.work_left());
         if time.is_zero() {
             bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
-            return Err(Failure::new(Status::Timeout, "the row's deadline is over"));
+            return Err(Failure::new(Status::Timeout, "the row's deadline has passed"));
         }
         row.attempts += 1;
         let answers = || guard.as_ref().map_or(0, |guard| guard.breaker.answers());
@@ -265,11 +266,12 @@ impl Transport {
                 }
                 // No call was made.
                 Err(lost) if lost.failure.status == Status::Config => drop(pass),
-                // Too large an answer is one.
+                // An answer that is too large is an answer too.
                 Err(_) => pass.answered(true),
             }
         }
-        // The first failure after an answer is not the server's, whenever since the row's last failure the answer came.
+        // The first failure after an answer is not the server's, no matter when the answer came since the row's last
+        // failure.
         row.failed_alone = answers() != answers_at_call || (first && answers() != answers_before);
         if sent.as_ref().map_or(true, |answer| retryable(answer.status).is_some()) {
             row.answers_before = Some(answers());
@@ -277,7 +279,7 @@ impl Transport {
         match sent {
             Ok(answer) if answer.status.is_success() => Ok(Answer { bill, ..answer }),
             Ok(answer) => {
-                // A refusal is not billed. What a gateway gave up waiting for may be.
+                // A refusal is not billed. A call that a gateway timed out may be.
                 if !matches!(answer.status.as_u16(), 504 | 524) {
                     bill.into_iter().for_each(|bill| bill.settle(Tokens::default()));
                 }
@@ -292,7 +294,7 @@ impl Transport {
         }
     }
 
-    /// One of the library's slots. The wait is not the call's time; it has a bound of its own.
+    /// One of the library's slots. The wait does not count as the call's time; it has its own limit.
     async fn slot(&self, clock: &mut RowClock) -> Result<SemaphorePermit<'_>, Failure> {
         if let Ok(slot) = self.slots.try_acquire() {
             return Ok(slot);
@@ -353,7 +355,7 @@ impl Transport {
         }
     }
 
-    /// The client of the runtime that this is called on.
+    /// The client of the current runtime.
     fn client(&self) -> Result<Client, Failure> {
         let runtime = runtime::Handle::try_current()
             .map_err(|error| Failure::new(Status::Unavailable, format!("no runtime for HTTP calls: {error}")))?
@@ -385,20 +387,20 @@ impl Transport {
     }
 }
 
-/// How often a row whose engine waits may be told to come back later while others are answered.
+/// How often a row whose engine waits may get 429 while others are answered.
 const MOST_LIMITED: u32 = 20;
 
 const NO_SLOT: &str = "waited for a free slot";
 
-/// Only a redirect that repeats the request as it is, at the same place, is followed: another would turn it into a GET,
-/// or take its headers, in which there may be secrets, to somebody else or out of TLS.
+/// Follows only redirects that repeat the same request at the same origin. Others would turn it into a GET, or send its
+/// headers, which may contain secrets, to another host or without TLS.
 fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let repeats = matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let same_place = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
     if repeats && same_place && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
 }
 
-/// The status of a row whose last answer was this, when a further try may better it.
+/// The row's status after this last answer, if a retry may help.
 fn retryable(status: StatusCode) -> Option<Status> {
     match status {
         StatusCode::TOO_MANY_REQUESTS => Some(Status::RateLimited),
@@ -408,7 +410,7 @@ fn retryable(status: StatusCode) -> Option<Status> {
     }
 }
 
-/// `Retry-After` in both forms: seconds, or a date. A date that is over is no wait.
+/// `Retry-After` in both forms: seconds, or a date. A date in the past means no wait.
 fn read_retry_after(value: &str) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -418,7 +420,7 @@ fn read_retry_after(value: &str) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// The PEM certificates in the file that a setting names.
+/// The PEM certificates in the file of a setting.
 pub(crate) fn read_certificates(setting: &str, path: &Path) -> Result<Vec<Certificate>, String> {
     let shown = path.display();
     let pem = std::fs::read(path).map_err(|error| format!("{setting} is `{shown}`, which cannot be read: {error}"))?;
@@ -428,7 +430,7 @@ pub(crate) fn read_certificates(setting: &str, path: &Path) -> Result<Vec<Certif
     }
 }
 
-/// An answer that is no success, in a sentence, without what is secret.
+/// Describes an answer that is not a success in a sentence, without secrets.
 pub(crate) fn describe_answer(request: &Request, answer: &Answer, secrets: &[&Secret]) -> String {
     let said = said(&answer.body, secrets);
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -436,8 +438,8 @@ pub(crate) fn describe_answer(request: &Request, answer: &Answer, secrets: &[&Se
     redact(&format!("{} answers {}{reason}{said}", request.origin(), answer.status.as_u16()), secrets.iter().copied())
 }
 
-/// What a server says in the body of an error: its message where it is in one of the usual forms, else how it begins.
-/// Secrets are taken out before anything is cut off, so that no part of one is left at the cut.
+/// The error in a server's answer: its message if it is in a known place, else the start of the body. Secrets are
+/// removed before the text is truncated, so that no part of one remains.
 pub(crate) fn said(body: &[u8], secrets: &[&Secret]) -> String {
     let redacted = |text: &str| redact(text, secrets.iter().copied());
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
@@ -453,7 +455,7 @@ pub(crate) fn said(body: &[u8], secrets: &[&Secret]) -> String {
     excerpt(&text, 200)
 }
 
-/// The innermost cause of an error, which is what says something ("Connection refused"), without the URL.
+/// The innermost cause of an error, which is the informative one ("Connection refused"), without the URL.
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut innermost: &dyn Error = &error;

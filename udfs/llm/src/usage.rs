@@ -1,14 +1,15 @@
-//! What all processes of a machine have used of a model together: rates and budgets, counted in one small file.
+//! The usage of a model by all processes of a machine: rates and budgets, counted in one small file.
 //!
-//! The UDFs are libraries with statics of their own and there may be several processes, so what they share is a file:
-//! `usage.json` in `BATON_LLM_STATE_DIR`, one JSON object of a fixed size, read and written under a lock of the system
-//! (`flock`), which a process that dies gives back. It is never guessed: a file that cannot be read stops all calls.
+//! The UDFs are libraries with their own statics, and there may be several processes, so they share a file:
+//! `usage.json` in `BATON_LLM_STATE_DIR`, one JSON object of a fixed size. It is read and written under a system lock
+//! (`flock`), which is released if the process dies. The usage is never guessed: a file that cannot be read stops all
+//! calls.
 //!
-//! A budget counts what a call takes at most before it leaves, and what it took when that is known. Between the two, and
-//! for ever when the outcome is never known (a time-out, a killed process), the upper bound counts.
+//! A budget counts a call's maximum before it is sent, and its actual usage once it is known. Until then the upper
+//! bound counts, and for ever if the outcome never becomes known (a timeout, a killed process).
 //!
-//! A rate is kept by turns: a call leaves when what left before it is paid by the time that has gone by. Turns are not taken
-//! beforehand, so that a killed process leaves none behind.
+//! A rate works like a queue: a call is sent once the time that has passed covers all previous calls. No turns are
+//! reserved, so a killed process leaves none behind.
 
 use baton_llm_settings::limits::{Limits, NANO};
 use serde::{Deserialize, Serialize};
@@ -18,47 +19,48 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The file's size: the object, and blanks after it.
+/// The file's size: the object, padded with blanks.
 const SIZE: usize = 512;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// What was used, as the file has it.
+/// The usage as the file stores it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Usage {
     version: u32,
-    /// The day of UTC that is counted, in days since 1970.
+    /// The current day of UTC, in days since 1970.
     day: u64,
     tokens_of_day: u64,
-    /// In billionths of the money of the prices.
+    /// In billionths of the prices' currency unit.
     cost_of_day: u64,
     tokens: u64,
     cost: u64,
-    /// When the requests so far are paid, in nanoseconds since 1970.
+    /// The time at which the requests so far are covered, in nanoseconds since 1970.
     requests_paid: u64,
-    /// When the tokens so far are paid.
+    /// The time at which the tokens so far are covered.
     tokens_paid: u64,
-    /// When this was last written.
+    /// The time of the last write.
     #[serde(default)]
     at: u64,
 }
 
-/// A clock that goes back by more than this was set. Less is the wait for the lock of somebody who looked at it before.
+/// If time goes back by more than this, the clock was set. A smaller step is a process that read the clock before it
+/// waited for the lock.
 const SET_BACK: u64 = MINUTE / 30;
 
-/// What a call takes at most.
+/// The maximum usage of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound {
-    /// Never exceeded by an answer that keeps its largest length.
+    /// Never exceeded while an answer stays within its length limit.
     pub(crate) tokens: u64,
-    /// The same as money, in billionths.
+    /// The maximum cost, in billionths.
     pub(crate) cost: u64,
-    /// What it will take, as far as can be told from those before; rates go by this.
+    /// The expected tokens, estimated from previous calls. Rates use this number.
     pub(crate) likely_tokens: u64,
 }
 
-/// What a call took.
+/// The actual usage of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) tokens: u64,
@@ -72,12 +74,12 @@ pub(crate) struct Reserved {
     day: u64,
 }
 
-/// Why a call may not leave.
+/// The reason why a call may not be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Its turn comes later.
+    /// It must wait.
     NotYet(Duration),
-    /// A budget is used up: which.
+    /// A budget is used up; the text names it.
     Budget(String),
     /// The file cannot be used.
     File(String),
@@ -93,23 +95,23 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Counts in `usage.json` of the folder that the limits name; `None` when nothing is limited.
+    /// Counts in `usage.json` of the folder in the limits; `None` if nothing is limited.
     pub(crate) fn new(limits: &Limits) -> Option<Self> {
         let folder = limits.state_dir.clone().filter(|_| limits.counts())?;
         Some(Self { path: folder.join("usage.json"), file: Mutex::default(), limits: limits.clone() })
     }
 
-    /// Whether rates or budgets need to know beforehand how many tokens a call takes.
+    /// Whether rates or budgets need a call's maximum number of tokens in advance.
     pub(crate) fn needs_token_bound(&self) -> bool {
         self.limits.needs_token_bound()
     }
 
-    /// Counts a call that leaves now.
+    /// Counts a call that is sent now.
     pub(crate) fn reserve(&self, bound: Bound, now: SystemTime) -> Result<Reserved, Refusal> {
         let nanos = nanos(now);
         let limits = &self.limits;
         self.update(now, |usage| {
-            // A single token too many is one too many.
+            // A budget may not be exceeded by a single token.
             let budgets = [
                 (limits.budget_tokens, usage.tokens, bound.tokens, "BATON_LLM_BUDGET_TOKENS", 1.0),
                 (
@@ -137,7 +139,8 @@ impl Ledger {
             let mut wait = 0;
             let mut requests_paid = None;
             if let Some(limit) = limits.requests_per_minute {
-                // A burst of a second's worth; so many less are left for the rest of the minute, and no minute has more.
+                // The burst is one second's share. It is subtracted from the rest of the minute, so no minute exceeds
+                // the limit.
                 let burst = (limit / 60).max(1);
                 let each = MINUTE.div_ceil(limit - burst + 1);
                 let paid = usage.requests_paid.max(nanos);
@@ -165,14 +168,14 @@ impl Ledger {
         })
     }
 
-    /// Counts what a call took in place of its bound.
+    /// Replaces a call's bound by its actual usage.
     pub(crate) fn settle(&self, reserved: Reserved, taken: Taken, now: SystemTime) -> Result<(), Refusal> {
         self.update(now, |usage| {
             let corrected = |count: u64, bound: u64, taken: u64| count.saturating_sub(bound).saturating_add(taken);
             let Reserved { bound, day } = reserved;
             usage.tokens = corrected(usage.tokens, bound.tokens, taken.tokens);
             usage.cost = corrected(usage.cost, bound.cost, taken.cost);
-            // Yesterday's call stays yesterday's.
+            // A call of yesterday is not counted today.
             if usage.day == day {
                 usage.tokens_of_day = corrected(usage.tokens_of_day, bound.tokens, taken.tokens);
                 usage.cost_of_day = corrected(usage.cost_of_day, bound.cost, taken.cost);
@@ -185,7 +188,7 @@ impl Ledger {
         })
     }
 
-    /// Changes the file under its lock; an error leaves it as it was.
+    /// Changes the file under its lock. An error leaves it unchanged.
     fn update<T>(&self, now: SystemTime, change: impl FnOnce(&mut Usage) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let unusable = |what: &str, error: &dyn std::fmt::Display| {
             Refusal::File(format!(
@@ -195,7 +198,7 @@ impl Ledger {
             ))
         };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A file that was removed begins anew for everybody, and not just for who opens it next.
+        // A removed file starts anew for all processes, not only for the next one that opens it.
         if file
             .as_ref()
             .is_none_or(|file| file.metadata().is_ok_and(|of| std::os::unix::fs::MetadataExt::nlink(&of) == 0))
@@ -208,17 +211,18 @@ impl Ledger {
             let mut usage = read(file).map_err(|error| unusable("read", &error))?;
             let nanos = nanos(now);
             if usage.at > nanos.saturating_add(SET_BACK) {
-                // The clock was set back: what was to be paid then is to be paid as much later from now.
+                // The clock was set back: the remaining waits are counted from the new time.
                 let back = usage.at - nanos;
                 usage.requests_paid = usage.requests_paid.saturating_sub(back);
                 usage.tokens_paid = usage.tokens_paid.saturating_sub(back);
                 usage.at = nanos;
-                // Also when nothing leaves now: else it would be as much later from each look on.
+                // Written even if no call is sent, or the waits would be moved again at each look.
                 write(file, &usage).map_err(|error| unusable("written", &error))?;
             }
             let before = usage.clone();
             let day = nanos / (1440 * MINUTE);
-            // A day that is not over keeps its budget, also when the clock goes back over midnight; one that never was does not.
+            // A day that is not over keeps its budget, even if the clock goes back past midnight. A day in the future
+            // was a wrong clock and does not.
             if day > usage.day || day + 1 < usage.day {
                 (usage.day, usage.tokens_of_day, usage.cost_of_day) = (day, 0, 0);
             }
@@ -241,7 +245,7 @@ impl Ledger {
     }
 }
 
-/// The time in which so many tokens may be used.
+/// The time that covers so many tokens.
 fn time_of(tokens: u64, per_minute: u64) -> u64 {
     let nanos = u128::from(tokens) * u128::from(MINUTE) / u128::from(per_minute);
     u64::try_from(nanos).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
@@ -267,7 +271,7 @@ fn read(file: &File) -> std::io::Result<Usage> {
     if usage.version == 1 { Ok(usage) } else { Err(std::io::Error::other("it is of another version of Baton")) }
 }
 
-/// One write of one size, which a process that is killed has done or has not.
+/// One write of a fixed size, which a killed process has done completely or not at all.
 fn write(file: &File, usage: &Usage) -> std::io::Result<()> {
     let mut bytes = serde_json::to_vec(usage)?;
     bytes.resize(SIZE - 1, b' ');
@@ -298,7 +302,7 @@ mod tests {
         UNIX_EPOCH + START + Duration::from_secs_f64(seconds)
     }
 
-    /// When calls leave that are made as soon as they may, in seconds.
+    /// The times in seconds at which calls are sent that are made as early as possible.
     fn leaving(ledger: &Ledger, calls: usize, tokens: u64) -> Vec<f64> {
         let mut now = 0.0;
         (0..calls)
@@ -324,7 +328,7 @@ mod tests {
                 let in_minute = left[index..].iter().take_while(|at| **at < start + 60.0).count();
                 assert!(in_minute as u64 <= limit, "{in_minute} of {limit}");
             }
-            // And the limit is used: two minutes' worth takes two minutes.
+            // The limit is also used fully: two minutes' worth takes two minutes.
             assert!(*left.last().unwrap() <= 121.0 + 60.0 / limit as f64, "{limit}: {:?}", left.last());
         }
     }
@@ -335,7 +339,7 @@ mod tests {
         let ledger = Ledger::new(&limits).unwrap();
         let left = leaving(&ledger, 13, 500);
         assert!((left[12] - 60.0).abs() < 0.1, "{left:?}");
-        // What was not taken is given back.
+        // The unused part is released.
         let reserved = ledger.reserve(bound(6000), at(65.1)).unwrap();
         assert!(matches!(ledger.reserve(bound(1), at(65.2)), Err(Refusal::NotYet(wait)) if wait.as_secs() == 59));
         ledger.settle(reserved, Taken { tokens: 10, cost: 0 }, at(65.2)).unwrap();
@@ -361,7 +365,7 @@ mod tests {
         );
         ledger.settle(first, Taken { tokens: 100, cost: 1000 }, at(1.0)).unwrap();
         ledger.reserve(bound(400), at(1.0)).unwrap();
-        // Its outcome is never known. Another process sees it, the next day has a budget of its own, and the sum stays.
+        // Its outcome never becomes known. Another process sees it, the next day has its own budget, and the sum stays.
         let other = Ledger::new(&limits).unwrap();
         assert!(matches!(other.reserve(bound(10), at(2.0)), Err(Refusal::Budget(_))));
         let tomorrow = at(86_400.0);
@@ -370,7 +374,7 @@ mod tests {
         assert!(
             matches!(&refused, Refusal::Budget(why) if why.contains("BATON_LLM_BUDGET_TOKENS is 1000, of which 1000"))
         );
-        // An answer that comes the day after is its own day's.
+        // An answer that comes a day later counts for the day of its call.
         ledger.settle(held, Taken { tokens: 0, cost: 0 }, at(2.0 * 86_400.0)).unwrap();
         ledger.reserve(bound(500), at(2.0 * 86_400.0)).unwrap();
     }
@@ -398,7 +402,7 @@ mod tests {
         let path = limits.state_dir.clone().unwrap().join("usage.json");
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(ledger.reserve(bound(1), at(0.0)), Err(Refusal::File(why)) if why.contains("usage.json")));
-        // Removed, it begins anew.
+        // A removed file starts anew.
         std::fs::remove_file(&path).unwrap();
         ledger.reserve(bound(1000), at(0.0)).unwrap();
         assert!(matches!(Ledger::new(&limits).unwrap().reserve(bound(1), at(0.0)), Err(Refusal::Budget(_))));
@@ -414,10 +418,10 @@ mod tests {
         let ledger = Ledger::new(&limits).unwrap();
         let year = 365.0 * 86_400.0;
         ledger.reserve(bound(20), at(year)).unwrap();
-        // A second's call, and two seconds of tokens: as long as it would have been.
+        // One second for the call and two for the tokens: the same wait as before the clock was set.
         let refused = ledger.reserve(bound(5), at(0.0)).unwrap_err();
         assert!(matches!(refused, Refusal::NotYet(wait) if wait <= Duration::from_secs(2)), "{refused:?}");
-        // That day has a budget of its own: the other one never was.
+        // That day has its own budget: the other day never was.
         ledger.reserve(bound(5), at(2.1)).unwrap();
         ledger.reserve(bound(15), at(10.0)).unwrap();
         assert!(matches!(ledger.reserve(bound(15), at(20.0)), Err(Refusal::Budget(_))));

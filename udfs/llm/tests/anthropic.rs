@@ -1,4 +1,4 @@
-//! What Anthropic's messages API is asked, how its models that take less are met, and what its answers come to.
+//! Anthropic's messages API: requests, models with fewer features, and results of answers.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -20,7 +20,7 @@ fn refusal(message: &str) -> Say {
     say(400, body.to_string())
 }
 
-/// An answer by way of the tool.
+/// An answer through the tool.
 fn tool_use(input: &Value) -> Say {
     let content = json!([{ "type": "tool_use", "id": "t", "name": "answer", "input": input }]);
     say(200, json!({ "model": "stub-1", "content": content, "stop_reason": "tool_use" }).to_string())
@@ -36,7 +36,7 @@ async fn the_request_is_what_it_should_be() {
     let result = llm(&stub.url).classify(Some("Zwei <E-Mails>"), Some(AGENTS), None).await;
     assert_eq!(result.agent.as_deref(), Some("Send Email Agent"), "{:?}", result.error);
     assert_eq!((result.facts.source, result.facts.model.as_deref()), (Some(Source::Model), Some("stub-1")));
-    // The server counts what it writes to its cache and reads from it apart; a prompt is all of it.
+    // The server counts cache writes and reads separately; the prompt is the sum.
     assert_eq!((result.facts.prompt_tokens, result.facts.completion_tokens), (Some(10), Some(3)));
     assert_eq!(result.confidence, None);
     let asked = stub.asked().remove(0);
@@ -46,7 +46,7 @@ async fn the_request_is_what_it_should_be() {
     assert!(!asked.headers.contains_key("authorization"));
     let body = asked.json();
     assert_eq!((&body["model"], &body["temperature"], &body["max_tokens"]), (&json!("m"), &json!(0.0), &json!(4096)));
-    // The part that all rows have in common can be kept by the server, and nothing of a row is in it.
+    // The server can cache the part that all rows share, and it contains nothing of a row.
     assert_eq!(body["system"][0]["cache_control"], json!({ "type": "ephemeral" }));
     assert!(system(&body).contains("- name: Lead Scoring Agent\n") && !system(&body).contains("E-Mails"));
     assert_eq!(body["messages"], json!([{ "role": "user", "content": "<message>\nZwei &lt;E-Mails&gt;\n</message>" }]));
@@ -73,7 +73,7 @@ async fn options_are_passed_on() {
     assert!(result.error.unwrap().contains("set one from 0 to 1"));
 }
 
-/// A model from before schemas could be enforced: takes no temperature either, but calls a tool.
+/// A model from before schemas could be enforced: it rejects a temperature too, but calls a tool.
 fn old_model(asked: &Asked) -> Say {
     let body = asked.json();
     if body.get("temperature").is_some() {
@@ -100,7 +100,7 @@ async fn a_model_without_enforced_formats_calls_a_tool() {
     assert!(!system(&body).contains("JSON Schema"));
 }
 
-/// A model that takes neither an enforced format nor a forced tool.
+/// A model that supports neither an enforced format nor a forced tool.
 fn plain_model(asked: &Asked) -> Say {
     let body = asked.json();
     if body.get("output_config").is_some() {
@@ -179,7 +179,7 @@ async fn a_broken_off_answer_is_none() {
         let result = llm.complete(Some("Score."), Some("x"), None, Some(SCORE)).await;
         assert_eq!((result.text, result.status), (None, Status::Invalid));
         assert!(result.error.unwrap().contains(error));
-        // It proves nothing about the server.
+        // The answer proves nothing about the server.
         assert!(!system(&stub.asked().pop().unwrap().json()).contains("JSON Schema"));
     }
 }

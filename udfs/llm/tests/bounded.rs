@@ -1,4 +1,4 @@
-//! Budgets, rates and the breaker: what leaves, counted by the server that is asked.
+//! Budgets, rates and the breaker: calls are counted by the server that receives them.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -57,7 +57,7 @@ async fn a_budget_of_tokens_is_shared_and_outlives_who_used_it() {
     drop(first);
     let used = std::fs::read_to_string(state.path().join("usage.json")).unwrap();
     assert!(used.contains("\"tokens\":65,"), "{used}");
-    // What does not fit by its upper bound does not leave, also in another library.
+    // A call that does not fit by its upper bound is not sent, not even by another library.
     let second = Llm::new(set());
     let refused = ask(&second, "x", Some(r#"{"max_tokens":19900}"#)).await;
     assert_eq!((refused.status, refused.facts.attempts, stub.calls()), (Status::Budget, 0, 5));
@@ -75,7 +75,7 @@ async fn a_call_whose_outcome_is_not_known_stays_counted() {
     assert_eq!((result.status, result.facts.attempts), (Status::Ok, 3), "{:?}", result.error);
     let used: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(state.path().join("usage.json")).unwrap()).unwrap();
-    // The call that timed out by its bound, the refused one by nothing, the last by what it took.
+    // The call that timed out counts by its bound, the refused one not at all, the last one by its usage.
     let used = used["tokens"].as_u64().unwrap();
     assert!((1000 + 13 + 500..1000 + 13 + 4000).contains(&used), "{used}");
 }
@@ -116,7 +116,7 @@ async fn a_budget_is_never_passed_by_rows_at_once() {
     let state = tempfile::tempdir().unwrap();
     let limits = [("BUDGET_TOKENS", "10000"), ("MAX_TOKENS", "100")];
     let one = Arc::new(Llm::new(Settings { max_tokens: Some(100), ..limited(&stub.url, state.path(), &limits) }));
-    // About three fit at a time; those that wait get what is given back.
+    // About three fit at a time; the waiting ones get what is released.
     let results = ask_at_once(&one, 60).await;
     assert!(results.iter().all(|result| result.status == Status::Ok));
     assert!(stub.most_at_once() <= 10, "{}", stub.most_at_once());
@@ -136,7 +136,7 @@ async fn a_rate_of_requests_is_kept_by_two_together() {
     // Identical questions of two libraries are asked by each.
     assert_eq!(stub.calls(), 60);
     assert!(took >= Duration::from_millis(2000), "{took:?}");
-    // Far more than it takes: the limit is used, and nobody waits for ever.
+    // Far more time than needed: the limit is fully used, and no row waits for ever.
     assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
@@ -150,13 +150,14 @@ async fn a_dead_server_is_left_alone() {
     set.backoff.base = Duration::from_millis(50);
     set.backoff.cap = Duration::from_millis(200);
     let results = ask_at_once(&Arc::new(Llm::new(set.clone())), 200).await;
-    // A call that leaves just before its row's deadline has no time.
+    // A call sent just before its row's deadline has no time.
     let dead = |result: &Classification| matches!(result.status, Status::Unavailable | Status::Timeout);
     assert!(results.iter().all(dead));
-    let alone = results.iter().filter(|result| result.error.as_ref().unwrap().contains("is left alone")).count();
+    let alone =
+        results.iter().filter(|result| result.error.as_ref().unwrap().contains("circuit breaker is open")).count();
     assert!(alone > 150, "{alone}");
     assert!(stub.calls() < 40, "{}", stub.calls());
-    // Off, every row has all its tries.
+    // With the breaker off, every row has all its retries.
     set.limits.breaker = 0;
     let off = Stub::start([say(503, "down")]).await;
     set.base_url = Some(format!("{}/v1", off.url).parse().unwrap());

@@ -1,5 +1,5 @@
-//! Every fault of a model's server, whichever protocol it speaks: what becomes of the row, after how many HTTP calls,
-//! within which time.
+//! Every fault of a model's server, in both protocols: the row's status, the number of HTTP calls, and the time they
+//! take.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -23,7 +23,7 @@ async fn ask(llm: &Llm) -> (Classification, Duration) {
     (result, started.elapsed())
 }
 
-/// What the server says, the row's status, HTTP calls, and a part of the error.
+/// The server's answers, the row's status, HTTP calls, and a part of the error.
 async fn check(provider: Provider, name: &str, answers: Vec<Say>, status: Status, calls: usize, error: &str) {
     let name = format!("{provider}, {name}");
     let stub = Stub::start(answers).await;
@@ -36,7 +36,7 @@ async fn check(provider: Provider, name: &str, answers: Vec<Say>, status: Status
     assert!(took < Duration::from_secs(2), "{name}: {took:?}");
 }
 
-/// What the server says, the row's status, HTTP calls, and a part of the error, each with a name.
+/// The server's answers, the row's status, HTTP calls, and a part of the error, each with a name.
 fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'static str)> {
     let completion = |content: &str| answer_of(provider, content);
     let (nothing, none) = match provider {
@@ -51,9 +51,9 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
     vec![
         ("ok", vec![completion(GOOD)], Status::Ok, 1, ""),
         ("content that quotes", vec![completion(KEY)], Status::Invalid, 2, "not defined: ***"),
-        ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Look at BATON_LLM_API_KEY"),
+        ("401", vec![say(401, quotes_key)], Status::Rejected, 1, "key provided: ***. Check BATON_LLM_API_KEY"),
         ("403", vec![say(403, "")], Status::Rejected, 1, "answers 403 Forbidden"),
-        ("404", vec![say(404, r#"{"error":"no model m"}"#)], Status::Rejected, 1, "no model m. Look at BATON_LLM_BASE"),
+        ("404", vec![say(404, r#"{"error":"no model m"}"#)], Status::Rejected, 1, "no model m. Check BATON_LLM_BASE"),
         ("400", vec![say(400, "context too long")], Status::Rejected, 1, "answers 400 Bad Request: context too long"),
         ("redirect", vec![say(302, "").header("location", "/x")], Status::Rejected, 1, "That is a redirect"),
         ("429", vec![say(429, "")], Status::RateLimited, 3, "answers 429 Too Many Requests"),
@@ -85,8 +85,8 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
         ("529", vec![say(529, overloaded)], Status::Unavailable, 3, "answers 529: Overloaded"),
         ("503, then ok", vec![say(503, ""), say(500, ""), completion(GOOD)], Status::Ok, 3, ""),
         ("garbage", vec![say(200, "]]garbage")], Status::Invalid, 2, none),
-        ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with nothing in it"),
-        ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Look at BATON_LLM_BASE_URL"),
+        ("empty", vec![say(200, "")], Status::Invalid, 2, "answers 200 with an empty body"),
+        ("HTML", vec![say(200, "<html></html>")], Status::Invalid, 2, "an HTML page. Check BATON_LLM_BASE_URL"),
         ("no answer in it", vec![say(200, nothing)], Status::Invalid, 2, "the model's answer is empty (asked twice)"),
         (
             "an error that is called 200",
@@ -225,7 +225,7 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     let rows: Vec<_> = (0..20)
         .map(|row| {
             let llm = std::sync::Arc::clone(&llm);
-            // Different questions: the same one would be asked once.
+            // Different questions, because identical ones would share a call.
             tokio::spawn(async move { llm.classify(Some(&format!("{row}")), Some(AGENTS), None).await.status })
         })
         .collect();

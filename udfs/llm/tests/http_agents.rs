@@ -1,4 +1,4 @@
-//! Agents that are HTTP services: what is sent, and what becomes of each answer.
+//! Agents that are HTTP services: requests, and the result of each answer.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -42,7 +42,7 @@ async fn a_call_goes_out_as_the_options_say() {
 
 #[tokio::test]
 async fn every_answer_has_its_status() {
-    // What the agent answers, the row's status, HTTP calls, and the body that the row gets.
+    // The agent's answers, the row's status, HTTP calls, and the row's body.
     type Case = (&'static str, Vec<Say>, Status, usize, Option<&'static str>);
     let cases: Vec<Case> = vec![
         ("400", vec![say(400, "no")], Status::Rejected, 1, Some("no")),
@@ -83,7 +83,7 @@ async fn every_answer_has_its_status() {
 
 #[tokio::test]
 async fn what_a_url_takes_from_the_environment_is_seen_by_the_service_alone() {
-    // A secret with characters that a URL writes otherwise, one that is a whole URL, and a service that quotes both.
+    // A secret with characters that a URL encodes, one that is a whole URL, and a service that quotes both.
     const SECRET: &str = "canary key/1";
     let said = "no canary%20key%2F1, canary%20key/1, canary key/1, secret-path";
     for (variable, expected) in [("KEY", "/secret-path?key=canary%20key/1"), ("URL", "/secret-path?key=canary%20key/1")]

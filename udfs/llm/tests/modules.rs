@@ -1,5 +1,5 @@
-//! No two modules of a crate import each other, directly or through others: modules in a circle cannot be read, tested or
-//! moved one at a time.
+//! No two modules of a crate import each other, directly or through others: modules in a cycle cannot be read, tested
+//! or moved separately.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The modules of a crate, each with the modules that its code names as `crate::…`. Unit tests do not count.
+/// The modules of a crate, each with the modules that its code names as `crate::…`. Unit tests are ignored.
 fn imports(src: &Path) -> Imports {
     let mut imports = Imports::new();
     let mut open = vec![(src.to_owned(), None::<String>)];
@@ -17,7 +17,7 @@ fn imports(src: &Path) -> Imports {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            // Files in a folder count as the module that the folder is.
+            // Files in a folder belong to the module of the folder.
             let module = module.clone().unwrap_or(stem);
             if path.is_dir() {
                 open.push((path, Some(module)));
@@ -47,7 +47,7 @@ fn named(text: &str) -> BTreeSet<String> {
     after.map(|name| name.trim().split(|c| !is_name(c)).next().unwrap().to_owned()).collect()
 }
 
-/// The modules that are in a circle, or import one that is.
+/// The modules in a cycle, or with an import of one.
 fn circle(mut imports: Imports) -> BTreeSet<String> {
     loop {
         let before = imports.len();

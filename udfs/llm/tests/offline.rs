@@ -1,4 +1,4 @@
-//! How often the offline method is right, and what it has to hold for the reference pipelines.
+//! The accuracy of the offline method, and its required results for the reference pipelines.
 //!
 //! Only the `*.tuning.jsonl` files may be tuned on. The other files are set aside: nobody looks at single mistakes in
 //! them, and the README quotes their figures. `evals/README.md` has the rules.
@@ -11,7 +11,7 @@
 use baton_llm::{Llm, Source, Status};
 use serde_json::{Value, json};
 
-/// The lines of a set, and the least that must be right: of all, and of those that were sent to an agent.
+/// The lines of a set, and the minimum of right choices: of all lines, and of those that were sent to an agent.
 struct Part {
     lines: &'static str,
     least_right: f64,
@@ -31,7 +31,7 @@ macro_rules! part {
     };
 }
 
-/// The bounds are a little below what was measured.
+/// The bounds are a little below the measured values.
 fn sets() -> Vec<Set> {
     vec![
         Set {
@@ -84,7 +84,7 @@ fn reference_agents() -> String {
     Value::from(agents).to_string()
 }
 
-/// The texts behind `key = '…'` up to the end of the statement.
+/// The texts after `key = '…'` up to the end of the statement.
 fn agent(statement: &str) -> Option<Value> {
     let (statement, _) = statement.split_once(");")?;
     let text = |key: &str| {
@@ -102,7 +102,7 @@ async fn choose(text: &str, agents: &str) -> (String, f64) {
     (result.agent.unwrap(), result.confidence.unwrap())
 }
 
-/// Prints and checks the figures of a part. Its mistakes are shown only where they may be tuned on.
+/// Prints and checks the figures of a part. Its mistakes are only shown for tuning sets.
 async fn measure(set: &Set, part: &Part, tuning: bool) -> [usize; 4] {
     let (mut all, mut right, mut routed, mut routed_right) = (0, 0, 0, 0);
     for line in part.lines.lines() {
@@ -148,7 +148,7 @@ async fn as_many_are_right_as_were_measured() {
     }
 }
 
-/// What follows the first words of a message: what a lead may type, all of it in the words of the agents.
+/// Continuations of a message: texts that a lead may type, all in the agents' own words.
 fn tails(agents: &str) -> Vec<String> {
     let agents: Vec<Value> = serde_json::from_str(agents).unwrap();
     let mut tails = [

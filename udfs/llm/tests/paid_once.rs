@@ -1,4 +1,4 @@
-//! The decision log: a question is paid for once, whoever asks it again.
+//! The decision log: a question is paid for once, even if it is asked again.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -124,7 +124,7 @@ async fn a_log_that_cannot_be_read_asks_nobody_and_one_that_cannot_be_written_lo
     let result = ask(&Llm::new(logged(&stub.url, folder.path())), "A lead", None).await;
     assert_eq!((result.status, stub.calls()), (Status::Config, 0));
     assert!(result.error.unwrap().contains("set BATON_LLM_DECISION_LOG to another file"));
-    // Not even a lock can be had, but there is nothing to find either.
+    // No lock can be taken either, but there is nothing to find.
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("decisions.jsonl.lock")).unwrap();
     let pipe = folder.path().join("host");

@@ -1,4 +1,4 @@
-//! What a model is asked, how servers that take less are met, and what is made of their answers.
+//! Questions to a model: requests, servers with fewer features, and results of answers.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -85,7 +85,7 @@ async fn a_call_can_ask_the_other_provider() {
     settings.anthropic_key = Some(baton_llm::Secret::new("sk-ant-canary"));
     settings.retries = 0;
     let llm = Llm::new(settings);
-    // The server of the settings is not asked, and gets no key that is not for it.
+    // The configured server is not called, and the other one gets no key of it.
     let options = Some(r#"{"provider":"anthropic","timeout":"10ms","deadline":"20ms"}"#);
     let result = llm.classify(Some("x"), Some(AGENTS), options).await;
     assert_eq!((result.facts.model.as_deref(), stub.calls()), (Some("claude-haiku-5-5"), 0));
@@ -137,7 +137,7 @@ async fn rows_that_find_out_at_the_same_time_are_all_answered() {
     assert!(stub.asked().pop().unwrap().json().get("response_format").is_none());
 }
 
-/// Whether the system prompt of a request says the schema.
+/// Whether the system prompt of a request contains the schema.
 fn says_schema(asked: &Asked) -> bool {
     asked.json()["messages"][0]["content"].as_str().unwrap().contains("JSON Schema")
 }
@@ -165,7 +165,7 @@ async fn whether_a_server_holds_the_model_to_the_schema_is_found_out() {
         llm.classify(Some("x"), Some(AGENTS), None).await;
         let last = stub.asked().pop().unwrap();
         assert_eq!(says_schema(&last), !believed, "{body}");
-        // It is sent as before: a server that holds the model to it sometimes is better than none.
+        // It is sent as before: a server that enforces the schema sometimes is better than none.
         assert!(last.json().get("response_format").is_some());
     }
 }
@@ -193,8 +193,8 @@ async fn a_long_message_is_cut_where_the_options_say() {
     assert_eq!(users[1], "<message>\nüü\n[cut here: the rest is left out]\n</message>");
 }
 
-/// A chat completion in three tokens, the second of which is the name, with the probability of `Lead Scoring Agent` in its
-/// place.
+/// A chat completion in three tokens. The second one is the name, with the probability of `Lead Scoring Agent` as its
+/// alternative.
 fn with_logprobs(name: &str, probability: f64, rival: f64) -> Say {
     let alternative =
         |token: &str, probability: f64| json!({ "token": token, "logprob": probability.ln(), "bytes": null });
@@ -227,7 +227,7 @@ async fn confidence_is_the_probability_of_the_name() {
     );
     let body = stub.asked()[0].json();
     assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &json!(5)));
-    // It is wanted for a choice alone.
+    // Log-probabilities are only requested for a choice.
     llm.complete(Some("Write."), Some("x"), None, None).await;
     let body = stub.asked().pop().unwrap().json();
     assert!(body.get("logprobs").is_none() && body.get("top_logprobs").is_none());

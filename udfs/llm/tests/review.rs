@@ -1,4 +1,4 @@
-//! Faults that a review found, each as it was met.
+//! Faults found in a review, each in its original form.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -71,7 +71,7 @@ fn poisoned(asked: &Asked) -> bool {
     String::from_utf8_lossy(&asked.body).contains("poison")
 }
 
-/// A row that fails fast, while others are answered, but never in the moment of its own call.
+/// A row that fails fast while others are answered, but never at the moment of its own call.
 #[tokio::test]
 async fn a_row_that_fails_between_the_answers_of_others_ends() {
     fn judge(asked: &Asked) -> Say {
@@ -91,7 +91,7 @@ async fn a_row_that_fails_between_the_answers_of_others_ends() {
     let tries = || stub.asked().iter().filter(|asked| poisoned(asked)).count();
     let mut seen = 0;
     for row in 0.. {
-        // Behind each failure of the one another is answered.
+        // After each failure of this row, another row is answered.
         while tries() == seen && !poison.is_finished() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -144,7 +144,7 @@ async fn a_refusal_is_told_once() {
     assert_eq!(std::fs::read_to_string(folder.path().join("host")).unwrap().lines().count(), 1);
 }
 
-/// With no try to lose, the rows under way when a server dies must wait for it like those behind them.
+/// Rows without retries that are in flight when a server fails must wait for it like the rows after them.
 #[tokio::test]
 async fn a_server_that_dies_loses_no_row_that_has_no_second_try() {
     fn judge(asked: &Asked) -> Say {

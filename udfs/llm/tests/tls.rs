@@ -1,5 +1,4 @@
-//! Certificates: a server that an authority of one's own has signed is trusted when `BATON_LLM_CA_FILE` names the authority,
-//! and not before.
+//! Certificates: a server signed by a private authority is trusted only if `BATON_LLM_CA_FILE` names the authority.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -16,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A model behind TLS; gives its URL and its authority's certificate in PEM form.
+/// A model behind TLS. Returns its URL and its authority's certificate in PEM form.
 async fn model_behind_tls() -> (String, String) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();

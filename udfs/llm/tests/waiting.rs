@@ -1,4 +1,4 @@
-//! An engine that waits for its rows: a dead model loses none of them, and a refused key ends the engine.
+//! An engine that waits for its rows: a dead model loses no row, and a refused key stops the engine.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -12,7 +12,7 @@ use stub::{AGENTS, Asked, Say, Stub, completion, say, settings};
 
 const GOOD: &str = r#"{"agent":"Send Email Agent"}"#;
 
-/// A file in place of the pipe, which keeps what was told.
+/// A file instead of the pipe, which keeps the reports.
 struct Engine {
     _folder: tempfile::TempDir,
     pipe: PathBuf,
@@ -38,7 +38,7 @@ fn hosted(url: &str, pipe: &Path) -> Llm {
     Llm::hosted(settings, pipe)
 }
 
-/// Returns when `holds` does.
+/// Returns when `holds` returns true.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
@@ -164,7 +164,7 @@ async fn a_refused_key_ends_the_engine_and_no_row() {
         (vec![completion(GOOD), say(403, "not this text")], false),
         (vec![say(400, "too long")], false),
         (vec![completion(GOOD), say(400, r#"{"error":{"message":"Your credit balance is too low to go on"}}"#)], true),
-        // A server that quotes what somebody wrote must not let them end the engine.
+        // A server that quotes a message must not let it stop the engine.
         (vec![say(400, r#"{"error":{"message":"not taken: 'my credit balance is too low'"}}"#)], false),
     ] {
         let engine = Engine::new();

@@ -1,19 +1,19 @@
-//! The contract of a message: which fields it has and what may stand in them. `docs/agents/message.schema.json` says the
-//! same as a JSON Schema.
+//! The contract of a message: its fields and their allowed values. `docs/agents/message.schema.json` has the same
+//! contract as a JSON Schema.
 
 use crate::Object;
 use serde_json::{Number, Value};
 
-/// The longest id or name, in characters.
+/// The maximum length of an id or name, in characters.
 pub(crate) const LONGEST_ID: usize = 200;
-/// The longest `created_at`, in characters.
+/// The maximum length of `created_at`, in characters.
 const LONGEST_TIME: usize = 100;
-/// The highest `hop` that a message can state.
+/// The highest valid `hop`.
 const HIGHEST_HOP: u32 = 1_000_000_000;
-/// How much of a wrong value is quoted, in characters.
+/// The maximum length of a quoted wrong value, in characters.
 const QUOTED: usize = 80;
 
-/// The text fields, each with how long it may be.
+/// The text fields with their maximum lengths.
 const TEXTS: [(&str, usize); 5] = [
     ("message_id", LONGEST_ID),
     ("workflow_id", LONGEST_ID),
@@ -22,7 +22,7 @@ const TEXTS: [(&str, usize); 5] = [
     ("created_at", LONGEST_TIME),
 ];
 
-/// Everything that is wrong with a message, in one sentence for each field; `None` when it keeps the contract.
+/// All violations in a message, one sentence per field; `None` if there are none.
 pub(crate) fn violations(message: &Object) -> Option<String> {
     let mut wrong = Vec::new();
     for (name, longest) in TEXTS {
@@ -31,7 +31,7 @@ pub(crate) fn violations(message: &Object) -> Option<String> {
             Some(Value::String(text)) => {
                 let length = text.chars().count();
                 if length > longest {
-                    wrong.push(format!("`{name}` has {length} characters: {longest} is the most"));
+                    wrong.push(format!("`{name}` has {length} characters: at most {longest} are allowed"));
                 }
             }
             Some(other) => wrong.push(format!("`{name}` is {}: it must be a text", shown(other))),
@@ -61,7 +61,7 @@ pub(crate) fn violations(message: &Object) -> Option<String> {
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
-/// The `hop` of a message that keeps the contract.
+/// The `hop` of a valid message.
 pub(crate) fn hop(message: &Object) -> Option<u32> {
     match message.get("hop") {
         Some(Value::Number(number)) => hop_of(number),
@@ -69,7 +69,7 @@ pub(crate) fn hop(message: &Object) -> Option<u32> {
     }
 }
 
-/// A whole number in whatever form: `3`, `3.0` and `3e0` are the same.
+/// A whole number in any notation: `3`, `3.0` and `3e0` are the same.
 fn hop_of(number: &Number) -> Option<u32> {
     let whole = number.as_u64().or_else(|| {
         let value = number.as_f64()?;
@@ -79,13 +79,13 @@ fn hop_of(number: &Number) -> Option<u32> {
     u32::try_from(whole).ok().filter(|hop| *hop <= HIGHEST_HOP)
 }
 
-/// A text field without the blanks around it; `None` when nothing is left.
+/// A text field without surrounding blanks; `None` if nothing is left.
 pub(crate) fn text<'a>(message: &'a Object, name: &str) -> Option<&'a str> {
     let text = message.get(name)?.as_str()?.trim_matches(' ');
     (!text.is_empty()).then_some(text)
 }
 
-/// A value as a sentence quotes it.
+/// A value as it is quoted in a sentence.
 fn shown(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("a list of {}", items.len()),
@@ -95,7 +95,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The first characters of a text, control characters as blanks.
+/// The first characters of a text, with blanks for control characters.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut out: String = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(most).is_some() {
@@ -137,6 +137,6 @@ mod tests {
             assert!(wrong(&message).unwrap().starts_with(&format!("`hop` is {hop}")), "{:?}", wrong(&message));
         }
         let long = format!(r#"{{"context":"x","workflow_id":"{}"}}"#, "ü".repeat(201));
-        assert_eq!(wrong(&long).unwrap(), "`workflow_id` has 201 characters: 200 is the most");
+        assert_eq!(wrong(&long).unwrap(), "`workflow_id` has 201 characters: at most 200 are allowed");
     }
 }

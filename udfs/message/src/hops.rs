@@ -1,52 +1,52 @@
-//! The limit that no agent gets around: a workflow ends when it has gone on for too long, whatever its messages say.
+//! A limit that agents cannot bypass: a workflow ends when it has gone on for too long, whatever its messages claim.
 //!
-//! A message states its own `hop`, and an agent may state it wrong. So the hops of the last messages are remembered, by
-//! message id: a reply is one hop behind its parent at least. And because an agent may name a wrong parent as well, the
-//! messages of each workflow are counted.
+//! A message carries its own `hop`, which an agent may set wrong. So the hops of recent messages are remembered by
+//! message id, and a reply counts at least one hop more than its parent. An agent may also name a wrong parent, so the
+//! messages of each workflow are counted too.
 //!
-//! What is remembered is bounded, and lives in the process: a restart begins to count anew.
+//! The memory is bounded and belongs to the process: after a restart, counting starts anew.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// How many messages a generation remembers. There are two of them: when the younger is full, the older is forgotten.
+/// How many messages a generation remembers. There are two generations: when the younger is full, the older is dropped.
 const GENERATION: usize = 250_000;
 
-/// How far a workflow may go.
+/// The limits of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// The highest hop that is passed on.
     pub(crate) hops: u32,
-    /// How many messages a workflow may have.
+    /// The maximum number of messages in a workflow.
     pub(crate) messages: u32,
 }
 
-/// A message that asks to be passed on.
+/// A message to be judged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival<'a> {
     pub(crate) message_id: &'a str,
     pub(crate) workflow_id: &'a str,
     pub(crate) parent_id: Option<&'a str>,
-    /// The hop that it states.
+    /// The hop in the message.
     pub(crate) hop: u32,
-    /// Where it stands in the topic. A message that is redelivered stands where it stood.
+    /// Its place in the topic. A redelivered message has the same place.
     pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
-/// What becomes of it.
+/// The verdict on a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes on, with this hop.
+    /// It continues, with this hop.
     Pass(u32),
-    /// It is past a limit: its hop, and why.
+    /// It exceeds a limit: its hop, and the reason.
     Halt(u32, String),
     /// Its parent belongs to another workflow.
     Stray,
 }
 
-/// The messages that this process has seen last.
+/// The recent messages of this process.
 #[derive(Debug)]
 pub(crate) struct Hops {
     hasher: RandomState,
@@ -72,20 +72,20 @@ struct Message {
 #[derive(Debug, Clone, Copy)]
 struct Workflow {
     messages: u32,
-    /// Where the last of them stands.
+    /// The place of its last message.
     partition: i32,
     offset: i64,
-    /// Where the first stands that was one too many.
+    /// The place of the first message beyond the limit.
     full_at: Option<i64>,
 }
 
-/// Those of this process. Each UDF library has statics of its own.
+/// The state of this process. Each UDF library has its own statics.
 pub(crate) fn shared() -> &'static Mutex<Hops> {
     static SHARED: OnceLock<Mutex<Hops>> = OnceLock::new();
     SHARED.get_or_init(|| Mutex::new(Hops::new(GENERATION)))
 }
 
-/// Judges a message by what this process has seen.
+/// Judges a message by the messages that this process has seen.
 pub(crate) fn judge(arrival: Arrival<'_>, limits: Limits) -> Verdict {
     shared().lock().unwrap_or_else(PoisonError::into_inner).judge(arrival, limits)
 }
@@ -121,7 +121,7 @@ impl Hops {
         self.young.messages.get(&id).or_else(|| self.old.messages.get(&id)).copied()
     }
 
-    /// Counts a message; whether it is one too many. One that is redelivered was counted before.
+    /// Counts a message, and returns whether it exceeds the limit. A redelivered message was counted before.
     fn count(&mut self, id: u64, arrival: &Arrival<'_>, most: u32) -> bool {
         let before = self.young.workflows.get(&id).or_else(|| self.old.workflows.get(&id)).copied();
         let (partition, offset) = (arrival.partition, arrival.offset);
@@ -148,7 +148,7 @@ mod tests {
         Arrival { message_id: id, workflow_id: "w", parent_id: parent, hop, partition: 0, offset }
     }
 
-    /// How many of an agent's replies are passed on before one is not.
+    /// How many of an agent's replies pass before one is halted.
     fn passed(mut reply: impl FnMut(u32, &str) -> (String, String, u32)) -> u32 {
         let mut hops = Hops::new(1000);
         assert_eq!(hops.judge(arrival("0", None, 0, 0), LIMITS), Verdict::Pass(0));

@@ -1,4 +1,4 @@
-//! A message's bytes taken apart: parsed once, held to the contract, given the ids that it lacks.
+//! Opens a message: parses its bytes once, validates it against the contract, and adds missing ids.
 
 use crate::hops::{self, Arrival, Limits, Verdict};
 use crate::{ENVELOPE, Object, fields, id_of};
@@ -7,29 +7,29 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// SQL's `open_message`: a message, and what is wrong with it, as one JSON object.
+/// SQL's `open_message`: a message and its errors, as one JSON object.
 ///
-/// `value` are the bytes of the message, the next four arguments say where and when it was published. `options` is a
-/// JSON object:
+/// `value` are the bytes of the message. The next four arguments are the place and time of its publication. `options`
+/// is a JSON object:
 ///
 /// | Option | |
 /// | --- | --- |
-/// | `agent` | The name of the agent that reads: its messages come from the router, so their ids must be there. |
-/// | `agents` | Instead, for the router: the names of all agents. A reply of one of them must state its place. |
-/// | `hops` | For the router: a message past this hop is halted. |
+/// | `agent` | The name of the agent that reads: its messages come from the router, so they must have ids. |
+/// | `agents` | Instead, for the router: the names of all agents. A reply of one of them must state its place in the workflow. |
+/// | `hops` | For the router: a message beyond this hop is halted. |
 /// | `messages` | For the router: a workflow with more messages is halted. |
 ///
-/// The result has always the same keys, the long ones last:
+/// The result always has the same keys, the long ones last:
 ///
 /// | Key | |
 /// | --- | --- |
-/// | `refusal` | Why the message cannot be worked on; null when it can. |
-/// | `refusal_status` | With it `unreadable` (no UTF-8), `contract` or `config`. |
-/// | `halted` | Why the message must not go on; null when it may. |
-/// | `message_id`, `workflow_id`, `parent_id`, `hop`, `sender`, `created_at` | As the message states them, else made from its place. |
+/// | `refusal` | Why the message cannot be processed; null if it can. |
+/// | `refusal_status` | The kind of refusal: `unreadable` (not UTF-8), `contract` or `config`. |
+/// | `halted` | Why the message must not continue; null if it may. |
+/// | `message_id`, `workflow_id`, `parent_id`, `hop`, `sender`, `created_at` | The message's own values, or values made from its place in the topic. |
 /// | `received_at` | When it was published, in RFC 3339. |
 /// | `agent` | The option of that name. |
-/// | `message` | The whole message, of equal keys the last one, with all of the above that a message has; null when it is refused. |
+/// | `message` | The whole message, with the last of duplicate keys and the fields above that a message has; null if it is refused. |
 #[must_use]
 pub fn open(
     value: Option<&[u8]>,
@@ -52,13 +52,13 @@ pub fn open(
     opened.to_json(&received_at)
 }
 
-/// A message that was opened.
+/// An opened message.
 #[derive(Debug, Default)]
 struct Opened {
     refusal: Option<(&'static str, String)>,
     halted: Option<String>,
     message_id: Option<String>,
-    /// Empty when it is not known.
+    /// Empty if it is not known.
     workflow_id: String,
     parent_id: Option<String>,
     hop: u32,
@@ -79,13 +79,13 @@ impl Opened {
         };
         let message = match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(message)) => message,
-            Ok(_) => return Self::refused("contract", "the message is JSON, but no object".into(), place),
+            Ok(_) => return Self::refused("contract", "the message is JSON, but not an object".into(), place),
             Err(error) => {
                 let why = format!("the message is not JSON ({error}): it begins with {}", fields::cut(text, 80));
                 return Self::refused("contract", why, place);
             }
         };
-        let broken = fields::violations(&message).map(|why| format!("the message does not keep its contract: {why}"));
+        let broken = fields::violations(&message).map(|why| format!("the message does not match its contract: {why}"));
         let text = |name| fields::text(&message, name).map(str::to_owned);
         let mut opened = Self {
             message_id: text("message_id"),
@@ -117,15 +117,15 @@ impl Opened {
         opened
     }
 
-    /// What an agent reads has come through the router, which sees to the ids.
+    /// An agent's messages come from the router, which adds the ids.
     fn lacks_ids(&self, hop: Option<u32>) -> Option<String> {
         (self.message_id.is_none() || self.workflow_id.is_empty() || hop.is_none()).then(|| {
             "the message lacks `message_id`, `workflow_id` or `hop`: publish to agent_messages, which adds them".into()
         })
     }
 
-    /// A reply is what names an agent as its sender, or another message as its parent. It must state its place in the
-    /// workflow: without that, a loop of agents would never be seen. Anyone else may publish just a `context`.
+    /// A reply has an agent as its sender, or another message as its parent. It must state its place in the workflow,
+    /// or a loop of agents would never be detected. Anyone else may publish just a `context`.
     fn lacks_place(&self, hop: Option<u32>, options: &Options) -> Option<String> {
         if !self.is_reply(options) {
             return None;
@@ -153,8 +153,8 @@ impl Opened {
         self.parent_id.is_some() || sender.is_some_and(|sender| options.agents.contains(&sender))
     }
 
-    /// Fills in what a message may lack. The ids of one that begins a workflow are made from where it stands, those of a
-    /// reply from what it says, so that reading it again makes the same.
+    /// Adds missing fields. The ids of a workflow's first message are made from its place in the topic, those of a
+    /// reply from its contents, so a redelivered message gets the same ids.
     fn complete(&mut self, message: &Object, place: &Place<'_>, received_at: &str, options: &Options) {
         if self.message_id.is_none() {
             self.message_id = Some(if self.is_reply(options) {
@@ -195,7 +195,7 @@ impl Opened {
         }
     }
 
-    /// The message as it is passed on: first the fields that Baton writes, then all others as they were.
+    /// The message to pass on: first the fields that Baton writes, then all others unchanged.
     fn with_envelope(&self, message: Object) -> Object {
         let mut out = Object::new();
         for (name, value) in ENVELOPE.into_iter().zip(self.envelope()) {
@@ -227,7 +227,7 @@ impl Opened {
     }
 }
 
-/// Where a message was published.
+/// The place of publication of a message.
 #[derive(Debug)]
 struct Place<'a> {
     topic: &'a str,
@@ -241,7 +241,7 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
-/// A timestamp of Kafka in RFC 3339. One that no calendar has is moved to where one begins or ends.
+/// A Kafka timestamp in RFC 3339. One outside the calendar is moved to its nearest end.
 fn time_of(millis: i64) -> String {
     let time = DateTime::from_timestamp_millis(millis.clamp(0, 253_000_000_000_000)).unwrap_or_default();
     time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
@@ -257,7 +257,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads options, which are the same for every row of a pipeline: the last ones are kept.
+    /// Reads options. They are the same for every row of a pipeline, so the last ones are cached.
     fn of(text: &str) -> Rc<Result<Self, String>> {
         type Last = Option<(String, Rc<Result<Options, String>>)>;
         thread_local!(static LAST: RefCell<Last> = const { RefCell::new(None) });
@@ -294,7 +294,9 @@ impl Options {
                 "hops" => limits.hops = limit()?,
                 "messages" => limits.messages = limit()?,
                 _ => {
-                    return Err(wrong(format!("there is no option `{key}`: there are agent, agents, hops, messages")));
+                    return Err(wrong(format!(
+                        "there is no option `{key}`: the options are agent, agents, hops, messages"
+                    )));
                 }
             }
         }

@@ -1,22 +1,22 @@
-//! Messages that go out: a reply to a message, a message with the decision about it, the first one of a workflow.
+//! Outgoing messages: a reply, a message with the decision about it, and the first message of a workflow.
 
 use crate::{ENVELOPE, Object, id_of};
 use serde_json::{Value, json};
 
-/// The fields that belong to one hop: a reply has its own or none.
+/// The fields that belong to one hop. A reply does not inherit them.
 const OF_ONE_HOP: [&str; 3] = ["decision", "reason", "usage"];
 
-/// What a reply tells of the call that it comes from.
+/// The usage fields that a reply copies from its call.
 const USAGE: [&str; 6] = ["model", "source", "prompt_tokens", "completion_tokens", "cost", "latency_ms"];
 
 /// SQL's `reply`: the message with which an agent answers.
 ///
-/// `opened` is what `open_message` made of the message that is answered, with the option `agent`. `context` says first
-/// what the reply is: the next agent is chosen by it. `answer` is the result of the agent's own `llm_complete`, for
-/// `usage`, or NULL. `fields` is a JSON object with further fields, or NULL.
+/// `opened` is the result of `open_message`, with the option `agent`, for the message to answer. `context` begins with
+/// a description of the reply, by which the router chooses the next agent. `answer` is the result of the agent's own
+/// `llm_complete`, for `usage`, or NULL. `fields` is a JSON object with additional fields, or NULL.
 ///
-/// The reply has the next hop, an id made from the message's id and the agent's name, and all fields of the message that
-/// it does not change.
+/// The reply has the next hop, an id made from the message's id and the agent's name, and all fields of the message
+/// that it does not change.
 #[must_use]
 pub fn reply(opened: Option<&str>, context: Option<&str>, answer: Option<&str>, fields: Option<&str>) -> Vec<u8> {
     let Some((opened, message)) = message_of(opened) else { return unusable("reply") };
@@ -48,12 +48,12 @@ pub fn reply(opened: Option<&str>, context: Option<&str>, answer: Option<&str>, 
     bytes(out)
 }
 
-/// SQL's `forward`: the message as it was, with the `decision` about it and the `reason` for where it goes. Either may be
-/// NULL. `opened` is what `open_message` made of it.
+/// SQL's `forward`: the original message with the `decision` about it and the `reason` for its destination. Either may
+/// be NULL. `opened` is the result of `open_message`.
 #[must_use]
 pub fn forward(opened: Option<&str>, decision: Option<&str>, reason: Option<&str>) -> Vec<u8> {
     let Some((_, mut message)) = message_of(opened) else { return unusable("forward") };
-    // What an earlier router wrote is no part of the message.
+    // Remove the fields that an earlier router wrote.
     message.shift_remove("decision");
     message.shift_remove("reason");
     if decision.is_some() {
@@ -65,9 +65,9 @@ pub fn forward(opened: Option<&str>, decision: Option<&str>, reason: Option<&str
     bytes(message)
 }
 
-/// SQL's `start_workflow`: the first message of a workflow, with an id made from the workflow's id and the sender's name.
-/// `lead_data` is a JSON object, or NULL. Its keys that begin with `_` are left out: `_id` and the like belong to the
-/// database that the document comes from.
+/// SQL's `start_workflow`: the first message of a workflow, with an id made from the workflow's id and the sender's
+/// name. `lead_data` is a JSON object, or NULL. Keys in it that begin with `_` are left out: `_id` and the like belong
+/// to the source database.
 #[must_use]
 pub fn start_workflow(
     workflow_id: Option<&str>,
@@ -90,7 +90,7 @@ pub fn start_workflow(
     bytes(out)
 }
 
-/// What `open_message` gave, and the message in it.
+/// The result of `open_message`, and the message in it.
 fn message_of(opened: Option<&str>) -> Option<(Object, Object)> {
     let mut opened = serde_json::from_str::<Value>(opened?).ok()?.as_object_mut().map(std::mem::take)?;
     match opened.shift_remove("message")? {
@@ -99,13 +99,13 @@ fn message_of(opened: Option<&str>) -> Option<(Object, Object)> {
     }
 }
 
-/// The router refuses a message without `context`, and says why: so nothing is lost, and the mistake is seen.
+/// The router refuses a message without `context` and reports why, so nothing is lost and the error is visible.
 fn unusable(function: &str) -> Vec<u8> {
     let error = format!("the first argument of {function} is not the result of open_message for a message");
     json!({ "error": error }).to_string().into_bytes()
 }
 
-/// The fields of a JSON object; none of anything else.
+/// The fields of a JSON object; empty for anything else.
 fn object(text: Option<&str>) -> Object {
     match text.map(serde_json::from_str::<Value>) {
         Some(Ok(Value::Object(fields))) => fields,
@@ -113,7 +113,7 @@ fn object(text: Option<&str>) -> Object {
     }
 }
 
-/// What a call took; `None` when no model was asked for.
+/// The usage of a call; `None` if no model was called.
 fn usage(answer: &Object) -> Option<Value> {
     let known: Object =
         USAGE.iter().filter_map(|name| Some(((*name).to_owned(), answer.get(*name)?.clone()))).collect();

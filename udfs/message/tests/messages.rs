@@ -54,10 +54,10 @@ fn what_cannot_be_read_or_breaks_the_contract_is_refused_with_its_place() {
         (&b"\xff"[..], "unreadable", "the message is not UTF-8 text"),
         (b"{", "contract", "the message is not JSON ("),
         (b"", "contract", "the message is not JSON ("),
-        (b"[1]", "contract", "the message is JSON, but no object"),
-        (br#"{"hop": "1"}"#, "contract", "the message does not keep its contract: `hop` is \"1\""),
-        (br#"{"context": "x", "hop": -1}"#, "contract", "the message does not keep its contract: `hop` is -1"),
-        (br#"{"context": "x", "hop": 1e30}"#, "contract", "the message does not keep its contract: `hop` is 1e+30"),
+        (b"[1]", "contract", "the message is JSON, but not an object"),
+        (br#"{"hop": "1"}"#, "contract", "the message does not match its contract: `hop` is \"1\""),
+        (br#"{"context": "x", "hop": -1}"#, "contract", "the message does not match its contract: `hop` is -1"),
+        (br#"{"context": "x", "hop": 1e30}"#, "contract", "the message does not match its contract: `hop` is 1e+30"),
     ] {
         let opened: Value = serde_json::from_str(&open_at(value, 9, ROUTER)).unwrap();
         assert_eq!(opened["refusal_status"], status, "{opened}");
@@ -82,7 +82,7 @@ fn a_reply_must_state_its_place() {
     }
     let zero = opened(r#"{"parent_id":"p","context":"c","workflow_id":"w","hop":0}"#, 1, ROUTER);
     assert_eq!(zero["refusal"], "a reply must return `hop` + 1; this one has `hop` 0");
-    // The names of two agents with something between them are no agent's name.
+    // Two agents' names joined by something are not an agent's name.
     let other = r#"{"sender":"lead scoring agent|send email agent","context":"c"}"#;
     assert_eq!(opened(other, 1, ROUTER)["refusal"], Value::Null);
 }
@@ -191,7 +191,7 @@ fn a_workflow_that_goes_on_for_too_long_is_halted() {
     let mut parent: Option<String> = None;
     for n in 0..6 {
         let id = format!("halting-{n}");
-        // Whatever its sender states, it is one hop behind its parent.
+        // Whatever its sender states, it counts one hop more than its parent.
         let message =
             json!({"message_id": id, "workflow_id": "halting", "parent_id": parent, "hop": 1, "context": "c"});
         let opened = opened(&message.to_string(), 100 + n, options);

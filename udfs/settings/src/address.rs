@@ -13,9 +13,9 @@ pub fn shown(url: &Url) -> String {
 }
 
 pub(crate) fn parse_url(value: &str) -> Result<Url, String> {
-    // The value may hold a password, so it is shown only as far as it is known to be none.
+    // The value may contain a password, so only the parts known to be safe are shown.
     let wrong = |why: &str| format!("BATON_LLM_BASE_URL {why}: set it like https://api.openai.com/v1");
-    let url = Url::parse(value).map_err(|error| wrong(&format!("is no URL ({error})")))?;
+    let url = Url::parse(value).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
         _ => Err(wrong(&format!("is `{}`, which is neither http nor https", shown(&url)))),

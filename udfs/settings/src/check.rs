@@ -33,7 +33,7 @@ impl fmt::Display for Summary {
 /// Checks the settings that `lookup` gives and sums them up, or returns one sentence for each mistake.
 ///
 /// # Errors
-/// Every mistake, with the setting's name, its value (never of a key) and the edit to make.
+/// Every error, with the setting's name, its value (never a key) and the edit to make.
 pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary, Vec<String>> {
     let settings = Settings::from_lookup(lookup)?;
     if settings.provider == Provider::Offline {
@@ -119,7 +119,7 @@ mod tests {
                  https://api.openai.com/v1",
                 "BATON_LLM_API_KEY holds a character that no key has (a space, a line break, an accent): set the bare \
                  key",
-                "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts, like {\"x-team\": \
+                "BATON_LLM_HEADERS is JSON, but not an object: set a JSON object of names to texts, like {\"x-team\": \
                  \"leads\"}",
                 "BATON_LLM_PROVIDER is `opnai`: set one of openai, anthropic, offline",
                 "BATON_LLM_TIMEOUT is `10`: set a whole number with its unit, such as 500ms, 10s or 2m",

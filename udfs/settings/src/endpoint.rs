@@ -1,8 +1,9 @@
-//! Where a call goes and what it carries: server, model, key, headers.
+//! The endpoint of a call: server, model, key, headers.
 //!
-//! `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` belong to one provider: the one of `BATON_LLM_PROVIDER`, or
-//! the one that they imply. A call whose options name the other provider uses none of them, because a key must not reach
-//! a server that it is not for. Such a call asks the other provider's own server, with that provider's own key.
+//! `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` belong to one provider: the one of
+//! `BATON_LLM_PROVIDER`, or the one that they imply. A call whose options name the other provider uses none of them,
+//! because a key must not be sent to another server. Such a call goes to the other provider's own server, with that
+//! provider's own key.
 
 use crate::address::{parse_url, shown};
 use crate::headers::Headers;
@@ -13,10 +14,10 @@ use crate::text::excerpt;
 use std::sync::Arc;
 use url::Url;
 
-/// Headers in which servers look for a key.
+/// Headers that carry a key.
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key"];
 
-/// What the name of a header, or of a part of a URL, has in it when its value is a key.
+/// Words in the name of a header, or of a part of a URL, that mark its value as a key.
 const KEY_WORDS: &[&str] =
     &["key", "auth", "token", "secret", "password", "passwd", "credential", "cookie", "signature"];
 
@@ -25,29 +26,29 @@ fn names_a_key(name: &str) -> bool {
     KEY_WORDS.iter().any(|word| name.contains(word)) || ["code", "sig"].contains(&name.as_str())
 }
 
-/// Where to ask and as whom.
+/// The server to call, and the credentials.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Whose protocol the server speaks; never offline.
+    /// The protocol of the server; never offline.
     pub provider: Provider,
     /// The base URL, without the path of a call.
     pub base: Url,
-    /// The model that is asked for.
+    /// The requested model.
     pub model: String,
-    /// What is sent as its key.
+    /// The key that is sent.
     pub key: Option<Secret>,
-    /// What is sent besides; it may replace the key's own header.
+    /// Additional headers. They may replace the key's own header.
     pub headers: Headers,
 }
 
 impl Endpoint {
-    /// Whether calls carry a key, be it in a header of the settings.
+    /// Whether calls carry a key, possibly in a header of the settings.
     #[must_use]
     pub fn has_key(&self) -> bool {
         self.key.is_some() || self.headers.iter().any(|(name, _)| KEY_HEADERS.contains(&name.as_str()))
     }
 
-    /// Everything that must not be shown in an error: the keys, and the words of all headers.
+    /// Everything that errors must not show: the keys, and the words of all headers.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = self.keys();
@@ -56,8 +57,8 @@ impl Endpoint {
         secrets
     }
 
-    /// The words of headers' values, as a server would quote them, with their header's name. A short one is none: taking it
-    /// out would make texts unreadable.
+    /// The words in the headers' values, as a server would quote them, with the header's name. Short words are left
+    /// out: removing them would make texts unreadable.
     fn header_words(&self) -> impl Iterator<Item = (&str, &str)> {
         let words = self
             .headers
@@ -66,9 +67,9 @@ impl Endpoint {
         words.filter(|(_, word)| word.len() >= LEAST_IN_ANSWERS)
     }
 
-    /// What must not be shown in an answer either: the key, what headers and parts of the URL hold whose names say that it is
-    /// one, words of other headers that can be nothing else, and the URL's user and password. What else is in headers (an
-    /// address, a title) may well be what a model writes.
+    /// Everything that must not appear in an answer either: the key, the values of headers and parts of the URL whose
+    /// names mark them as keys, words of other headers that can only be keys, and the URL's user and password. Other
+    /// header values (an address, a title) may be part of a model's answer.
     #[must_use]
     pub fn keys(&self) -> Vec<Secret> {
         let mut keys: Vec<Secret> = self.key.iter().cloned().collect();
@@ -91,7 +92,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a word of a header is a key, by the header's name or by its own looks: long, of letters and digits mixed.
+/// Whether a word of a header is a key, by the header's name or by its form: long, with both letters and digits.
 fn is_key(name: &str, word: &str) -> bool {
     let has = |what: fn(&char) -> bool| word.chars().any(|character| what(&character));
     let looks = word.len() >= 16
@@ -102,10 +103,10 @@ fn is_key(name: &str, word: &str) -> bool {
 }
 
 impl Settings {
-    /// Where `provider` is asked, for `model` when a call names one.
+    /// The endpoint of `provider`, for `model` if a call names one.
     ///
     /// # Errors
-    /// A sentence that says which setting is missing or does not fit.
+    /// A sentence that names the setting that is missing or does not fit.
     pub fn endpoint(&self, provider: Provider, model: Option<&str>) -> Result<Endpoint, String> {
         let home = match provider {
             Provider::OpenAi => OPENAI,
@@ -115,7 +116,7 @@ impl Settings {
         let owner = self.owner();
         let own = provider == owner;
         let base_url = self.base_url.as_ref().filter(|_| own);
-        // A server that speaks the other's protocol still gets its own key alone.
+        // A server with the other provider's protocol still gets only its own key.
         let fallback_key = match base_url.and_then(Url::host_str) {
             Some(host) if host == OPENAI.host => &self.openai_key,
             Some(host) if host == ANTHROPIC.host => &self.anthropic_key,
@@ -158,7 +159,7 @@ impl Settings {
         Ok(Endpoint { provider, base, model: model.to_owned(), key, headers })
     }
 
-    /// The provider that `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` are for.
+    /// The provider to which `BATON_LLM_BASE_URL`, `…_MODEL`, `…_API_KEY` and `…_HEADERS` belong.
     fn owner(&self) -> Provider {
         match self.provider {
             Provider::Offline => self.implied_provider(),
@@ -189,7 +190,7 @@ mod tests {
         Settings::from_lookup(lookup).unwrap()
     }
 
-    /// Where a call goes, and with which key.
+    /// The server and the key of a call.
     fn asked(settings: &Settings, provider: Provider) -> String {
         match settings.endpoint(provider, None) {
             Ok(endpoint) => {
@@ -230,7 +231,7 @@ mod tests {
             assert_eq!((other.base.host_str(), other.model.as_str()), (Some(home.host), home.model));
             assert!(!asked(&settings, second).contains("canary"));
         }
-        // Without a key of its own the other provider cannot be asked.
+        // The other provider cannot be called without its own key.
         let pairs: Vec<_> = own.into_iter().chain([("BATON_LLM_PROVIDER", "openai")]).collect();
         assert_eq!(
             asked(&settings(&pairs), Provider::Anthropic),

@@ -17,16 +17,16 @@ pub(crate) fn parse_headers(text: &str) -> Result<Headers, String> {
         format!("BATON_LLM_HEADERS {why}: set a JSON object of names to texts, like {{\"x-team\": \"leads\"}}")
     };
     let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON ({error})")))?;
-    let Value::Object(object) = value else { return Err(wrong("is JSON, but no object".to_owned())) };
+    let Value::Object(object) = value else { return Err(wrong("is JSON, but not an object".to_owned())) };
     let mut headers = Vec::with_capacity(object.len());
     for (name, value) in &object {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(wrong(format!("has `{}`, which is no name of a header", excerpt(name, 60))));
+            return Err(wrong(format!("has `{}`, which is not a valid header name", excerpt(name, 60))));
         }
         let name = name.to_ascii_lowercase();
         if RESERVED.contains(&name.as_str()) {
-            return Err(format!("BATON_LLM_HEADERS has `{name}`, which is not to be set: leave it out"));
+            return Err(format!("BATON_LLM_HEADERS has `{name}`, which cannot be set: leave it out"));
         }
         match value.as_str() {
             Some(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
@@ -36,7 +36,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Headers, String> {
                 let why = "whose value holds a character that no header has (a line break, an accent)";
                 return Err(format!("BATON_LLM_HEADERS has `{name}`, {why}: set plain ASCII"));
             }
-            None => return Err(wrong(format!("has `{name}`, whose value is no text"))),
+            None => return Err(wrong(format!("has `{name}`, whose value is not text"))),
         }
     }
     Ok(headers.into())
@@ -50,13 +50,13 @@ mod tests {
     fn wrong_headers_are_named_without_their_values() {
         for (text, expected) in [
             ("x-team: canary", "BATON_LLM_HEADERS is not JSON ("),
-            (r#"["canary"]"#, "BATON_LLM_HEADERS is JSON, but no object: set a JSON object of names to texts"),
-            (r#"{"x team":"canary"}"#, "BATON_LLM_HEADERS has `x team`, which is no name of a header"),
-            (r#"{"":"canary"}"#, "BATON_LLM_HEADERS has ``, which is no name of a header"),
-            (r#"{"x-team":["canary"]}"#, "BATON_LLM_HEADERS has `x-team`, whose value is no text"),
+            (r#"["canary"]"#, "BATON_LLM_HEADERS is JSON, but not an object: set a JSON object of names to texts"),
+            (r#"{"x team":"canary"}"#, "BATON_LLM_HEADERS has `x team`, which is not a valid header name"),
+            (r#"{"":"canary"}"#, "BATON_LLM_HEADERS has ``, which is not a valid header name"),
+            (r#"{"x-team":["canary"]}"#, "BATON_LLM_HEADERS has `x-team`, whose value is not text"),
             (r#"{"x-team":"canary\r\nhost: x"}"#, "BATON_LLM_HEADERS has `x-team`, whose value holds a character"),
-            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which is not to be set"),
-            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which is not to be set: leave it out"),
+            (r#"{"Content-Type":"canary"}"#, "BATON_LLM_HEADERS has `content-type`, which cannot be set"),
+            (r#"{"Host":"canary"}"#, "BATON_LLM_HEADERS has `host`, which cannot be set: leave it out"),
         ] {
             let error = parse_headers(text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

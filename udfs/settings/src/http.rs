@@ -1,16 +1,16 @@
-//! What one call of `http_call` is told: its options, and `${NAME}` in its URL and its headers.
+//! The options of one call of `http_call`, and `${NAME}` in its URL and headers.
 //!
 //! | Option | Default | Range |
 //! | --- | --- | --- |
 //! | `method` | `POST` | `GET`, `POST`, `PUT`, `PATCH`, `DELETE` |
 //! | `headers` | none | an object of texts; `${NAME}` in one is the environment's value |
 //! | `content_type` | `application/json` where there is a body | any |
-//! | `idempotency_key` | none | sent as the header `Idempotency-Key`, the same on every try |
+//! | `idempotency_key` | none | sent as the header `Idempotency-Key`, the same on every retry |
 //! | `timeout` | `BATON_HTTP_TIMEOUT`, else `30s`: one call | `10ms` to `9m` |
 //! | `deadline` | `BATON_HTTP_DEADLINE`, else `2m`: all calls and waits | `10ms` to `9m` |
 //! | `retries` | `BATON_HTTP_RETRIES`, else 2 | 0 to 10 |
 //!
-//! `${NAME:-default}` stands for the default where the variable is not set.
+//! `${NAME:-default}` is the default if the variable is not set.
 
 use crate::options::{Reader, parse_object, unknown_keys};
 use serde_json::{Map, Value};
@@ -25,25 +25,25 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 pub struct HttpOptions {
     /// `GET`, `POST`, …
     pub method: &'static str,
-    /// Names and values, as they are written.
+    /// Names and values, as written.
     pub headers: Vec<(String, String)>,
     /// The header `Content-Type`.
     pub content_type: Option<String>,
     /// The header `Idempotency-Key`.
     pub idempotency_key: Option<String>,
-    /// One HTTP call.
+    /// The timeout of one HTTP call.
     pub timeout: Option<Duration>,
     /// One row with all its calls and waits.
     pub deadline: Option<Duration>,
-    /// Tries after the first.
+    /// Retries after the first call.
     pub retries: Option<u32>,
 }
 
 impl HttpOptions {
-    /// Reads `text`; NULL and blank are no options.
+    /// Reads `text`; NULL and blank mean no options.
     ///
     /// # Errors
-    /// One sentence for each mistake, with the edit to make.
+    /// One sentence for each error, with the edit to make.
     pub fn parse(text: Option<&str>) -> Result<Self, Vec<String>> {
         let mut object = parse_object(text).map_err(|error| vec![error])?;
         let mut errors = unknown_keys(&object, OPTIONS);
@@ -64,7 +64,7 @@ impl HttpOptions {
             None => Vec::new(),
             Some(Value::Object(headers)) => read_headers(&headers, &mut errors),
             Some(_) => {
-                errors.push("the option `headers` is no object: write it like {\"X-Name\": \"value\"}".into());
+                errors.push("the option `headers` is not an object: write it like {\"X-Name\": \"value\"}".into());
                 Vec::new()
             }
         };
@@ -73,7 +73,7 @@ impl HttpOptions {
         if errors.is_empty() { Ok(options) } else { Err(errors) }
     }
 
-    /// The variables without a default that the headers name, and the headers.
+    /// The variables without a default in the headers, each with its header.
     fn needed(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers
             .iter()
@@ -85,7 +85,7 @@ fn read_headers(headers: &Map<String, Value>, errors: &mut Vec<String>) -> Vec<(
     let mut read = Vec::new();
     for (name, value) in headers {
         match value.as_str() {
-            None => errors.push(format!("the header `{name}` is no text: write its value in quotes")),
+            None => errors.push(format!("the header `{name}` is not text: write its value in quotes")),
             Some(value) => match parts(value) {
                 Ok(_) => read.push((name.clone(), value.to_owned())),
                 Err(why) => errors.push(format!("the header `{name}` {why}")),
@@ -95,26 +95,26 @@ fn read_headers(headers: &Map<String, Value>, errors: &mut Vec<String>) -> Vec<(
     read
 }
 
-/// A piece of a text with variables in it.
+/// A part of a text with variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// Text as it is written.
+    /// Literal text.
     Text(&'a str),
     /// `${NAME}` or `${NAME:-default}`.
     Variable {
         /// The name.
         name: &'a str,
-        /// What stands for it where it is not set.
+        /// The value if it is not set.
         default: Option<&'a str>,
-        /// All of it, as it is written.
+        /// The whole variable, as written.
         written: &'a str,
     },
 }
 
-/// A text in its parts.
+/// Splits a text into its parts.
 ///
 /// # Errors
-/// What is wrong with a variable in it, as the rest of a sentence.
+/// The error of a variable, as the rest of a sentence.
 pub fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -122,7 +122,7 @@ pub fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
         let (inside, after) = after.split_once('}').ok_or("has a `${` without its `}`: write `${NAME}`")?;
         let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(format!("has `${{{inside}}}`, in which there is no name of a variable: write `${{NAME}}`"));
+            return Err(format!("has `${{{inside}}}`, which does not name a variable: write `${{NAME}}`"));
         }
         let written = &rest[before.len()..rest.len() - after.len()];
         parts.push(Part::Text(before));
@@ -134,7 +134,7 @@ pub fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
     Ok(parts)
 }
 
-/// The variables without a default that a text names.
+/// The variables without a default in a text.
 fn needed(text: &str) -> Vec<&str> {
     let parts = parts(text).unwrap_or_default();
     let names = parts.into_iter().filter_map(|part| match part {
@@ -144,19 +144,19 @@ fn needed(text: &str) -> Vec<&str> {
     names.collect()
 }
 
-/// What is wrong with a URL, a sentence for each mistake. One that is made of variables is only known with them.
+/// Checks a URL. One that contains variables can only be checked with their values.
 ///
 /// # Errors
-/// With the edit to make. The URL is not quoted: it may hold a secret.
+/// The error with the edit to make. It does not quote the URL, which may contain a secret.
 pub fn check_url(url: &str) -> Result<(), String> {
     let parts = parts(url).map_err(|why| format!("the URL {why}"))?;
     if parts.iter().any(|part| matches!(part, Part::Variable { .. })) { Ok(()) } else { parse_url(url).map(drop) }
 }
 
-/// A URL that can be called.
+/// Parses a URL that can be called.
 ///
 /// # Errors
-/// What is wrong with it, with the edit to make. The URL is not quoted: it may hold a secret.
+/// The error with the edit to make. It does not quote the URL, which may contain a secret.
 pub fn parse_url(url: &str) -> Result<Url, String> {
     const LIKE: &str = "write one like `https://agents.example.com/work`";
     let url = Url::parse(url.trim()).map_err(|error| format!("the URL is not valid ({error}): {LIKE}"))?;
@@ -166,7 +166,7 @@ pub fn parse_url(url: &str) -> Result<Url, String> {
     }
 }
 
-/// The variables that a call needs and that `lookup` does not give, each in a sentence.
+/// The variables that a call needs but `lookup` does not have, each in a sentence.
 pub fn missing(url: &str, options: Option<&HttpOptions>, lookup: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let of_url = needed(url).into_iter().map(|name| (name, "the URL".to_owned()));
     let of_headers = options.into_iter().flat_map(HttpOptions::needed);
@@ -175,7 +175,7 @@ pub fn missing(url: &str, options: Option<&HttpOptions>, lookup: impl Fn(&str) -
     unset.map(|(name, what)| not_set(&what, name)).collect()
 }
 
-/// That a variable is not set, in a sentence.
+/// The sentence for a variable that is not set.
 pub fn not_set(what: &str, name: &str) -> String {
     format!("{what} needs {name}, which is not set: set {name} in the environment")
 }
@@ -200,8 +200,8 @@ mod tests {
         assert_eq!(needed("${A}${B:-}${C}"), ["A", "C"]);
         for (text, why) in [
             ("${A", "has a `${` without its `}`: write `${NAME}`"),
-            ("${A B}", "has `${A B}`, in which there is no name of a variable: write `${NAME}`"),
-            ("${}", "has `${}`, in which there is no name of a variable: write `${NAME}`"),
+            ("${A B}", "has `${A B}`, which does not name a variable: write `${NAME}`"),
+            ("${}", "has `${}`, which does not name a variable: write `${NAME}`"),
         ] {
             assert_eq!(parts(text).unwrap_err(), why);
         }

@@ -1,7 +1,7 @@
 //! The settings of Baton's LLM functions, read and checked: the environment (`BATON_LLM_…`) in [`settings`] and
-//! [`limits`], the `options` argument of a call in [`options`] and, of `http_call`, in [`http`].
+//! [`limits`], the `options` argument of a call in [`options`], and that of `http_call` in [`http`].
 //!
-//! This crate asks no model: `baton-llm` does that. It is a crate of its own because the engine checks the settings too,
+//! This crate calls no model: `baton-llm` does. It is a separate crate because the engine also checks the settings
 //! before a pipeline runs.
 
 pub mod address;

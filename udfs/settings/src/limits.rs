@@ -1,4 +1,4 @@
-//! Settings that bound more than one row: rates, budgets with their prices, the circuit breaker, the decision log.
+//! Limits across rows: rates, budgets with their prices, the circuit breaker, the decision log.
 //!
 //! | Setting | Default | Range |
 //! | --- | --- | --- |
@@ -7,7 +7,7 @@
 //! | `BATON_LLM_BUDGET_TOKENS`, `BATON_LLM_BUDGET_TOKENS_PER_DAY` | no limit | 1 to 10^15 |
 //! | `BATON_LLM_BUDGET_COST`, `BATON_LLM_BUDGET_COST_PER_DAY` | no limit | above 0, in the money of the prices |
 //! | `BATON_LLM_PRICES` | none: cost is unknown | `model=input/output`, for a million tokens; `*` for every other model |
-//! | `BATON_LLM_STATE_DIR` | `baton` in `$XDG_STATE_HOME`, else in `~/.local/state` | a folder for what is counted |
+//! | `BATON_LLM_STATE_DIR` | `baton` in `$XDG_STATE_HOME`, else in `~/.local/state` | the folder for the counters |
 //! | `BATON_LLM_BREAKER` | `20` failures in a row | 0 (off) to 10000 |
 //! | `BATON_LLM_DECISION_LOG` | none: no log | a file |
 //! | `BATON_LLM_DECISION_LOG_SIZE` | `64MB` | `64kB` to `1TB` |
@@ -22,38 +22,38 @@ use std::time::Duration;
 /// The largest budget and rate of tokens.
 const MOST_TOKENS: u64 = 1_000_000_000_000_000;
 
-/// The largest budget of money: what can be counted in [`NANO`]s.
+/// The largest budget of money that can be counted in [`NANO`]s.
 const MOST_COST: f64 = 1e9;
 
 /// Money is counted in billionths of the prices' unit.
 pub const NANO: f64 = 1e9;
 
-/// Bounds of all calls of all rows.
+/// Limits of all calls of all rows.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// HTTP calls in any minute.
     pub requests_per_minute: Option<u64>,
     /// Tokens in a minute.
     pub tokens_per_minute: Option<u64>,
-    /// Tokens in all.
+    /// Total tokens.
     pub budget_tokens: Option<u64>,
     /// Tokens in a day of UTC.
     pub budget_tokens_per_day: Option<u64>,
-    /// Money in all, in [`NANO`]s.
+    /// Total money, in [`NANO`]s.
     pub budget_cost: Option<u64>,
     /// Money in a day of UTC, in [`NANO`]s.
     pub budget_cost_per_day: Option<u64>,
-    /// What tokens cost.
+    /// The prices of tokens.
     pub prices: Prices,
-    /// Where rates and budgets are counted; set when there is one of them.
+    /// The folder for rates and budgets; set if there are any.
     pub state_dir: Option<PathBuf>,
     /// Failures in a row after which the circuit breaker opens; 0 turns it off.
     pub breaker: u32,
-    /// Where good answers are kept.
+    /// The file for good answers.
     pub decision_log: Option<PathBuf>,
-    /// How large it may get, in bytes.
+    /// Its maximum size, in bytes.
     pub decision_log_size: u64,
-    /// How old an answer may get.
+    /// The maximum age of an answer.
     pub decision_log_age: Duration,
 }
 
@@ -77,7 +77,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether something is counted beyond one row.
+    /// Whether anything is counted across rows.
     #[must_use]
     pub fn counts(&self) -> bool {
         self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() || self.has_budget()
@@ -89,13 +89,13 @@ impl Limits {
         self.budget_tokens.is_some() || self.budget_tokens_per_day.is_some() || self.has_cost_budget()
     }
 
-    /// Whether money is limited: then every model that is asked needs a price.
+    /// Whether money is limited. Then every model in use needs a price.
     #[must_use]
     pub fn has_cost_budget(&self) -> bool {
         self.budget_cost.is_some() || self.budget_cost_per_day.is_some()
     }
 
-    /// Whether a call has to say beforehand how many tokens it takes at most.
+    /// Whether a call must state its maximum number of tokens in advance.
     #[must_use]
     pub fn needs_token_bound(&self) -> bool {
         self.has_budget() || self.tokens_per_minute.is_some()
@@ -178,7 +178,7 @@ impl Limits {
     }
 }
 
-/// What a million tokens of a model cost, in [`NANO`]s.
+/// The prices of a million tokens of a model, in [`NANO`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     input: u64,
@@ -188,8 +188,8 @@ pub struct Price {
 }
 
 impl Price {
-    /// What a call cost, in [`NANO`]s, rounded up. `prompt` counts all tokens of the prompt, also those that were read from or
-    /// written to the server's cache.
+    /// The cost of a call, in [`NANO`]s, rounded up. `prompt` counts all tokens of the prompt, including those read
+    /// from or written to the server's cache.
     #[must_use]
     pub fn cost(&self, prompt: u64, cached: u64, cache_write: u64, completion: u64) -> u64 {
         let plain = prompt.saturating_sub(cached).saturating_sub(cache_write);
@@ -201,7 +201,7 @@ impl Price {
         u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
-    /// What a call costs at most, whatever the server caches.
+    /// The maximum cost of a call, whatever the server caches.
     #[must_use]
     pub fn most(&self, prompt: u64, completion: u64) -> u64 {
         let dearest = Self { input: self.input.max(self.cached).max(self.cache_write), ..*self };
@@ -214,7 +214,7 @@ impl Price {
 pub struct Prices(Vec<(String, Price)>);
 
 impl Prices {
-    /// The price of the model that is asked for; `None` when none is set.
+    /// The price of a requested model; `None` if none is set.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<Price> {
         let named = |name: &str| self.0.iter().find(|(of, _)| of == name).map(|(_, price)| *price);
@@ -227,8 +227,8 @@ impl Prices {
         self.0.is_empty()
     }
 
-    /// Reads `model=input/output[/cached[/cache_write]], …`, or `input/output` for every model. A server's cache costs what
-    /// input costs unless it is said; writing it a quarter more.
+    /// Reads `model=input/output[/cached[/cache_write]], …`, or `input/output` for every model. Unless given, cached
+    /// tokens cost the same as input, and cache writes a quarter more.
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = |part: &str| {
             format!(
@@ -239,7 +239,7 @@ impl Prices {
         };
         let mut prices: Vec<(String, Price)> = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            // A model's name may hold what stands between numbers, so the numbers begin at the last `=`.
+            // A model's name may contain separators, so the numbers begin at the last `=`.
             let (model, numbers) = part.rsplit_once('=').unwrap_or(("*", part));
             let numbers: Option<Vec<u64>> = numbers
                 .split('/')

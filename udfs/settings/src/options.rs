@@ -1,29 +1,29 @@
-//! The `options` argument of the functions: a JSON object with what one call wants otherwise than the environment.
+//! The `options` argument of the functions: a JSON object that overrides the environment for one call.
 //!
 //! | Key | Function | Default | Range |
 //! | --- | --- | --- | --- |
 //! | `provider` | both | `BATON_LLM_PROVIDER` | `openai`, `anthropic`, `offline` |
 //! | `model` | both | `BATON_LLM_MODEL` | any name |
 //! | `prompt` | `llm_classify` | [`crate::prompt::CLASSIFY`] | text; the agents and the rules about the message stay |
-//! | `schema` | `llm_complete` | none | a JSON Schema; the answer is JSON text that keeps it |
+//! | `schema` | `llm_complete` | none | a JSON Schema; the answer is JSON text that matches it |
 //! | `temperature` | both | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `max_tokens` | both | the server's | 1 to 1000000 |
 //! | `timeout` | both | `BATON_LLM_TIMEOUT` | `10ms` to `9m` |
 //! | `deadline` | both | `BATON_LLM_DEADLINE` | `10ms` to `9m` |
 //! | `max_input_chars` | both | 24000 | 1 to 10000000 |
 //!
-//! Anything else is an error that names the nearest key there is. Whether `schema` has the form of one is told here, and whether it
-//! means something where it is used.
+//! Anything else is an error that names the nearest key. This module checks the form of `schema`; the code that uses it
+//! checks its meaning.
 
 use crate::provider::Provider;
 use crate::text::{excerpt, nearest, parse_duration};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// How much of a message a model gets to read unless the options say otherwise, in characters.
+/// How many characters of a message the model reads, unless the options set another number.
 pub const MAX_INPUT_CHARS: usize = 24_000;
 
-/// Whose options they are.
+/// The function that the options belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     /// `llm_classify`.
@@ -52,7 +52,7 @@ impl Function {
         }
     }
 
-    /// Which of its arguments, counted from 0, the options are.
+    /// The index of its options argument, counted from 0.
     #[must_use]
     pub fn options_argument(self) -> usize {
         match self {
@@ -76,28 +76,28 @@ impl Function {
 /// The options of one call, checked.
 #[derive(Debug)]
 pub struct Options {
-    /// Who answers this call.
+    /// The provider of this call.
     pub provider: Option<Provider>,
-    /// Which model is asked.
+    /// The model of this call.
     pub model: Option<String>,
     /// The instruction of `llm_classify`.
     pub prompt: Option<String>,
-    /// The form of the answer of `llm_complete`: a JSON object or boolean.
+    /// The schema for the answer of `llm_complete`: a JSON object or boolean.
     pub schema: Option<Value>,
-    /// How freely it answers.
+    /// The model's temperature.
     pub temperature: Option<f64>,
     /// The longest answer, in tokens.
     pub max_tokens: Option<u32>,
-    /// One HTTP call.
+    /// The timeout of one HTTP call.
     pub timeout: Option<Duration>,
     /// One row with all its calls and waits.
     pub deadline: Option<Duration>,
-    /// How much of the text the model reads, in characters.
+    /// How many characters of the text the model reads.
     pub max_input_chars: usize,
 }
 
 impl Options {
-    /// Reads `text`; NULL and blank are no options. The error has every mistake in it.
+    /// Reads `text`; NULL and blank mean no options. The error lists every mistake.
     pub fn parse(text: Option<&str>, function: Function) -> Result<Self, Vec<String>> {
         let mut object = parse_object(text).map_err(|error| vec![error])?;
         let mut errors = unknown_keys(&object, function.keys());
@@ -136,20 +136,20 @@ impl Options {
     }
 }
 
-/// Whether `text` is right as the options of `function`.
+/// Checks `text` as the options of `function`.
 ///
 /// # Errors
-/// One sentence for each mistake, with the edit to make.
+/// One sentence for each error, with the edit to make.
 pub fn check_options(function: Function, text: &str) -> Result<(), Vec<String>> {
     Options::parse(Some(text), function).map(|_| ())
 }
 
-/// The object that an `options` argument holds.
+/// The object in an `options` argument.
 pub fn parse_object(text: Option<&str>) -> Result<Map<String, Value>, String> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(Map::new()) };
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("the options are JSON, but no object: write them like '{\"timeout\": \"10s\"}'".to_owned()),
+        Ok(_) => Err("the options are JSON, but not an object: write them like '{\"timeout\": \"10s\"}'".to_owned()),
         Err(error) => Err(format!("the options are not JSON ({error}): write them like '{{\"timeout\": \"10s\"}}'")),
     }
 }
@@ -163,22 +163,22 @@ pub fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<String> 
             let shown = excerpt(key, 40);
             match nearest(key, known) {
                 Some(near) => format!("there is no option `{shown}`: did you mean `{near}`?"),
-                None => format!("there is no option `{shown}`: there are {}", known.join(", ")),
+                None => format!("there is no option `{shown}`: the options are {}", known.join(", ")),
             }
         })
         .collect()
 }
 
-/// Takes options out of their object and notes what is wrong with them.
+/// Takes options out of their object and collects the errors.
 pub struct Reader<'a> {
-    /// What is left to take.
+    /// The options that have not been taken yet.
     pub object: &'a mut Map<String, Value>,
     /// A sentence for each mistake.
     pub errors: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
-    /// The option `key` as `read` understands it; JSON null is the same as no option.
+    /// The option `key`, parsed by `read`. JSON null means no option.
     pub fn take<T>(&mut self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
         let value = self.object.remove(key).filter(|value| !value.is_null())?;
         let result = read(&value);
@@ -255,7 +255,7 @@ mod tests {
             (
                 r#"{"zzz":1}"#,
                 Function::Complete,
-                "there is no option `zzz`: there are provider, model, schema, temperature, max_tokens, timeout, \
+                "there is no option `zzz`: the options are provider, model, schema, temperature, max_tokens, timeout, \
                  deadline, max_input_chars",
             ),
             (
@@ -280,7 +280,11 @@ mod tests {
                 Function::Complete,
                 "the option `prompt` is for llm_classify: the prompt of llm_complete is its first argument",
             ),
-            ("[]", Function::Classify, "the options are JSON, but no object: write them like '{\"timeout\": \"10s\"}'"),
+            (
+                "[]",
+                Function::Classify,
+                "the options are JSON, but not an object: write them like '{\"timeout\": \"10s\"}'",
+            ),
             (
                 r#"{"schema":"x"}"#,
                 Function::Complete,

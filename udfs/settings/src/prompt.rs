@@ -1,7 +1,7 @@
-//! What a model is told unless SQL says otherwise.
+//! The default prompt, unless SQL sets another one.
 
 /// The instruction of `llm_classify`; the option `prompt` replaces it. The agents, the rules about the message and the
-/// form of the answer follow it in any case.
+/// form of the answer always follow it.
 pub const CLASSIFY: &str = "\
 You dispatch messages in a team of agents. Read the message and decide which one agent takes it next.
 Go by what the message is and how far the work on it has come, and compare that with the input that each agent accepts. \

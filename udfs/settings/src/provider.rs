@@ -1,15 +1,15 @@
-//! The providers, and each provider's own server. Which server a call goes to is decided in `endpoint`.
+//! The providers, and each provider's own server. `endpoint` selects the server of a call.
 
 use std::fmt;
 
-/// Whose protocol is spoken.
+/// The protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
-    /// Any server that speaks OpenAI's chat completions.
+    /// Any server with OpenAI's chat completions.
     OpenAi,
     /// Anthropic's messages API.
     Anthropic,
-    /// No model: a text method, and the fallback argument.
+    /// No model: the offline method, and the fallback argument.
     Offline,
 }
 
@@ -28,7 +28,7 @@ impl Provider {
         }
     }
 
-    /// The highest temperature that its protocol takes.
+    /// The highest temperature in its protocol.
     #[must_use]
     pub fn most_temperature(self) -> f64 {
         if self == Self::Anthropic { 1.0 } else { 2.0 }
@@ -51,7 +51,7 @@ pub(crate) struct Home {
     pub(crate) url: &'static str,
     /// A small model that is good enough to choose among agents.
     pub(crate) model: &'static str,
-    /// The setting with a key for this server only.
+    /// The setting with the key for this server only.
     pub(crate) key_setting: &'static str,
 }
 
@@ -69,6 +69,6 @@ pub(crate) const ANTHROPIC: Home = Home {
     key_setting: "ANTHROPIC_API_KEY",
 };
 
-/// How keys of Anthropic begin, and most keys of OpenAI.
+/// The prefixes of Anthropic's keys, and of most keys of OpenAI.
 pub(crate) const ANTHROPIC_KEY: &str = "sk-ant-";
 pub(crate) const OPENAI_KEY: &str = "sk-proj-";

@@ -1,10 +1,9 @@
-//! Whether a JSON Schema has the form of one: enough to say at once what is mistyped. What a schema means is for
-//! `baton-llm`, which compiles it.
+//! Checks the form of a JSON Schema, so that a typing error is reported early. `baton-llm` compiles the schema.
 
 use crate::text::{excerpt, nearest};
 use serde_json::{Map, Value};
 
-/// The types that a schema can ask for.
+/// The types in a schema.
 const TYPES: &[&str] = &["array", "boolean", "integer", "null", "number", "object", "string"];
 
 /// Keywords whose value is a schema.
@@ -37,7 +36,7 @@ const NUMBERS: &[&str] = &["maximum", "minimum", "multipleOf"];
 
 const TEXTS: &[&str] = &["$anchor", "$comment", "$id", "$ref", "$schema", "description", "format", "pattern", "title"];
 
-/// What is wrong with the form of a schema, with its place as a JSON pointer; `None` when nothing is.
+/// The error in the form of a schema, with its place as a JSON pointer; `None` if there is none.
 pub fn mistake(schema: &Value) -> Option<String> {
     at(schema, "")
 }

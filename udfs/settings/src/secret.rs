@@ -1,19 +1,19 @@
-//! Values that must never be shown: they print as `***`, and can be taken out of a text that a server sent.
+//! Values that must never be shown: they print as `***`, and can be removed from a server's texts.
 
 use std::fmt;
 
-/// A key or another secret. `Debug` and `Display` show nothing of it.
+/// A key or another secret. `Debug` and `Display` hide it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps `value` from being shown.
+    /// Hides `value`.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value, for where it is sent.
+    /// The value, for sending it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -32,16 +32,16 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A key so short that it may be a plain word (local servers take `none`, `EMPTY`, `ollama`) is left in answers: taking it
-/// out would change what the model says.
+/// A key shorter than this may be a plain word (local servers use `none`, `EMPTY`, `ollama`), so it is left in answers:
+/// removing it would change the model's text.
 pub const LEAST_IN_ANSWERS: usize = 8;
 
-/// [`redact`] for what a server answered, which goes into rows.
+/// [`redact`] for a server's answer, which goes into rows.
 pub fn redact_answer<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
     redact(text, secrets.into_iter().filter(|secret| secret.reveal().trim().len() >= LEAST_IN_ANSWERS))
 }
 
-/// `text` with every secret in it replaced. Servers like to quote the key that they refuse.
+/// `text` with every secret replaced. Servers often quote the key that they refuse.
 pub fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut text = text.to_owned();
     for secret in secrets {

@@ -2,22 +2,22 @@
 //!
 //! | Setting | Default | Range |
 //! | --- | --- | --- |
-//! | `BATON_LLM_PROVIDER` | what a key or URL implies, else `offline` | `openai`, `anthropic`, `offline` |
+//! | `BATON_LLM_PROVIDER` | implied by a key or URL, else `offline` | `openai`, `anthropic`, `offline` |
 //! | `BATON_LLM_BASE_URL` | the provider's own | `http` or `https`, up to and with `/v1` |
 //! | `BATON_LLM_MODEL` | `gpt-4.1-mini` at OpenAI itself, `claude-haiku-5-5` at Anthropic itself, else none | any |
 //! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`, by provider | any |
-//! | `BATON_LLM_API_KEY_FILE` | none | a file with the key in it |
+//! | `BATON_LLM_API_KEY_FILE` | none | a file that contains the key |
 //! | `BATON_LLM_HEADERS` | none | a JSON object of names to texts: headers of every call |
 //! | `BATON_LLM_TIMEOUT` | `30s`, for one HTTP call | `10ms` to `9m` |
 //! | `BATON_LLM_DEADLINE` | `2m`, for one row with all its calls and waits | `10ms` to `9m` |
 //! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
 //! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
-//! | `BATON_LLM_CA_FILE` | none | a PEM file whose certificates are trusted too |
+//! | `BATON_LLM_CA_FILE` | none | a PEM file with additional trusted certificates |
 //! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `BATON_LLM_MAX_TOKENS` | the server's own; 4096 where tokens are limited | 1 to 1000000 |
 //!
-//! The options of a single call are in [`crate::options`], limits across rows in [`crate::limits`]. Where a call goes is
-//! decided in [`crate::endpoint`].
+//! [`crate::options`] has the options of a single call, [`crate::limits`] the limits across rows. [`crate::endpoint`]
+//! selects the server of a call.
 
 use crate::address::parse_url;
 use crate::headers::{Headers, parse_headers};
@@ -49,13 +49,13 @@ impl Default for Backoff {
 /// The settings, with their defaults where the environment has none.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who answers, unless a call's options say otherwise.
+    /// The provider, unless a call's options set another one.
     pub provider: Provider,
-    /// Where the provider's protocol is spoken; `None` is the provider's own server.
+    /// The URL of the server; `None` for the provider's own server.
     pub base_url: Option<Url>,
-    /// Which model is asked, unless a call's options say otherwise.
+    /// The model, unless a call's options set another one.
     pub model: Option<String>,
-    /// `BATON_LLM_API_KEY` or what its file holds.
+    /// `BATON_LLM_API_KEY`, or the contents of its file.
     pub api_key: Option<Secret>,
     /// `OPENAI_API_KEY`.
     pub openai_key: Option<Secret>,
@@ -73,9 +73,9 @@ pub struct Settings {
     pub retries: u32,
     /// The model's temperature, unless a call's options set it.
     pub temperature: Option<f64>,
-    /// The longest answer in tokens, unless a call's options say otherwise.
+    /// The longest answer in tokens, unless a call's options set it.
     pub max_tokens: Option<u32>,
-    /// Certificates that are trusted too.
+    /// Additional trusted certificates.
     pub ca_file: Option<PathBuf>,
     /// Limits across rows.
     pub limits: Limits,

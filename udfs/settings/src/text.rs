@@ -1,9 +1,9 @@
-//! Values as people write them, and values as messages show them.
+//! Parses values as people write them, and formats values for messages.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The longest working time of a row that can be set. Arroyo's own time-out of 10 minutes would end the job.
+/// The longest working time of a row that can be set. Arroyo's own timeout of 10 minutes would end the job.
 pub const LONGEST: Duration = Duration::from_secs(9 * 60);
 
 /// A whole number in `range`.
@@ -41,7 +41,7 @@ pub(crate) fn keep<T>(result: Result<T, String>, errors: &mut Vec<String>) -> Op
     result.map_err(|message| errors.push(message)).ok()
 }
 
-/// The name among `known` that `name` is most likely meant to be.
+/// The name in `known` that is most similar to `name`.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let (distance, near) = known.iter().map(|near| (edit_distance(&name, near), *near)).min()?;

@@ -1,4 +1,4 @@
-//! The names of all variables of the environment that the functions in `udfs/` read.
+//! The names of all environment variables that the functions in `udfs/` read.
 
 /// The names, sorted.
 pub const VARIABLES: &[&str] = &[

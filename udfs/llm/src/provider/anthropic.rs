@@ -11,7 +11,7 @@ use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The tool whose input is the answer.
+/// The tool whose input contains the answer.
 const TOOL: &str = "answer";
 
 pub(super) fn build(
@@ -35,7 +35,7 @@ pub(super) fn build(
     let body = MessagesRequest {
         model: &endpoint.model,
         max_tokens: question.max_tokens.unwrap_or(MOST_ANSWERED),
-        // All rows of a query have this part in common, so the server may keep it.
+        // All rows of a query share this part, so the server may cache it.
         system: [SystemBlock { kind: "text", text: system, cache_control: CacheControl { kind: "ephemeral" } }],
         messages,
         temperature: question.temperature.filter(|_| dialect.temperature),
@@ -137,7 +137,7 @@ struct Usage {
     output_tokens: Option<u64>,
 }
 
-/// Reads the body of a success. The error goes on after "the server answers".
+/// Reads the body of a success. The error continues after "the server answers".
 pub(super) fn read(body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let Ok(answer) = serde_json::from_slice::<MessagesAnswer>(body) else {
         return Err(unreadable(body, "message", secrets));
@@ -147,7 +147,7 @@ pub(super) fn read(body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
     let spent = Spent {
         model: answer.model,
         prompt_tokens: usage.and_then(|usage| {
-            // What was written to the cache and read from it is counted apart from the rest.
+            // Tokens written to the cache and read from it are counted separately.
             let cache = usage.cache_creation_input_tokens.unwrap_or(0).saturating_add(cached_tokens.unwrap_or(0));
             Some(usage.input_tokens?.saturating_add(cache))
         }),
@@ -167,7 +167,7 @@ pub(super) fn read(body: &[u8], secrets: &[&Secret]) -> Result<Reply, String> {
         answer.content.iter().filter(|block| block.kind == "tool_use").find_map(|block| block.input.as_ref());
     let text = match tool_input {
         Some(input) => input.to_string(),
-        // What a model thinks before it answers is in blocks of other types.
+        // A model's thoughts are in blocks of other types.
         None => {
             answer.content.into_iter().filter(|block| block.kind == "text").filter_map(|block| block.text).collect()
         }
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_said() {
-        assert_eq!(read(b" ", &[]).unwrap_err(), "200 with nothing in it");
+        assert_eq!(read(b" ", &[]).unwrap_err(), "200 with an empty body");
         assert!(read(b"<html>", &[]).unwrap_err().contains("with no message: an HTML page"));
         let overloaded = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
         assert!(read(overloaded, &[]).unwrap_err().contains("Overloaded"));

@@ -1,4 +1,5 @@
-//! What one model on one server takes: believed to be everything, found out from refusals and answers, and remembered.
+//! The features that one model on one server supports: all are assumed, refusals and answers disprove some, and the
+//! result is remembered.
 
 use super::Question;
 use crate::transport::Answer;
@@ -11,25 +12,25 @@ use std::sync::{Mutex, PoisonError};
 /// How many pairs of server and model are remembered.
 const MOST_REMEMBERED: usize = 256;
 
-/// How a schema travels to the server, best first.
+/// How a schema is sent to the server, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SchemaBy {
-    /// As the form of the answer: `response_format` at OpenAI, `output_config.format` at Anthropic.
+    /// As the format of the answer: `response_format` at OpenAI, `output_config.format` at Anthropic.
     Format,
-    /// As the input of a tool that the model has to call; Anthropic's older models.
+    /// As the input of a tool that the model must call; for Anthropic's older models.
     Tool,
-    /// In the prompt alone.
+    /// Only in the prompt.
     Prompt,
 }
 
-/// What one model on one server takes.
+/// The features of one model on one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(super) schema_by: SchemaBy,
-    /// Holds the model to the schema that it takes: some take it and ignore it.
+    /// Enforces the schema. Some servers accept one and ignore it.
     holds: bool,
     pub(super) temperature: bool,
-    /// Wants `max_completion_tokens` in place of `max_tokens`.
+    /// Requires `max_completion_tokens` instead of `max_tokens`.
     pub(super) completion_tokens: bool,
     pub(super) logprobs: bool,
 }
@@ -41,22 +42,22 @@ impl Default for Dialect {
 }
 
 impl Dialect {
-    /// Whether the schema of `question` travels, and not in the prompt alone.
+    /// Whether the schema of `question` is sent outside the prompt.
     pub(super) fn sends_schema(self, question: &Question<'_>) -> bool {
         question.schema.is_some() && question.strict && self.schema_by != SchemaBy::Prompt
     }
 
-    /// Whether the server is believed to hold the model to the schema of `question`.
+    /// Whether the server is assumed to enforce the schema of `question`.
     pub(super) fn enforces(self, question: &Question<'_>) -> bool {
         self.sends_schema(question) && self.holds
     }
 
-    /// The dialect to try next when the server refuses a request and says why; `None` when it does not refuse, or when
-    /// what it says has nothing to do with what could be left out.
+    /// The dialect to try next if the server refuses a request with a reason; `None` if it does not refuse, or if the
+    /// reason concerns nothing that can be left out.
     pub(super) fn after(self, answer: &Answer, provider: Provider, question: &Question<'_>) -> Option<Self> {
         match answer.status.as_u16() {
             400 | 422 => self.without(&complaint(&answer.body), provider, question),
-            // OpenAI's own word about models that do not show their log-probabilities.
+            // OpenAI's error for models that do not return log-probabilities.
             403 if self.logprobs && question.choices.is_some() => {
                 let about_logprobs = String::from_utf8_lossy(&answer.body).contains("logprobs");
                 about_logprobs.then_some(Self { logprobs: false, ..self })
@@ -88,7 +89,7 @@ impl Dialect {
     }
 }
 
-/// What a refusal of the schema speaks of.
+/// The words in a refusal of the schema.
 fn schema_words(by: SchemaBy, provider: Provider) -> &'static [&'static str] {
     match (by, provider) {
         (SchemaBy::Tool, _) => &["tool", "schema"],
@@ -97,8 +98,8 @@ fn schema_words(by: SchemaBy, provider: Provider) -> &'static [&'static str] {
     }
 }
 
-/// What a refusal complains of: the error's message where it has one in the usual place, else the whole body. A body may
-/// quote the request, in which every word stands that a complaint could have.
+/// The complaint of a refusal: the error's message if it is in a known place, else the whole body. A body may quote the
+/// request, which contains all the words that are searched for.
 fn complaint(body: &[u8]) -> String {
     let message = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         let error = value.get("error")?;
@@ -107,7 +108,7 @@ fn complaint(body: &[u8]) -> String {
     message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
-/// What has been found out about servers.
+/// The features found out about servers.
 #[derive(Debug, Default)]
 pub(crate) struct Dialects(Mutex<HashMap<(String, String), Dialect>>);
 
@@ -117,8 +118,8 @@ impl Dialects {
         known.get(&key(endpoint)).copied().unwrap_or_default()
     }
 
-    /// Adds what was found out to what is known. Nothing is ever taken back, so that rows which find out different things
-    /// at the same time end up with all of them, and no row meets more than four refusals. Gives all that is known now.
+    /// Adds new findings. Nothing is ever removed, so rows with different findings at the same time end up with all of
+    /// them, and no row meets more than four refusals. Returns everything known now.
     pub(super) fn remember(&self, endpoint: &Endpoint, found: Dialect) -> Dialect {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_REMEMBERED {
@@ -133,7 +134,7 @@ impl Dialects {
         *dialect
     }
 
-    /// Notes that the server took a schema and answered past it: from now on the prompt says it too.
+    /// Notes that the server accepted a schema but ignored it. From now on the prompt contains it too.
     pub(crate) fn ignores_schema(&self, endpoint: &Endpoint) {
         self.remember(endpoint, Dialect { holds: false, ..Dialect::default() });
     }

@@ -1,7 +1,7 @@
-//! A question to a model: asked in its provider's protocol, and asked again without what the server turns out not to take.
+//! Sends a question to a model in its provider's protocol, and repeats it without the features that the server refuses.
 //!
-//! The protocols are in `openai` and `anthropic`, what servers take in `dialect`, and which schemas they hold a model to in
-//! `strict`. Which question is asked and whether its answer will do is the business of `classify` and `complete`.
+//! `openai` and `anthropic` implement the protocols, `dialect` the features of servers, and `strict` the schemas that
+//! they enforce. `classify` and `complete` choose the questions and check the answers.
 
 mod anthropic;
 mod dialect;
@@ -29,51 +29,51 @@ use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// What is asked.
+/// A question.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
     pub(crate) system: Cow<'a, str>,
     pub(crate) user: String,
-    /// An answer that would not do, and what was said to it.
+    /// A previous unusable answer, and the reply to it.
     pub(crate) again: Option<(String, String)>,
-    /// The form of the answer. Unless the server is believed to hold the model to it, it is said in the prompt too.
+    /// The schema of the answer. It is in the prompt too, unless the server is assumed to enforce it.
     pub(crate) schema: Option<&'a Value>,
-    /// Whether the schema lies in the provider's strict subset, so that a server may hold the model to it.
+    /// Whether the schema is in the provider's strict subset, so that a server may enforce it.
     pub(crate) strict: bool,
     pub(crate) temperature: Option<f64>,
     pub(crate) max_tokens: Option<u32>,
-    /// What the answer is one of; set when it is wanted how sure the model is of it.
+    /// The possible answers, set if the model's confidence is needed.
     pub(crate) choices: Option<&'a [Choice]>,
 }
 
-/// An answer that can be read.
+/// A parsed answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) text: String,
-    /// Set when the server stopped the answer itself: why.
+    /// The reason if the server cut the answer off.
     pub(crate) broken_off: Option<&'static str>,
-    /// Whether the server was believed to hold the model to the schema, so that the prompt was silent about it.
+    /// Whether the server was assumed to enforce the schema, so that it was not in the prompt.
     pub(crate) enforced: bool,
-    /// How probable the model found the answer among the choices of the question, where that can be computed.
+    /// The probability of the answer among the choices of the question, if it can be computed.
     pub(crate) confidence: Option<f64>,
     pub(crate) spent: Spent,
 }
 
-/// What an answer took, as far as the server says.
+/// The usage of an answer, as far as the server reports it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Spent {
     pub(crate) model: Option<String>,
-    /// All tokens of the prompt, those from the server's cache among them.
+    /// All tokens of the prompt, including those from the server's cache.
     pub(crate) prompt_tokens: Option<u64>,
-    /// Those of them that the server had in its cache, which are cheaper at most servers.
+    /// Prompt tokens read from the server's cache, which are cheaper at most servers.
     pub(crate) cached_tokens: Option<u64>,
-    /// Those of them that the server has put into its cache, which are dearer at some.
+    /// Prompt tokens written to the server's cache, which are more expensive at some.
     pub(crate) cache_write_tokens: Option<u64>,
     pub(crate) completion_tokens: Option<u64>,
 }
 
 impl Spent {
-    /// All of it, when the server has counted it.
+    /// All tokens, if the server reports them.
     pub(crate) fn tokens(&self) -> Option<Tokens> {
         Some(Tokens {
             prompt: self.prompt_tokens?,
@@ -84,17 +84,17 @@ impl Spent {
     }
 }
 
-/// Why there is no reply.
+/// The reason for a missing reply.
 #[derive(Debug)]
 pub(crate) enum AskError {
-    /// Asking again makes no sense: the row ends.
+    /// Asking again is useless: the row ends.
     Final(Failure),
-    /// An answer came that is none of the protocol: it may be asked for once more.
+    /// The answer does not follow the protocol. It may be requested once more.
     Unreadable(String),
 }
 
-/// Asks once, with the transport's tries, and again at once for each thing that the server turns out not to take (four at
-/// most, and only the first time for a server and model).
+/// Asks once, with the transport's retries, and again at once for each feature that the server refuses (at most four,
+/// and only at the first call of a server and model).
 pub(crate) async fn ask(
     transport: &Transport,
     dialects: &Dialects,
@@ -124,7 +124,7 @@ pub(crate) async fn ask(
             Provider::Anthropic => anthropic::read(&answer.body, &secrets),
             _ => openai::read(&answer.body, question.choices, &secrets),
         };
-        // An answer that does not say what it took stays counted by its upper bound.
+        // The call of an answer without usage stays counted by its upper bound.
         let tokens = read.as_ref().ok().and_then(|reply| reply.spent.tokens());
         if let Some((bill, tokens)) = answer.bill.take().zip(tokens) {
             bill.settle(tokens);
@@ -136,7 +136,7 @@ pub(crate) async fn ask(
                 let keys = endpoint.keys();
                 reply.text = redact_answer(&reply.text, &keys);
                 let model = reply.spent.model.take();
-                // Before it is cut, because half a key is not found again.
+                // Redacted before it is truncated, because half a key would not be found.
                 let model = model.map(|model| excerpt(&redact_answer(&model, &keys), 200));
                 reply.spent.model = model.filter(|model| !model.is_empty());
                 Ok(reply)
@@ -160,7 +160,7 @@ fn build(endpoint: &Endpoint, question: &Question<'_>, dialect: Dialect) -> Resu
     }
 }
 
-/// The request of a provider: its body, its own headers, and those of the settings, which may replace them.
+/// The request of a provider: its body, its own headers, and the headers of the settings, which may replace them.
 fn request(
     endpoint: &Endpoint,
     path: &[&str],
@@ -190,7 +190,7 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The base URL with `path` at the end of its own; its query stays.
+/// The base URL with `path` appended to its own path. Its query is kept.
 fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
     let mut url = base.clone();
     if !url.path().trim_end_matches('/').ends_with(&format!("/{}", path.join("/"))) {
@@ -205,10 +205,10 @@ fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
 fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
     match answer.status.as_u16() {
         401 | 403 if !endpoint.has_key() => ". No key was sent: set BATON_LLM_API_KEY".to_owned(),
-        401 | 403 if endpoint.key.is_none() => ". Look at BATON_LLM_HEADERS".to_owned(),
-        401 | 403 => ". Look at BATON_LLM_API_KEY".to_owned(),
+        401 | 403 if endpoint.key.is_none() => ". Check BATON_LLM_HEADERS".to_owned(),
+        401 | 403 => ". Check BATON_LLM_API_KEY".to_owned(),
         404 => format!(
-            ". Look at BATON_LLM_BASE_URL ({}) and BATON_LLM_MODEL ({})",
+            ". Check BATON_LLM_BASE_URL ({}) and BATON_LLM_MODEL ({})",
             shown(&endpoint.base),
             excerpt(&endpoint.model, 100)
         ),
@@ -217,16 +217,16 @@ fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
     }
 }
 
-/// What a body that is no answer of the protocol is, in the words of an error that goes on after "the server answers".
+/// Describes a body that does not follow the protocol. The text continues after "the server answers".
 fn unreadable(body: &[u8], expected: &str, secrets: &[&Secret]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return "200 with nothing in it".to_owned();
+        return "200 with an empty body".to_owned();
     }
     let said = crate::transport::said(body, secrets);
-    format!("200, but with no {expected}: {said}. Look at BATON_LLM_BASE_URL, which ends with /v1 on most servers")
+    format!("200, but with no {expected}: {said}. Check BATON_LLM_BASE_URL, which ends with /v1 on most servers")
 }
 
-const TOO_LONG: &str = "the answer was broken off at its largest length: set the option max_tokens higher";
+const TOO_LONG: &str = "the answer was cut off at its maximum length: set the option max_tokens higher";
 const REFUSED: &str = "the model refuses to answer";
 
 #[cfg(test)]

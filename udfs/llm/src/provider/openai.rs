@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, as every compatible server speaks them: the request and the answer.
+//! OpenAI's chat completions, as all compatible servers implement them: the request and the answer.
 
 use super::{Dialect, Question, REFUSED, Reply, Spent, TOO_LONG, request, unreadable};
 use crate::confidence::{Choice, Token, confidence};
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// How many alternatives of each token are asked for: as many as every server gives, since an answer grows with them.
+/// How many alternatives of each token are requested. Every server supports this many, and more would enlarge the
+/// answer.
 const TOP_LOGPROBS: u8 = 5;
 
 pub(super) fn build(
@@ -51,7 +52,7 @@ pub(super) fn build(
     request(endpoint, &["chat", "completions"], headers, &body, system.len() + question.user.len() + 2048)
 }
 
-/// The body of a request. Its parts are borrowed: a prompt is some kilobytes, and this is done for every row.
+/// The body of a request. Its parts are borrowed, because a prompt has some kilobytes and is serialised for every row.
 #[derive(Serialize)]
 struct ChatRequest<'a> {
     model: &'a str,
@@ -90,7 +91,7 @@ struct NamedSchema<'a> {
     schema: &'a Value,
 }
 
-/// The body of an answer; `L` is what is wanted of the log-probabilities.
+/// The body of an answer. `L` is the part of the log-probabilities that is needed.
 #[derive(Deserialize)]
 struct ChatCompletion<L> {
     model: Option<String>,
@@ -130,9 +131,9 @@ struct PromptTokens {
     cached_tokens: Option<u64>,
 }
 
-/// Reads the body of a success. The error goes on after "the server answers".
+/// Reads the body of a success. The error continues after "the server answers".
 pub(super) fn read(body: &[u8], choices: Option<&[Choice]>, secrets: &[&Secret]) -> Result<Reply, String> {
-    // Log-probabilities that cannot be read (some servers write null for a number) cost the number, not the answer.
+    // If log-probabilities cannot be read (some servers write null for a number), only the confidence is lost.
     if let Some(choices) = choices
         && let Ok(mut completion) = serde_json::from_slice::<ChatCompletion<Logprobs<'_>>>(body)
     {
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_no_completion_is_said() {
-        assert_eq!(read(b" ", None, &[]).unwrap_err(), "200 with nothing in it");
+        assert_eq!(read(b" ", None, &[]).unwrap_err(), "200 with an empty body");
         assert!(read(b"<html>", None, &[]).unwrap_err().contains("an HTML page"));
         assert!(read(br#"{"choices":[]}"#, Some(&[]), &[]).is_err());
         assert!(read(br#"{"error":{"message":"busy"}}"#, None, &[]).unwrap_err().contains("busy"));

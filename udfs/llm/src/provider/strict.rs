@@ -1,15 +1,15 @@
-//! Whether a JSON Schema lies in the subset that a provider's servers hold a model to.
+//! Whether a JSON Schema is in the subset that a provider's servers can enforce.
 //!
-//! Outside of it a server refuses the request, so such a schema goes into the prompt instead. The answer is checked
-//! against the whole schema either way.
+//! A server refuses other schemas, so they go into the prompt instead. The answer is validated against the whole schema
+//! in both cases.
 
 use baton_llm_settings::settings::Provider;
 use serde_json::{Map, Value};
 
-/// Keywords that every subset has and that hold nothing to look into.
+/// Keywords in every subset without a schema inside.
 const PLAIN: &[&str] = &["type", "description", "title", "const", "required", "additionalProperties"];
 
-/// What else OpenAI takes.
+/// Additional keywords of OpenAI.
 const OPENAI_PLAIN: &[&str] = &[
     "pattern",
     "multipleOf",
@@ -22,19 +22,19 @@ const OPENAI_PLAIN: &[&str] = &[
     "$schema",
 ];
 
-/// The formats of texts that both take; Anthropic knows `uri` too.
+/// The formats that both support; Anthropic also supports `uri`.
 const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
 const MOST_DEPTH: usize = 10;
 const MOST_PROPERTIES: usize = 1000;
 const MOST_NAMES: usize = 500;
 
-/// How many properties may be left out, and how many unions there may be, in a schema for Anthropic.
+/// The maximum numbers of optional properties and of unions in a schema for Anthropic.
 const MOST_OPTIONAL: usize = 24;
 const MOST_UNIONS: usize = 16;
 
-/// Whether a server of `provider` takes `schema` as one to enforce: an object at the root, and nothing in it that the
-/// provider cannot hold a model to.
+/// Whether a server of `provider` can enforce `schema`: an object at the root, and only keywords that the provider
+/// supports.
 pub(crate) fn is_strict(schema: &Value, provider: Provider) -> bool {
     let mut walk = Walk { anthropic: provider == Provider::Anthropic, ..Walk::default() };
     schema.get("type").and_then(Value::as_str) == Some("object")
@@ -45,7 +45,7 @@ pub(crate) fn is_strict(schema: &Value, provider: Provider) -> bool {
         && (!walk.anthropic || (walk.optional <= MOST_OPTIONAL && walk.unions <= MOST_UNIONS))
 }
 
-/// What has been counted on the way through a schema.
+/// The counters of a walk through a schema.
 #[derive(Default)]
 struct Walk {
     anthropic: bool,
@@ -56,7 +56,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Whether the subset has this part of a schema; `defined` inside a definition.
+    /// Whether the subset allows this part of a schema. `defined` is true inside a definition.
     fn takes(&mut self, schema: &Value, depth: usize, defined: bool) -> bool {
         let Value::Object(keywords) = schema else { return false };
         if depth > MOST_DEPTH || !self.takes_object(keywords) {
@@ -71,7 +71,7 @@ impl Walk {
                 self.takes_all(value, depth, defined)
             }
             "allOf" => self.anthropic && self.takes_all(value, depth, defined),
-            // Anthropic takes no schema that holds itself. None does in which definitions do not refer to each other.
+            // Anthropic rejects recursive schemas. Without references between definitions, no schema is recursive.
             "$ref" => value.as_str().is_some_and(|target| {
                 if self.anthropic { !defined && target.starts_with("#/") } else { target.starts_with('#') }
             }),
@@ -102,7 +102,7 @@ impl Walk {
         schemas.iter().all(|schema| self.takes(schema, depth + 1, defined))
     }
 
-    /// An object allows no property but its own, and OpenAI wants all of them required.
+    /// An object must forbid additional properties. OpenAI requires all its properties to be required.
     fn takes_object(&mut self, keywords: &Map<String, Value>) -> bool {
         let is_object = match keywords.get("type") {
             Some(Value::String(name)) => name == "object",
@@ -121,7 +121,7 @@ impl Walk {
     }
 }
 
-/// Whether a pattern has nothing but what Anthropic is sure to take: no word boundary, look-around or count.
+/// Whether a pattern has only features that Anthropic supports for certain: no word boundary, look-around or count.
 fn is_simple_pattern(pattern: &str) -> bool {
     !["\\b", "\\B", "(?", "{"].iter().any(|part| pattern.contains(part))
 }

@@ -1,4 +1,4 @@
-//! A server that answers as it is told and counts what it is asked; the model and the agent of all tests.
+//! A server with scripted answers that counts its requests; the model and the agent of all tests.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a stub that cannot work must fail its test")]
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// What is in no output, whatever happens.
+/// A key that must never appear in any output.
 pub const KEY: &str = "sk-canary-5f1c";
 
 pub const AGENTS: &str = r#"[{"name":"Lead Scoring Agent","description":"Scores leads","input":"a research report"},
@@ -119,7 +119,7 @@ fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// The server; it ends with its test.
+/// The server; it stops with its test.
 #[derive(Clone)]
 pub struct Stub {
     pub url: String,
@@ -127,7 +127,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Answers with these, one after the other, and with the last for ever.
+    /// Answers with these in turn, and then repeats the last.
     pub async fn start(answers: impl IntoIterator<Item = Say>) -> Self {
         Self::serve(any(), Script { answers: answers.into_iter().collect(), ..Script::default() }).await
     }
@@ -137,7 +137,7 @@ impl Stub {
         Self::serve(address, Script { answers: answers.into_iter().collect(), ..Script::default() }).await
     }
 
-    /// Answers each request with what `judge` makes of it.
+    /// Answers each request with the result of `judge`.
     pub async fn judging(judge: fn(&Asked) -> Say) -> Self {
         Self::serve(any(), Script { judge: Some(judge), ..Script::default() }).await
     }
@@ -192,10 +192,10 @@ async fn respond(State(script): State<Arc<Mutex<Script>>>, request: axum::extrac
     response.body(Body::from(say.body)).unwrap()
 }
 
-/// What a connection does that no HTTP server does by intention.
+/// Faults of a connection that no HTTP server causes on purpose.
 #[derive(Debug, Clone, Copy)]
 pub enum Wire {
-    /// Says nothing.
+    /// Sends nothing.
     Hang,
     /// Resets in the middle of its body.
     Reset,
@@ -209,7 +209,7 @@ pub enum Wire {
     Gibberish,
 }
 
-/// A raw server that does `wire` on every connection; gives its URL and a counter of connections.
+/// A raw server that does `wire` on every connection. Returns its URL and a counter of connections.
 pub async fn raw(wire: Wire) -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -252,7 +252,7 @@ pub async fn raw(wire: Wire) -> (String, Arc<Mutex<usize>>) {
     (url, connections)
 }
 
-/// Settings for a server at `url`, with waits that a test can afford.
+/// Settings for a server at `url`, with short waits.
 pub fn settings(url: &str) -> Settings {
     Settings {
         provider: Provider::OpenAi,
