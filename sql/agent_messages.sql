@@ -21,6 +21,7 @@ CREATE TABLE agent_messages (
   format = 'raw_bytes',
   'source.group_id' = 'route_messages',
   'source.offset' = 'group',
+  'baton.create_max_message_bytes' = '3145728',
   client_configs = 'auto.offset.reset=earliest',
   'sink.key_field' = 'workflow_id',
   'baton.create_partitions' = '${BATON_TOPIC_PARTITIONS:-6}'

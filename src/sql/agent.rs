@@ -310,14 +310,20 @@ impl Reader<'_> {
             self.fail(Code::OPTION_VALUE, message, at, "a model or a service does its work: remove one of the two");
         }
         let merged = self.options_with(options.as_ref(), schema.as_ref());
+        let has = |key: &str| serde_json::from_str::<Json>(&merged).is_ok_and(|merged| merged.get(key).is_some());
+        if let (Some((_, at)), Some(_)) = (options.as_ref().filter(|_| has("idempotency_key")), &url) {
+            let message = "`options` gives an `idempotency_key`, which Baton makes from the message's id".to_string();
+            self.fail(Code::OPTION_VALUE, message, at, "take it out");
+        }
         match (prompt, url) {
             (Some((prompt, _)), url) => {
+                let has_schema = has("schema");
                 // If both are given, it is not known which one stays.
                 if url.is_none() {
                     self.require("reply", ", since it has a `prompt`");
                 }
                 let reply = self.line("reply").map(|(text, _)| text).unwrap_or_default();
-                Work::Prompt { prompt, reply, options: merged, has_schema: schema.is_some() }
+                Work::Prompt { prompt, reply, options: merged, has_schema }
             }
             (None, Some((url, _))) => Work::Url { url, options: merged },
             (None, None) => Work::Elsewhere,

@@ -45,7 +45,8 @@ pub(super) fn topics_of_tables(agents: &[AgentDef], definitions: &BTreeMap<Strin
         let table = topics.get(agent.topic.as_str())?;
         let is_free =
             |topic: &String| !topics.contains_key(topic.as_str()) && agents.iter().all(|other| other.topic != *topic);
-        let free = [agent.ident.clone(), format!("{}_inbox", agent.ident)].into_iter().find(is_free);
+        let plain = agent.ident.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "_");
+        let free = [plain.clone(), format!("{plain}_inbox")].into_iter().find(is_free);
         let message =
             format!("topic `{}` of agent `{}` is the topic of table `{}` too", agent.topic, agent.ident, table.name);
         let free = free.as_deref().unwrap_or("…");

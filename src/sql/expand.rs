@@ -23,6 +23,10 @@ pub(super) const MESSAGES: &str = "agent_messages";
 /// The table for messages that an agent cannot process, and for failed calls.
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
 
+/// The longest answer of a service, in bytes: its message, with the fields of the one before, has room in a topic that
+/// Baton created.
+const LONGEST_ANSWER: usize = 2_000_000;
+
 /// The answer of the offline method.
 const NO_MODEL: &str = "No model was asked.";
 
@@ -155,12 +159,17 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
                 ),
                 context: "json_get_str(json_get_str(answer, 'body'), 'context')".into(),
                 fields: "json_get_str(answer, 'body')".into(),
-                failed: "coalesce(answer->>'status', 'failed') <> 'ok' \
-                         OR coalesce(btrim(json_get_str(json_get_str(answer, 'body'), 'context')), '') = ''"
-                    .into(),
-                error: "CASE WHEN answer->>'status' = 'ok' THEN 'the service answered without a `context`' \
-                        ELSE coalesce(answer->>'error', 'http_call ended without a result') END"
-                    .into(),
+                failed: format!(
+                    "coalesce(answer->>'status', 'failed') <> 'ok' \
+                     OR coalesce(btrim(json_get_str(json_get_str(answer, 'body'), 'context')), '') = '' \
+                     OR octet_length(json_get_str(answer, 'body')) > {LONGEST_ANSWER}"
+                ),
+                error: format!(
+                    "CASE WHEN answer->>'status' <> 'ok' THEN coalesce(answer->>'error', 'http_call ended without a result') \
+                     WHEN octet_length(json_get_str(answer, 'body')) > {LONGEST_ANSWER} \
+                     THEN 'the service answered with more than {LONGEST_ANSWER} bytes' \
+                     ELSE 'the service answered without a `context`' END"
+                ),
             }
         }
     };

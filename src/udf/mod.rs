@@ -16,7 +16,7 @@ mod standard;
 mod states;
 mod types;
 
-pub use build::{BuiltUdf, Progress, build};
+pub use build::{BuiltUdf, Progress, build, hex_digest};
 pub use function::{HostedUdf, hosted, scalar_udf};
 pub use host::{
     Answers, AsyncAnswers, AsyncCalls, AsyncLibrary, AsyncUdf, CallArgs, HOST_VARIABLE, HostChannel, LoadedSlot,

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::build::hex_digest;
+use super::hex_digest;
 use super::source::{UdfSource, discover};
 use crate::diag::{Code, Diagnostic, display_path};
 

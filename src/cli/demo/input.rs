@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::output::Failed;
 use crate::diag::{Code, Diagnostic, SourceText, Span};
 use crate::sql::catalogue::Project;
+use crate::udf::hex_digest;
 
 /// Where MongoDB's connector publishes leads.
 const LEADS: &str = "incoming-leads.stratusdb.leads";
@@ -28,6 +29,8 @@ pub struct Input {
     pub label: String,
     /// Whether a workflow begins with it. Changes other than inserts end in `copy_leads`.
     begins: bool,
+    /// The workflow that a message names.
+    workflow_id: Option<String>,
     /// Where the line stands.
     span: Span,
 }
@@ -36,8 +39,10 @@ pub struct Input {
 pub struct Published {
     /// Its name on the screen.
     pub label: String,
-    /// `topic/partition/offset`, which identifies a workflow without an id.
+    /// `topic/partition/offset`, where it was published.
     pub place: String,
+    /// The workflow's id: the one that the message names, or the one that `open_message` makes of its place.
+    pub workflow_id: String,
 }
 
 /// The files that a project's demo reads by default.
@@ -117,7 +122,9 @@ fn input(index: usize, line: &str, span: Span) -> Input {
     match serde_json::from_str::<Value>(line) {
         Ok(Value::Object(fields)) if fields.contains_key("context") => {
             let label: String = fields["context"].as_str().unwrap_or("message").chars().take(LABEL).collect();
-            Input { topic: MESSAGES, label, begins: true, payload: line.as_bytes().to_vec(), span }
+            let workflow_id = fields.get("workflow_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+            let (workflow_id, payload) = (workflow_id.map(str::to_string), line.as_bytes().to_vec());
+            Input { topic: MESSAGES, label, begins: true, workflow_id, payload, span }
         }
         Ok(Value::Object(fields)) if fields.contains_key("operationType") => {
             let event = Value::Object(fields);
@@ -126,6 +133,7 @@ fn input(index: usize, line: &str, span: Span) -> Input {
                 topic: LEADS,
                 label: label(&event["fullDocument"]),
                 begins,
+                workflow_id: None,
                 payload: line.as_bytes().to_vec(),
                 span,
             }
@@ -140,16 +148,23 @@ fn input(index: usize, line: &str, span: Span) -> Input {
                 "documentKey": { "_id": id },
                 "fullDocument": fields,
             });
-            Input { topic: LEADS, label, begins: true, payload: event.to_string().into_bytes(), span }
+            Input {
+                topic: LEADS,
+                label,
+                begins: true,
+                workflow_id: None,
+                payload: event.to_string().into_bytes(),
+                span,
+            }
         }
         _ => {
             let label = format!("lead {}", index + 1);
-            Input { topic: LEADS, label, begins: true, payload: line.as_bytes().to_vec(), span }
+            Input { topic: LEADS, label, begins: true, workflow_id: None, payload: line.as_bytes().to_vec(), span }
         }
     }
 }
 
-/// Publishes inputs in their order. Returns those that begin a workflow.
+/// Publishes inputs in their order. Returns those that begin a workflow: of those that name the same one, the first.
 ///
 /// # Errors
 /// When the broker refuses one.
@@ -163,9 +178,11 @@ pub async fn publish(servers: &str, inputs: Vec<Input>) -> Result<Vec<Published>
             .send(record, Duration::from_secs(10))
             .await
             .map_err(|(e, _)| format!("the broker refused a line of the input: {e}"))?;
-        if input.begins {
-            let place = format!("{}/{}/{}", input.topic, delivered.partition, delivered.offset);
-            published.push(Published { label: input.label, place });
+        let place = format!("{}/{}/{}", input.topic, delivered.partition, delivered.offset);
+        let made = || hex_digest(&[b"workflow|", place.as_bytes()])[..32].to_string();
+        let workflow_id = input.workflow_id.unwrap_or_else(made);
+        if input.begins && published.iter().all(|other: &Published| other.workflow_id != workflow_id) {
+            published.push(Published { label: input.label, place, workflow_id });
         }
     }
     Ok(published)

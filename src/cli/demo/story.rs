@@ -56,6 +56,7 @@ impl Story {
         let mut workflows = Vec::new();
         for (i, lead) in published.into_iter().enumerate() {
             by_id.insert(lead.place, i);
+            by_id.insert(lead.workflow_id, i);
             workflows.push(Workflow { label: lead.label, id: None, path: Vec::new(), hops: 0, outcome: None });
         }
         let waiting = (0..workflows.len()).collect();

@@ -10,9 +10,14 @@ use crate::sql::definition::InsertDef;
 use crate::sql::statement::tokens;
 use crate::sql::table::{ColumnKind, TableDef};
 
-/// The name of the table for one topic.
+/// The name of the table for one topic. Topics that differ only in `.`, `-` and `_` get names of their own, and so does
+/// a topic `rows`, which is the name of the view.
 pub fn table_name(table: &TableDef, topic: &str) -> String {
-    format!("{}_{}", table.name, topic.replace(['.', '-'], "_"))
+    let plain = |topic: &str| topic.replace(['.', '-'], "_");
+    let name = plain(topic);
+    let earlier = table.agent_topics.iter().take_while(|other| *other != topic);
+    let same = earlier.filter(|other| plain(other) == name).count() + usize::from(name == "rows");
+    format!("{}_{name}{}", table.name, "_".repeat(same))
 }
 
 /// The edit that turns the INSERT's rows into a view.

@@ -122,7 +122,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// SHA-256 of parts, in hexadecimal.
-pub(in crate::udf) fn hex_digest(parts: &[&[u8]]) -> String {
+pub fn hex_digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);

@@ -57,16 +57,13 @@ pub(crate) struct Hops {
 
 #[derive(Debug, Default)]
 struct Generation {
-    /// By the hash of the message id.
-    messages: HashMap<u64, Message>,
+    /// The hop of each message, by the hash of its workflow's id and its own.
+    hops: HashMap<u64, u32>,
+    /// The workflow of each message, by the hash of the message id. Ids need not differ between workflows: the last
+    /// one counts.
+    owners: HashMap<u64, u64>,
     /// By the hash of the workflow id.
     workflows: HashMap<u64, Workflow>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Message {
-    workflow: u64,
-    hop: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,14 +94,16 @@ impl Hops {
 
     fn judge(&mut self, arrival: Arrival<'_>, limits: Limits) -> Verdict {
         let workflow = self.hasher.hash_one(arrival.workflow_id);
-        let parent = arrival.parent_id.and_then(|id| self.message(self.hasher.hash_one(id)));
-        if parent.is_some_and(|parent| parent.workflow != workflow) {
+        let parent = arrival.parent_id.and_then(|id| self.find(|of| &of.hops, self.key(&arrival, id)));
+        let owner = arrival.parent_id.and_then(|id| self.find(|of| &of.owners, self.hasher.hash_one(id)));
+        if parent.is_none() && owner.is_some() {
             return Verdict::Stray;
         }
-        let hop = parent.map_or(arrival.hop, |parent| arrival.hop.max(parent.hop.saturating_add(1)));
+        let hop = parent.map_or(arrival.hop, |parent| arrival.hop.max(parent.saturating_add(1)));
         let is_full = self.count(workflow, &arrival, limits.messages);
-        self.young.messages.insert(self.hasher.hash_one(arrival.message_id), Message { workflow, hop });
-        if self.young.messages.len() >= self.size {
+        self.young.hops.insert(self.key(&arrival, arrival.message_id), hop);
+        self.young.owners.insert(self.hasher.hash_one(arrival.message_id), workflow);
+        if self.young.hops.len().max(self.young.workflows.len()) >= self.size {
             self.old = std::mem::take(&mut self.young);
         }
         if hop > limits.hops {
@@ -117,13 +116,18 @@ impl Hops {
         Verdict::Pass(hop)
     }
 
-    fn message(&self, id: u64) -> Option<Message> {
-        self.young.messages.get(&id).or_else(|| self.old.messages.get(&id)).copied()
+    /// A message of the arrival's workflow.
+    fn key(&self, arrival: &Arrival<'_>, message_id: &str) -> u64 {
+        self.hasher.hash_one((arrival.workflow_id, message_id))
+    }
+
+    fn find<T: Copy>(&self, map: impl Fn(&Generation) -> &HashMap<u64, T>, key: u64) -> Option<T> {
+        map(&self.young).get(&key).or_else(|| map(&self.old).get(&key)).copied()
     }
 
     /// Counts a message, and returns whether it exceeds the limit. A redelivered message was counted before.
     fn count(&mut self, id: u64, arrival: &Arrival<'_>, most: u32) -> bool {
-        let before = self.young.workflows.get(&id).or_else(|| self.old.workflows.get(&id)).copied();
+        let before = self.find(|of| &of.workflows, id);
         let (partition, offset) = (arrival.partition, arrival.offset);
         let mut workflow = before.unwrap_or(Workflow { messages: 0, partition, offset: -1, full_at: None });
         let redelivered = workflow.partition == partition && offset <= workflow.offset;
@@ -181,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn workflows_may_use_the_same_message_ids() {
+        let mut hops = Hops::new(1000);
+        let of = |workflow_id| move |arrival| Arrival { workflow_id, ..arrival };
+        for workflow in ["a", "b"].map(of) {
+            assert_eq!(hops.judge(workflow(arrival("1", None, 0, 0)), LIMITS), Verdict::Pass(0));
+        }
+        for workflow in ["a", "b"].map(of) {
+            assert_eq!(hops.judge(workflow(arrival("2", Some("1"), 1, 2)), LIMITS), Verdict::Pass(1));
+            assert_eq!(hops.judge(workflow(arrival("3", Some("2"), 1, 3)), LIMITS), Verdict::Pass(2));
+        }
+    }
+
+    #[test]
+    fn one_message_id_in_many_workflows_is_bounded_too() {
+        let mut hops = Hops::new(100);
+        for n in 0..1000 {
+            let workflow = n.to_string();
+            hops.judge(Arrival { workflow_id: &workflow, ..arrival("1", None, 0, n) }, LIMITS);
+        }
+        assert!(hops.young.workflows.len() + hops.old.workflows.len() <= 201);
+    }
+
+    #[test]
     fn what_is_redelivered_gets_the_same_verdict() {
         let limits = Limits { hops: 20, messages: 2 };
         let mut hops = Hops::new(1000);
@@ -216,7 +243,7 @@ mod tests {
                     "{n}: {verdict:?}"
                 );
             }
-            assert!(hops.young.messages.len() + hops.old.messages.len() <= 201);
+            assert!(hops.young.hops.len() + hops.old.hops.len() <= 201);
             assert!(hops.young.workflows.len() + hops.old.workflows.len() <= 201);
         }
     }
