@@ -76,6 +76,7 @@ codes! {
     SECRET_IN_SQL = "W104", "SQL contains a secret.";
     VARIABLE_UNKNOWN = "W105", "An environment variable looks like a setting of Baton and is not one.";
     READ_TWICE = "W106", "Two pipelines read the same messages.";
+    AGENT_NOT_FILLED_IN = "W107", "An agent has a text of `baton new agent` that nobody has filled in.";
     // R: while running
     SOURCE_FAILED = "R001", "A source stopped with an error.";
     SINK_FAILED = "R002", "A sink could not deliver.";

@@ -103,6 +103,7 @@ async fn find(options: &CheckOptions, environment: &Environment) -> Result<Found
         }
     }
     prepare::extend(&mut findings, warnings::overlap(&known));
+    prepare::extend(&mut findings, warnings::not_filled_in(&known));
     prepare::extend(&mut findings, warnings::read_twice(&known));
     prepare::extend(&mut findings, variables::unknown(&known));
     secrets::hide(&mut findings);

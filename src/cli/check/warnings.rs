@@ -39,6 +39,21 @@ fn likeness(a: &str, b: &str) -> f64 {
     2.0 * count(a.intersection(&b).count()) / count(a.len() + b.len())
 }
 
+/// Agents with a text of `baton new agent` that nobody has filled in.
+pub fn not_filled_in(pipelines: &[PipelineText]) -> Vec<Diagnostic> {
+    const TEMPLATE: &str = include_str!("../new/agent.sql");
+    let agents = pipelines.first().map_or(&[][..], |text| &text.agents);
+    let is_template = |text: &String| !text.is_empty() && TEMPLATE.contains(&format!("= '{text}'"));
+    let empty =
+        agents.iter().filter(|agent| [&agent.description, &agent.input, &agent.output].into_iter().any(is_template));
+    let told = empty.map(|agent| {
+        let message = format!("`{}` still has a text of `baton new agent`", agent.name);
+        let help = "write what it does, takes and publishes in its place";
+        Diagnostic::warning(Code::AGENT_NOT_FILLED_IN, message).at(agent.span.clone()).help(help)
+    });
+    told.collect()
+}
+
 /// Agents that no labelled message in `evals/` expects.
 pub fn not_expected(project: &Project, pipelines: &[PipelineText]) -> Vec<Diagnostic> {
     let agents = pipelines.first().map_or(&[][..], |text| &text.agents);

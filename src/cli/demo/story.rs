@@ -89,8 +89,14 @@ impl Story {
         let place = || format!("{}/{}/{}", text("topic"), row["partition"], row["offset_id"]);
         let known = self.by_id.get(&id).or_else(|| self.by_id.get(&place()));
         let Some(index) = known.copied() else {
+            // A message that names no workflow has its place as the id of one.
+            let lines = if event.topic == "dead_letters" && id == place() {
+                vec![format!("{:<34} ■ dead_letters: {}", "a message of no workflow", text("error"))]
+            } else {
+                Vec::new()
+            };
             self.early.entry(id).or_default().push(event.clone());
-            return Vec::new();
+            return lines;
         };
         let mut lines = Vec::new();
         if self.workflows[index].id.is_none() && !id.is_empty() {
@@ -204,7 +210,9 @@ impl Story {
         };
         let deciders: BTreeMap<&str, usize> = self.deciders.iter().map(|(k, n)| (k.as_str(), *n)).collect();
         let _ = writeln!(out, "\n{}: {}.", count(self.workflows.len(), "workflow"), each(&outcomes));
-        let _ = writeln!(out, "Decisions by: {}.", each(&deciders));
+        if !deciders.is_empty() {
+            let _ = writeln!(out, "Decisions by: {}.", each(&deciders));
+        }
         let _ = writeln!(
             out,
             "Nothing is kept: the broker lived in this process. For your own Kafka and model see README.md."

@@ -4,5 +4,5 @@ CREATE AGENT refund WITH (
 );
 CREATE AGENT exchange WITH (
   name = 'Exchange Agent', description = 'Sends another.', input = 'An order of a customer that has arrived broken.',
-  output = 'A parcel.'
+  output = 'Say what it publishes.'
 );
