@@ -134,7 +134,7 @@ fn sql_of_its_own_is_an_agent() {
     let text = format!(
         "{DECLARED}
          INSERT INTO agent_messages (workflow_id, value)
-         SELECT workflow_id, reply(opened, concat('Review of a contract, finished. It has ', character_length(context), ' signs.'),
+         SELECT workflow_id, reply(opened, concat('Review of a contract, finished. It has ', character_length(context), ' signs: ', message_id),
            NULL, '{{\"terms\": [\"penalty\"]}}')
          FROM legal_review;"
     );
