@@ -23,6 +23,8 @@ mod llm_calls;
 mod malformed;
 #[path = "cli/meaning.rs"]
 mod meaning;
+#[path = "cli/new.rs"]
+mod new;
 #[path = "cli/parity.rs"]
 mod parity;
 #[path = "cli/plan.rs"]

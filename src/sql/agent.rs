@@ -56,7 +56,7 @@ pub const OPTIONS: &[OptionDoc] = &[
 const REQUIRED: [&str; 4] = ["name", "description", "input", "output"];
 
 /// The longest name, in characters: it is the `sender` of messages.
-const LONGEST_NAME: usize = 200;
+pub const LONGEST_NAME: usize = 200;
 
 /// An agent.
 #[derive(Debug, Clone)]

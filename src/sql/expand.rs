@@ -59,7 +59,7 @@ pub(super) fn agents(agents: &[AgentDef]) -> Option<Arc<SourceText>> {
 /// An agent's inbox as a pipeline reads it: its topic, its opened messages, and those of them that it can process.
 pub(super) fn inbox(agent: &AgentDef, pipeline: &str, topics: &TableDef) -> Arc<SourceText> {
     let options: Vec<String> = topics.options.iter().filter(|o| is_of_a_topic(&o.key)).map(option).collect();
-    let (own, inbox) = (Names::of(agent).written(), as_identifier(&agent.ident));
+    let (own, inbox) = (Names::of(&agent.ident).written(), as_identifier(&agent.ident));
     let options = options.join(",\n  ");
     let name = serde_json::json!({ "agent": agent.name }).to_string();
     let text = format!(
@@ -121,7 +121,7 @@ pub(super) fn refusals(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef
     let text = format!(
         "{}\nFROM {}\nWHERE opened->>'refusal' IS NOT NULL",
         columns.insert(dead_letters),
-        Names::of(agent).written().opened
+        Names::of(&agent.ident).written().opened
     );
     SourceText::expanded(format!("the refusals of agent {}", agent.ident), text, agent.statement.clone())
 }
@@ -173,7 +173,7 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
             }
         }
     };
-    let (own, inbox) = (Names::of(agent).written(), as_identifier(&agent.ident));
+    let (own, inbox) = (Names::of(&agent.ident).written(), as_identifier(&agent.ident));
     let letters = Letter {
         pipeline,
         workflow_id: "workflow_id",
@@ -222,10 +222,16 @@ pub(super) struct Names {
     pub answers: String,
 }
 
+/// All tables and views that CREATE AGENT defines for an identifier.
+pub fn names_of(ident: &str) -> [String; 4] {
+    let Names { topic, opened, answers } = Names::of(ident);
+    [ident.to_string(), topic, opened, answers]
+}
+
 impl Names {
-    /// The names of an agent.
-    pub fn of(agent: &AgentDef) -> Self {
-        let name = |what: &str| format!("{}_{what}", agent.ident);
+    /// The names of an agent, by its identifier.
+    pub fn of(ident: &str) -> Self {
+        let name = |what: &str| format!("{ident}_{what}");
         Self { topic: name("topic"), opened: name("opened"), answers: name("answers") }
     }
 

@@ -27,6 +27,8 @@ pub mod types;
 pub mod udfs;
 pub mod volatile;
 
+pub use expand::names_of;
+
 use datafusion::sql::sqlparser::ast::Ident;
 
 /// A name as SQL compares it: lower case unless quoted.

@@ -21,15 +21,7 @@ use crate::binary::{Ended, Running, root, run};
 const LONGEST: Duration = Duration::from_mins(15);
 
 /// An agent whose work a model does.
-const LEGAL_REVIEW: &str = "CREATE AGENT legal_review WITH (
-  name        = 'Legal Review Agent',
-  description = 'Checks contracts for risky terms.',
-  input       = 'A draft contract that has not been reviewed yet.',
-  output      = 'A review.',
-  prompt      = 'You review contracts. List each risky term with the clause it stands in.',
-  reply       = 'Review of a contract, finished.'   -- how its message begins: the next agent is chosen by it
-);
-";
+const LEGAL_REVIEW: &str = include_str!("../fixtures/legal_review.sql");
 
 /// The same agent, whose work is done by the SQL below it or somewhere else. Without a model, `output` is how its own
 /// answer is known.

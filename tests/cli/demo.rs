@@ -408,3 +408,19 @@ fn the_generator_keeps_facts_and_changes_words() {
         assert!(all.contains(words), "no lead says `{words}`");
     }
 }
+
+#[test]
+fn messages_end_that_are_halted_at_once_or_share_a_workflow() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("messages.jsonl");
+    let lines = [
+        json!({ "context": "This has gone on for long.", "hop": 21 }),
+        json!({ "context": "Xyzzy, plugh.", "message_id": "1", "workflow_id": "one" }),
+        json!({ "context": "Quux.", "message_id": "1", "workflow_id": "two" }),
+        json!({ "context": "Zork.", "message_id": "2", "workflow_id": "two" }),
+    ];
+    fs::write(&file, lines.map(|line| line.to_string()).join("\n")).expect("a file");
+    let ended = demo(&["--leads", &file.to_string_lossy()]).expect_code(0);
+    let outcomes: Vec<Value> = workflows(&ended).into_iter().map(|workflow| workflow["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["halted", "unrouted", "unrouted"]);
+}

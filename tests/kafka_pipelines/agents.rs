@@ -16,15 +16,7 @@ use crate::model::{self, is_classification};
 use crate::process::{Baton, project};
 use crate::system::{PATIENCE, System, sha256};
 
-const LEGAL_REVIEW: &str = "CREATE AGENT legal_review WITH (
-  name        = 'Legal Review Agent',
-  description = 'Checks contracts for risky terms.',
-  input       = 'A draft contract that has not been reviewed yet.',
-  output      = 'A review.',
-  prompt      = 'You review contracts. List each risky term with the clause it stands in.',
-  reply       = 'Review of a contract, finished.'   -- how its message begins: the next agent is chosen by it
-);
-";
+const LEGAL_REVIEW: &str = include_str!("../fixtures/legal_review.sql");
 
 /// The same without anybody who does the work.
 const DECLARED: &str = "CREATE AGENT legal_review WITH (

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Failed, note};
 use crate::diag::{Code, Diagnostic, display_path};
+use crate::sql::agent::LONGEST_NAME;
 use crate::sql::catalogue::{self, Project};
+use crate::sql::names_of;
 
 /// A file of this repository that a new project gets unchanged.
 macro_rules! shared {
@@ -64,9 +66,6 @@ pub fn project(folder: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The longest name of an agent, in characters. It is also a file's name.
-const LONGEST_NAME: usize = 100;
-
 /// `baton new agent NAME`.
 ///
 /// # Errors
@@ -76,11 +75,10 @@ pub fn agent(name: &str) -> Result<(), Failed> {
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     let ident = ident(&name);
     let Some(project) = Project::find(&cwd) else { return Err(vec![super::prepare::no_project(&cwd)].into()) };
-    if ident.is_empty() || name.eq_ignore_ascii_case("none") || name.chars().count() > LONGEST_NAME {
+    if name.is_empty() || name.eq_ignore_ascii_case("none") || name.chars().count() > LONGEST_NAME {
         let message = format!("`{name}` cannot be an agent's name");
-        let help =
-            format!("write a name with a letter of a to z, of at most {LONGEST_NAME} characters, other than NONE");
-        return Err(vec![Diagnostic::new(Code::AGENT_TWICE, message).help(help)].into());
+        let help = format!("write a name of 1 to {LONGEST_NAME} characters, other than NONE");
+        return Err(vec![Diagnostic::new(Code::OPTION_VALUE, message).help(help)].into());
     }
     // `baton check` reports what is wrong with the project.
     let known = catalogue::definitions(&project).map(|script| script.agents).unwrap_or_default();
@@ -92,11 +90,10 @@ pub fn agent(name: &str) -> Result<(), Failed> {
     }
     let texts = project.pipelines().into_iter().filter_map(|name| catalogue::load(&name, &project.root).ok());
     let mut definitions = texts.flat_map(|(text, _)| text.definitions);
-    let made = ["", "_topic", "_opened", "_answers"].map(|end| format!("{ident}{end}"));
+    let made = names_of(&ident);
     let clash = definitions.find(|definition| made.iter().any(|name| definition.name() == name));
-    if ident == "agents" || clash.is_some() {
-        let of = clash.map_or_else(|| ident.clone(), |definition| definition.name().to_string());
-        let message = format!("an agent `{ident}` needs the name `{of}`, which is taken");
+    if let Some(taken) = clash {
+        let message = format!("an agent `{ident}` needs the name `{}`, which is taken", taken.name());
         let help = "give the agent another name";
         return Err(vec![Diagnostic::new(Code::TABLE_TWICE, message).help(help)].into());
     }

@@ -265,7 +265,7 @@ impl<'a> Builder<'a> {
         }
         self.open.push(name.to_string());
         let flows = if let Some(agent) = self.inbox_of(name) {
-            let topic = Names::of(agent).topic;
+            let topic = Names::of(&agent.ident).topic;
             let place = (self.place)(&topic, true).unwrap_or_else(|| format!("topic {}", agent.topic));
             let part = Part::Inbox { agent: agent.name.clone(), place };
             let known = self.nodes.iter().position(|node| node.part == part);
@@ -346,7 +346,7 @@ impl<'a> Builder<'a> {
     /// The condition of an INSERT that CREATE AGENT makes.
     fn when(&self, insert: &InsertDef) -> Option<&'static str> {
         let agent = self.agent_at(&insert.span)?;
-        let names = Names::of(agent);
+        let names = Names::of(&agent.ident);
         let reads = super::resolve::relations(&insert.query, &insert.span);
         let reads_only = |name: &str| reads.iter().all(|(read, _)| *read == name);
         Some(if reads_only(&names.opened) {
@@ -392,7 +392,7 @@ impl<'a> Builder<'a> {
     /// The agent whose inbox CREATE AGENT makes as this table or view.
     fn inbox_of(&self, name: &str) -> Option<&'a AgentDef> {
         self.maker(name).filter(|agent| {
-            let names = Names::of(agent);
+            let names = Names::of(&agent.ident);
             [&agent.ident, &names.topic, &names.opened].contains(&&name.to_string())
         })
     }
