@@ -10,7 +10,7 @@ static POOL: LazyLock<Vec<String>> = LazyLock::new(|| {
         include_str!("../pipelines/route_messages.sql"),
         include_str!("../pipelines/score_leads.sql"),
         include_str!("../sql/dead_letters.sql"),
-        include_str!("../sql/agents.sql"),
+        include_str!("../sql/agent_messages.sql"),
     ] {
         pool.extend(split(text).into_iter().filter(|t| !t.trim().is_empty() && t.len() < 60).map(str::to_string));
     }
