@@ -16,6 +16,8 @@ pub struct Summary {
     pub model: Option<String>,
     /// Whether a key is sent.
     pub has_key: bool,
+    /// A variable with a key that is set but not sent to this server, and the only host that it is sent to.
+    pub unused_key: Option<(&'static str, &'static str)>,
 }
 
 impl fmt::Display for Summary {
@@ -23,7 +25,11 @@ impl fmt::Display for Summary {
         match (&self.base_url, &self.model) {
             (Some(url), Some(model)) => {
                 let key = if self.has_key { "with a key" } else { "without a key" };
-                write!(f, "{model} at {url} ({}, {key})", self.provider)
+                write!(f, "{model} at {url} ({}, {key}", self.provider)?;
+                if let Some((name, host)) = self.unused_key {
+                    write!(f, "; {name} is for {host} alone")?;
+                }
+                f.write_str(")")
             }
             _ => f.write_str("offline (no model is asked)"),
         }
@@ -37,7 +43,13 @@ impl fmt::Display for Summary {
 pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary, Vec<String>> {
     let settings = Settings::from_lookup(lookup)?;
     if settings.provider == Provider::Offline {
-        return Ok(Summary { provider: Provider::Offline, base_url: None, model: None, has_key: false });
+        return Ok(Summary {
+            provider: Provider::Offline,
+            base_url: None,
+            model: None,
+            has_key: false,
+            unused_key: None,
+        });
     }
     let endpoint = settings.endpoint(settings.provider, None).map_err(|message| vec![message])?;
     if let Some(path) = &settings.ca_file {
@@ -55,6 +67,7 @@ pub fn check_settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Summary
         provider: settings.provider,
         base_url: Some(shown(&endpoint.base)),
         has_key: endpoint.has_key(),
+        unused_key: endpoint.unused_key_and_host(),
         model: Some(endpoint.model),
     })
 }
@@ -84,9 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_sent_is_named() {
+        let summary = check_settings(lookup(&[
+            ("BATON_LLM_BASE_URL", "https://gateway.example/v1"),
+            ("BATON_LLM_MODEL", "m"),
+            ("OPENAI_API_KEY", "sk-canary"),
+        ]))
+        .unwrap();
+        assert_eq!(
+            summary.to_string(),
+            "m at https://gateway.example/v1 (openai, without a key; OPENAI_API_KEY is for api.openai.com alone)"
+        );
+    }
+
+    #[test]
     fn a_key_implies_its_provider() {
         let summary = check_settings(lookup(&[("OPENAI_API_KEY", "sk-canary")])).unwrap();
-        assert_eq!(summary.to_string(), "gpt-4.1-mini at https://api.openai.com/v1 (openai, with a key)");
+        assert_eq!(summary.to_string(), "gpt-6-luna at https://api.openai.com/v1 (openai, with a key)");
         for pairs in [
             &[("ANTHROPIC_API_KEY", "sk-ant-canary")][..],
             &[("BATON_LLM_API_KEY", "sk-ant-canary")],

@@ -9,6 +9,7 @@ pub mod check;
 pub mod endpoint;
 pub mod headers;
 pub mod http;
+pub mod key_file;
 pub mod limits;
 pub mod options;
 pub mod prompt;
@@ -20,7 +21,8 @@ pub mod text;
 mod variables;
 
 pub use check::{Summary, check_settings};
-pub use options::{Function, Options, check_options};
+pub use key_file::KeyFile;
+pub use options::{Budget, Effort, Function, Options, check_options};
 pub use secret::Secret;
 pub use settings::Settings;
 pub use variables::VARIABLES;

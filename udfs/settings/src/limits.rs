@@ -19,14 +19,45 @@ use crate::text::{excerpt, keep, parse_number};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The largest budget and rate of tokens.
-const MOST_TOKENS: u64 = 1_000_000_000_000_000;
+/// The largest budget of tokens.
+pub(crate) const MOST_TOKENS: u64 = 1_000_000_000_000_000;
 
 /// The largest budget of money that can be counted in [`NANO`]s.
-const MOST_COST: f64 = 1e9;
+pub(crate) const MOST_COST: f64 = 1e9;
 
 /// Money is counted in billionths of the prices' unit.
 pub const NANO: f64 = 1e9;
+
+/// There is nothing to count in.
+pub const NO_PLACE: &str =
+    "a rate or a budget is set, but there is no place to count: set BATON_LLM_STATE_DIR to a folder that stays";
+
+/// Limits of tokens and money that are never exceeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Total tokens.
+    pub tokens: Option<u64>,
+    /// Tokens in a day of UTC.
+    pub tokens_per_day: Option<u64>,
+    /// Total money, in [`NANO`]s.
+    pub cost: Option<u64>,
+    /// Money in a day of UTC, in [`NANO`]s.
+    pub cost_per_day: Option<u64>,
+}
+
+impl Budgets {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether money is limited. Then every model in use needs a price.
+    #[must_use]
+    pub fn has_cost(&self) -> bool {
+        self.cost.is_some() || self.cost_per_day.is_some()
+    }
+}
 
 /// Limits of all calls of all rows.
 #[derive(Debug, Clone)]
@@ -45,7 +76,7 @@ pub struct Limits {
     pub budget_cost_per_day: Option<u64>,
     /// The prices of tokens.
     pub prices: Prices,
-    /// The folder for rates and budgets; set if there are any.
+    /// The folder for rates and budgets; set if there are any, and for those in the options of a call if it is known.
     pub state_dir: Option<PathBuf>,
     /// Failures in a row after which the circuit breaker opens; 0 turns it off.
     pub breaker: u32,
@@ -83,16 +114,27 @@ impl Limits {
         self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() || self.has_budget()
     }
 
+    /// The budgets of all calls.
+    #[must_use]
+    pub fn budgets(&self) -> Budgets {
+        Budgets {
+            tokens: self.budget_tokens,
+            tokens_per_day: self.budget_tokens_per_day,
+            cost: self.budget_cost,
+            cost_per_day: self.budget_cost_per_day,
+        }
+    }
+
     /// Whether money or tokens are limited.
     #[must_use]
     pub fn has_budget(&self) -> bool {
-        self.budget_tokens.is_some() || self.budget_tokens_per_day.is_some() || self.has_cost_budget()
+        !self.budgets().is_empty()
     }
 
     /// Whether money is limited. Then every model in use needs a price.
     #[must_use]
     pub fn has_cost_budget(&self) -> bool {
-        self.budget_cost.is_some() || self.budget_cost_per_day.is_some()
+        self.budgets().has_cost()
     }
 
     /// Whether a call must state its maximum number of tokens in advance.
@@ -156,23 +198,17 @@ impl Limits {
         if limits.has_cost_budget() && limits.prices.is_empty() && get("BATON_LLM_PRICES").is_none() {
             errors.push(
                 "a budget of money is set, but no prices: set BATON_LLM_PRICES to what a million tokens cost, like \
-                 gpt-4.1-mini=0.40/1.60 (input/output)"
+                 gpt-6-luna=0.10/0.50 (input/output)"
                     .to_owned(),
             );
         }
-        if limits.counts() {
-            limits.state_dir = get("BATON_LLM_STATE_DIR").map(PathBuf::from).or_else(|| {
-                let state = get("XDG_STATE_HOME").map(PathBuf::from);
-                let state = state.or_else(|| get("HOME").map(|home| PathBuf::from(home).join(".local/state")));
-                Some(state?.join("baton"))
-            });
-            if limits.state_dir.is_none() {
-                errors.push(
-                    "a rate or a budget is set, but there is no place to count: set BATON_LLM_STATE_DIR to a folder that \
-                     stays"
-                        .to_owned(),
-                );
-            }
+        limits.state_dir = get("BATON_LLM_STATE_DIR").map(PathBuf::from).or_else(|| {
+            let state = get("XDG_STATE_HOME").map(PathBuf::from);
+            let state = state.or_else(|| get("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+            Some(state?.join("baton"))
+        });
+        if limits.counts() && limits.state_dir.is_none() {
+            errors.push(NO_PLACE.to_owned());
         }
         limits
     }
@@ -232,7 +268,7 @@ impl Prices {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = |part: &str| {
             format!(
-                "BATON_LLM_PRICES has `{}`: write model=input/output for a million tokens, like gpt-4.1-mini=0.40/1.60, \
+                "BATON_LLM_PRICES has `{}`: write model=input/output for a million tokens, like gpt-6-luna=0.10/0.50, \
                  separated by commas",
                 excerpt(part, 60)
             )
@@ -311,10 +347,10 @@ mod tests {
 
     #[test]
     fn prices_are_read_and_count() {
-        let prices = Prices::parse("gpt-4.1-mini=0.40/1.60, a=b/c=1/2/0.1/1.5, 3/15").unwrap();
-        let mini = prices.of("gpt-4.1-mini").unwrap();
-        assert_eq!(mini.cost(1_000_000, 0, 0, 0), 400_000_000);
-        assert_eq!(mini.cost(1, 0, 0, 1), 2_000);
+        let prices = Prices::parse("gpt-6-luna=0.10/0.50, a=b/c=1/2/0.1/1.5, 3/15").unwrap();
+        let luna = prices.of("gpt-6-luna").unwrap();
+        assert_eq!(luna.cost(1_000_000, 0, 0, 0), 100_000_000);
+        assert_eq!(luna.cost(1, 0, 0, 1), 600);
         let cached = prices.of("a=b/c").unwrap();
         assert_eq!(cached.cost(1_000_000, 400_000, 100_000, 0), 500_000_000 + 40_000_000 + 150_000_000);
         assert_eq!(cached.most(1_000_000, 0), 1_500_000_000);
@@ -357,7 +393,9 @@ mod tests {
     fn what_is_counted_has_a_place() {
         let dir = |pairs: &[(&str, &str)]| limits(pairs).unwrap().state_dir;
         let rate = ("BATON_LLM_REQUESTS_PER_MINUTE", "60");
-        assert_eq!(dir(&[("HOME", "/h")]), None);
+        assert_eq!(dir(&[]), None);
+        // The options of a call may have a budget.
+        assert_eq!(dir(&[("HOME", "/h")]), Some("/h/.local/state/baton".into()));
         assert_eq!(dir(&[rate, ("HOME", "/h")]), Some("/h/.local/state/baton".into()));
         assert_eq!(dir(&[rate, ("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), Some("/s/baton".into()));
         assert_eq!(dir(&[rate, ("BATON_LLM_STATE_DIR", "/d")]), Some("/d".into()));

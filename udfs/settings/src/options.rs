@@ -8,16 +8,22 @@
 //! | `schema` | `llm_complete` | none | a JSON Schema; the answer is JSON text that matches it |
 //! | `temperature` | both | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `max_tokens` | both | the server's | 1 to 1000000 |
+//! | `effort` | both | `BATON_LLM_EFFORT` | `none`, `minimal`, `low`, `medium`, `high` |
 //! | `timeout` | both | `BATON_LLM_TIMEOUT` | `10ms` to `9m` |
 //! | `deadline` | both | `BATON_LLM_DEADLINE` | `10ms` to `9m` |
 //! | `max_input_chars` | both | 24000 | 1 to 10000000 |
+//! | `budget_tokens`, `budget_tokens_per_day` | both | no limit | 1 to 10^15 |
+//! | `budget_cost`, `budget_cost_per_day` | both | no limit | above 0, in the money of `BATON_LLM_PRICES` |
+//! | `budget_name` | both | in CREATE AGENT, the agent's name | the name under which the budgets are counted |
 //!
 //! Anything else is an error that names the nearest key. This module checks the form of `schema`; the code that uses it
 //! checks its meaning.
 
+use crate::limits::{Budgets, MOST_COST, MOST_TOKENS, NANO};
 use crate::provider::Provider;
 use crate::text::{excerpt, nearest, parse_duration};
 use serde_json::{Map, Value};
+use std::fmt;
 use std::time::Duration;
 
 /// How many characters of a message the model reads, unless the options set another number.
@@ -63,13 +69,85 @@ impl Function {
 
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Classify => {
-                &["provider", "model", "prompt", "temperature", "max_tokens", "timeout", "deadline", "max_input_chars"]
-            }
-            Self::Complete => {
-                &["provider", "model", "schema", "temperature", "max_tokens", "timeout", "deadline", "max_input_chars"]
-            }
+            Self::Classify => &[
+                "provider",
+                "model",
+                "prompt",
+                "temperature",
+                "max_tokens",
+                "effort",
+                "timeout",
+                "deadline",
+                "max_input_chars",
+                "budget_tokens",
+                "budget_tokens_per_day",
+                "budget_cost",
+                "budget_cost_per_day",
+                "budget_name",
+            ],
+            Self::Complete => &[
+                "provider",
+                "model",
+                "schema",
+                "temperature",
+                "max_tokens",
+                "effort",
+                "timeout",
+                "deadline",
+                "max_input_chars",
+                "budget_tokens",
+                "budget_tokens_per_day",
+                "budget_cost",
+                "budget_cost_per_day",
+                "budget_name",
+            ],
         }
+    }
+}
+
+/// How much a model reasons before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// As little as the model can.
+    Minimal,
+    /// A little.
+    Low,
+    /// More.
+    Medium,
+    /// Much.
+    High,
+}
+
+impl Effort {
+    /// All names, for messages.
+    pub const NAMES: &'static str = "none, minimal, low, medium, high";
+
+    /// The effort called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High]
+            .into_iter()
+            .find(|effort| effort.as_str() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -88,12 +166,25 @@ pub struct Options {
     pub temperature: Option<f64>,
     /// The longest answer, in tokens.
     pub max_tokens: Option<u32>,
+    /// How much the model reasons before it answers.
+    pub effort: Option<Effort>,
     /// The timeout of one HTTP call.
     pub timeout: Option<Duration>,
     /// One row with all its calls and waits.
     pub deadline: Option<Duration>,
     /// How many characters of the text the model reads.
     pub max_input_chars: usize,
+    /// The budgets of the calls with these options.
+    pub budget: Option<Budget>,
+}
+
+/// Budgets in the options of a call, counted under a name. All calls with that name share them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// The name, in CREATE AGENT the agent's.
+    pub name: String,
+    /// The limits.
+    pub limits: Budgets,
 }
 
 impl Options {
@@ -117,12 +208,16 @@ impl Options {
                 value.as_f64().filter(|number| (0.0..=2.0).contains(number))
             }),
             max_tokens: options.whole_number("max_tokens", 1_000_000),
+            effort: options.take("effort", &format!("one of {}", Effort::NAMES), |value| {
+                value.as_str().and_then(Effort::from_name)
+            }),
             timeout: options.duration("timeout"),
             deadline: options.duration("deadline"),
             max_input_chars: options
                 .whole_number("max_input_chars", 10_000_000)
                 .map_or(MAX_INPUT_CHARS, |number| number as usize),
             schema: options.schema(),
+            budget: options.budget(),
         };
         if let (Some(provider), Some(temperature)) = (parsed.provider, parsed.temperature)
             && temperature > provider.most_temperature()
@@ -203,6 +298,34 @@ impl Reader<'_> {
         Some(value)
     }
 
+    fn budget(&mut self) -> Option<Budget> {
+        let mut tokens = |key| {
+            self.take(key, &format!("a whole number from 1 to {MOST_TOKENS}"), |value| {
+                value.as_u64().filter(|number| (1..=MOST_TOKENS).contains(number))
+            })
+        };
+        let (all_tokens, tokens_per_day) = (tokens("budget_tokens"), tokens("budget_tokens_per_day"));
+        let mut cost = |key| {
+            self.take(key, "a number above 0, such as 5 or 0.50", |value| {
+                let cost = value.as_f64().filter(|cost| *cost > 0.0 && *cost <= MOST_COST)?;
+                Some((cost * NANO) as u64)
+            })
+        };
+        let (cost, cost_per_day) = (cost("budget_cost"), cost("budget_cost_per_day"));
+        let limits = Budgets { tokens: all_tokens, tokens_per_day, cost, cost_per_day };
+        let name = self.text("budget_name");
+        if limits.is_empty() {
+            return None;
+        }
+        if name.is_none() {
+            self.errors.push(
+                "a budget in the options is counted under a name: set the option `budget_name`, such as the agent's name"
+                    .to_owned(),
+            );
+        }
+        Some(Budget { name: name?, limits })
+    }
+
     /// A whole number from 1 to `most`.
     pub fn whole_number(&mut self, key: &str, most: u32) -> Option<u32> {
         self.take(key, &format!("a whole number from 1 to {most}"), |value| {
@@ -227,7 +350,7 @@ mod tests {
         let options = Options::parse(
             Some(
                 r#"{"provider":"offline","model":"m","prompt":"p","temperature":0.5,"max_tokens":7,"timeout":"1s",
-                    "deadline":"2s","max_input_chars":9}"#,
+                    "effort":"low","deadline":"2s","max_input_chars":9}"#,
             ),
             Function::Classify,
         )
@@ -236,8 +359,29 @@ mod tests {
         assert_eq!((options.model.as_deref(), options.prompt.as_deref()), (Some("m"), Some("p")));
         assert_eq!((options.temperature, options.max_tokens, options.max_input_chars), (Some(0.5), Some(7), 9));
         assert_eq!((options.timeout, options.deadline), (Some(Duration::from_secs(1)), Some(Duration::from_secs(2))));
+        assert_eq!(options.effort, Some(Effort::Low));
         let complete = Options::parse(Some(r#"{"schema":{"type":"object"}}"#), Function::Complete).unwrap();
         assert!(complete.schema.is_some());
+    }
+
+    #[test]
+    fn a_budget_has_a_name() {
+        let parse = |text| Options::parse(Some(text), Function::Complete);
+        let budget = parse(r#"{"budget_cost_per_day":0.5,"budget_tokens":7,"budget_name":"a"}"#).unwrap().budget;
+        let limits = Budgets { tokens: Some(7), cost_per_day: Some(500_000_000), ..Budgets::default() };
+        assert_eq!(budget, Some(Budget { name: "a".to_owned(), limits }));
+        assert_eq!(parse(r#"{"budget_name":"a"}"#).unwrap().budget, None);
+        assert_eq!(
+            parse(r#"{"budget_tokens":7}"#).unwrap_err(),
+            ["a budget in the options is counted under a name: set the option `budget_name`, such as the agent's name"]
+        );
+        assert_eq!(
+            parse(r#"{"budget_cost":0,"budget_tokens_per_day":"7"}"#).unwrap_err(),
+            [
+                "the option `budget_tokens_per_day` is \"7\": set a whole number from 1 to 1000000000000000",
+                "the option `budget_cost` is 0: set a number above 0, such as 5 or 0.50",
+            ]
+        );
     }
 
     #[test]
@@ -255,8 +399,9 @@ mod tests {
             (
                 r#"{"zzz":1}"#,
                 Function::Complete,
-                "there is no option `zzz`: the options are provider, model, schema, temperature, max_tokens, timeout, \
-                 deadline, max_input_chars",
+                "there is no option `zzz`: the options are provider, model, schema, temperature, max_tokens, effort, \
+                 timeout, deadline, max_input_chars, budget_tokens, budget_tokens_per_day, budget_cost, \
+                 budget_cost_per_day, budget_name",
             ),
             (
                 r#"{"temperature":3,"timeout":10}"#,
@@ -274,6 +419,11 @@ mod tests {
                 r#"{"provider":"anthropic","temperature":1.5}"#,
                 Function::Complete,
                 "the option `temperature` is 1.5: set a number from 0 to 1, for anthropic",
+            ),
+            (
+                r#"{"effort":"hihg"}"#,
+                Function::Classify,
+                "the option `effort` is \"hihg\": set one of none, minimal, low, medium, high",
             ),
             (
                 r#"{"prompt":"x"}"#,

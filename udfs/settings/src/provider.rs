@@ -46,8 +46,11 @@ impl fmt::Display for Provider {
 }
 
 /// A provider's own server.
+#[derive(Clone, Copy)]
 pub(crate) struct Home {
     pub(crate) host: &'static str,
+    /// Whether hosts like `eu.api.openai.com` are the provider's too.
+    pub(crate) has_regions: bool,
     pub(crate) url: &'static str,
     /// A small model that is good enough to choose among agents.
     pub(crate) model: &'static str,
@@ -57,13 +60,16 @@ pub(crate) struct Home {
 
 pub(crate) const OPENAI: Home = Home {
     host: "api.openai.com",
+    has_regions: true,
     url: "https://api.openai.com/v1",
-    model: "gpt-4.1-mini",
+    // OpenAI names it as the successor of gpt-4.1-mini, which is shut down on 2027-01-14 (seen on 2026-11-30).
+    model: "gpt-6-luna",
     key_setting: "OPENAI_API_KEY",
 };
 
 pub(crate) const ANTHROPIC: Home = Home {
     host: "api.anthropic.com",
+    has_regions: false,
     url: "https://api.anthropic.com/v1",
     model: "claude-haiku-5-5",
     key_setting: "ANTHROPIC_API_KEY",

@@ -4,9 +4,9 @@
 //! | --- | --- | --- |
 //! | `BATON_LLM_PROVIDER` | implied by a key or URL, else `offline` | `openai`, `anthropic`, `offline` |
 //! | `BATON_LLM_BASE_URL` | the provider's own | `http` or `https`, up to and with `/v1` |
-//! | `BATON_LLM_MODEL` | `gpt-4.1-mini` at OpenAI itself, `claude-haiku-5-5` at Anthropic itself, else none | any |
-//! | `BATON_LLM_API_KEY` | `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`, by provider | any |
-//! | `BATON_LLM_API_KEY_FILE` | none | a file that contains the key |
+//! | `BATON_LLM_MODEL` | `gpt-6-luna` at OpenAI itself, `claude-haiku-5-5` at Anthropic itself, else none | any |
+//! | `BATON_LLM_API_KEY` | at OpenAI itself `OPENAI_API_KEY`, at Anthropic itself `ANTHROPIC_API_KEY`, else none | any |
+//! | `BATON_LLM_API_KEY_FILE` | none | a file that contains the key; read again when it changes |
 //! | `BATON_LLM_HEADERS` | none | a JSON object of names to texts: headers of every call |
 //! | `BATON_LLM_TIMEOUT` | `30s`, for one HTTP call | `10ms` to `9m` |
 //! | `BATON_LLM_DEADLINE` | `2m`, for one row with all its calls and waits | `10ms` to `9m` |
@@ -15,17 +15,21 @@
 //! | `BATON_LLM_CA_FILE` | none | a PEM file with additional trusted certificates |
 //! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
 //! | `BATON_LLM_MAX_TOKENS` | the server's own; 4096 where tokens are limited | 1 to 1000000 |
+//! | `BATON_LLM_EFFORT` | the server's | `none`, `minimal`, `low`, `medium`, `high` |
 //!
 //! [`crate::options`] has the options of a single call, [`crate::limits`] the limits across rows. [`crate::endpoint`]
 //! selects the server of a call.
 
 use crate::address::parse_url;
 use crate::headers::{Headers, parse_headers};
+use crate::key_file::{KeyFile, NOT_SENDABLE, is_sendable};
 use crate::limits::Limits;
+use crate::options::Effort;
 use crate::provider::{ANTHROPIC, ANTHROPIC_KEY};
 use crate::secret::Secret;
 use crate::text::{keep, parse_duration, parse_number};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -55,18 +59,24 @@ pub struct Settings {
     pub base_url: Option<Url>,
     /// The model, unless a call's options set another one.
     pub model: Option<String>,
-    /// `BATON_LLM_API_KEY`, or the contents of its file.
+    /// `BATON_LLM_API_KEY`.
     pub api_key: Option<Secret>,
-    /// `OPENAI_API_KEY`.
+    /// `BATON_LLM_API_KEY_FILE`, unless `BATON_LLM_API_KEY` is set too.
+    pub key_file: Option<Arc<KeyFile>>,
+    /// `OPENAI_API_KEY`. It is sent to OpenAI's hosts alone.
     pub openai_key: Option<Secret>,
-    /// `ANTHROPIC_API_KEY`.
+    /// `ANTHROPIC_API_KEY`. It is sent to Anthropic's host alone.
     pub anthropic_key: Option<Secret>,
     /// Headers sent with every call.
     pub headers: Headers,
     /// The time-out of one HTTP call.
     pub timeout: Duration,
+    /// Whether `BATON_LLM_TIMEOUT` is set.
+    pub timeout_is_set: bool,
     /// The time-out of one row: all calls and waits, except the wait for a slot.
     pub deadline: Duration,
+    /// Whether `BATON_LLM_DEADLINE` is set.
+    pub deadline_is_set: bool,
     /// HTTP calls in flight at a time.
     pub concurrency: usize,
     /// Retries after the first call.
@@ -75,6 +85,8 @@ pub struct Settings {
     pub temperature: Option<f64>,
     /// The longest answer in tokens, unless a call's options set it.
     pub max_tokens: Option<u32>,
+    /// How much the model reasons before it answers, unless a call's options set it.
+    pub effort: Option<Effort>,
     /// Additional trusted certificates.
     pub ca_file: Option<PathBuf>,
     /// Limits across rows.
@@ -92,15 +104,19 @@ impl Default for Settings {
             base_url: None,
             model: None,
             api_key: None,
+            key_file: None,
             openai_key: None,
             anthropic_key: None,
             headers: Headers::default(),
             timeout: Duration::from_secs(30),
+            timeout_is_set: false,
             deadline: Duration::from_secs(120),
+            deadline_is_set: false,
             concurrency: 64,
             retries: 2,
             temperature: None,
             max_tokens: None,
+            effort: None,
             ca_file: None,
             limits: Limits::default(),
             backoff: Backoff::default(),
@@ -120,19 +136,16 @@ impl Settings {
         let defaults = Self::default();
 
         let base_url = get("BATON_LLM_BASE_URL").and_then(|value| keep(parse_url(&value), &mut errors));
-        let mut api_key = get("BATON_LLM_API_KEY").map(Secret::new);
-        if let (None, Some(path)) = (&api_key, get("BATON_LLM_API_KEY_FILE")) {
-            api_key = keep(read_key(&path), &mut errors);
-        }
+        let api_key = get("BATON_LLM_API_KEY").map(Secret::new);
+        let key_file = get("BATON_LLM_API_KEY_FILE").filter(|_| api_key.is_none());
+        let key_file = key_file.and_then(|path| keep(KeyFile::open(path), &mut errors)).map(Arc::new);
         let openai_key = get("OPENAI_API_KEY").map(Secret::new);
         let anthropic_key = get("ANTHROPIC_API_KEY").map(Secret::new);
         for (name, key) in
             [("BATON_LLM_API_KEY", &api_key), ("OPENAI_API_KEY", &openai_key), ("ANTHROPIC_API_KEY", &anthropic_key)]
         {
-            if key.as_ref().is_some_and(|key| !key.reveal().bytes().all(|byte| (0x21..0x7f).contains(&byte))) {
-                errors.push(format!(
-                    "{name} holds a character that no key has (a space, a line break, an accent): set the bare key"
-                ));
+            if key.as_ref().is_some_and(|key| !is_sendable(key.reveal())) {
+                errors.push(format!("{name} {NOT_SENDABLE}"));
             }
         }
         let headers = get("BATON_LLM_HEADERS").and_then(|value| keep(parse_headers(&value), &mut errors));
@@ -162,6 +175,10 @@ impl Settings {
         });
         let max_tokens = get("BATON_LLM_MAX_TOKENS")
             .and_then(|value| keep(parse_number("BATON_LLM_MAX_TOKENS", &value, 1..=1_000_000), &mut errors));
+        let effort = get("BATON_LLM_EFFORT").and_then(|name| {
+            let wrong = || format!("BATON_LLM_EFFORT is `{name}`: set one of {}", Effort::NAMES);
+            keep(Effort::from_name(&name).ok_or_else(wrong), &mut errors)
+        });
         let limits = Limits::read(&get, &mut errors);
 
         let mut settings = Self {
@@ -169,15 +186,19 @@ impl Settings {
             base_url,
             model: get("BATON_LLM_MODEL"),
             api_key,
+            key_file,
             openai_key,
             anthropic_key,
             headers: headers.unwrap_or_default(),
             timeout,
+            timeout_is_set: get("BATON_LLM_TIMEOUT").is_some(),
             deadline,
+            deadline_is_set: get("BATON_LLM_DEADLINE").is_some(),
             concurrency,
             retries,
             temperature,
             max_tokens,
+            effort,
             ca_file: get("BATON_LLM_CA_FILE").map(PathBuf::from),
             limits,
             ..defaults
@@ -198,21 +219,13 @@ impl Settings {
         if let Some(url) = &self.base_url {
             return if url.host_str() == Some(ANTHROPIC.host) { Provider::Anthropic } else { Provider::OpenAi };
         }
-        match &self.api_key {
+        let key = self.api_key.clone().or_else(|| self.key_file.as_ref().map(|file| file.key()));
+        match key {
             Some(key) if key.reveal().starts_with(ANTHROPIC_KEY) => Provider::Anthropic,
             Some(_) => Provider::OpenAi,
             None if self.openai_key.is_some() => Provider::OpenAi,
             None if self.anthropic_key.is_some() => Provider::Anthropic,
             None => Provider::Offline,
         }
-    }
-}
-
-fn read_key(path: &str) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("BATON_LLM_API_KEY_FILE is `{path}`, which cannot be read: {error}"))?;
-    match text.trim() {
-        "" => Err(format!("BATON_LLM_API_KEY_FILE is `{path}`, which is empty: write the key into it")),
-        key => Ok(Secret::new(key)),
     }
 }
