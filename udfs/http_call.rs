@@ -10,6 +10,7 @@ baton-llm = { path = "llm" }
 
 use arroyo_udf_plugin::udf;
 
+// baton: timeout = "none"
 #[udf(unordered, allowed_in_flight = 1000, timeout = "10m")]
 async fn http_call(url: Option<&str>, body: Option<&str>, options: Option<&str>) -> String {
     baton_llm::http_call(url, body, options).await

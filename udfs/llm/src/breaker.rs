@@ -1,4 +1,4 @@
-//! A circuit breaker for each server and model. It opens after a number of failures in a row. While it is open, only
+//! The circuit breaker of a server. It opens after a number of failures in a row. While it is open, only
 //! one row at a time calls the server, with exponential back-off, until the server answers.
 //!
 //! Failures in a row have no answer to any row between them. Single failures of a working server are handled by a row's
@@ -7,59 +7,18 @@
 use crate::deadline::RowClock;
 use crate::result::{Failure, Status};
 use baton_llm_settings::settings::Backoff;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// The maximum number of servers and models that are remembered.
-const MOST_KNOWN: usize = 256;
-
-/// The breakers of a library, by server and model.
-#[derive(Debug)]
-pub(crate) struct Breakers {
-    threshold: u32,
-    backoff: Backoff,
-    known: Mutex<HashMap<(String, String), Arc<Breaker>>>,
-}
-
-impl Breakers {
-    /// Breakers that open after `threshold` failures in a row; with 0 they never open.
-    pub(crate) fn new(threshold: u32, backoff: Backoff) -> Self {
-        Self { threshold, backoff, known: Mutex::default() }
-    }
-
-    /// The breaker of a model on a server.
-    pub(crate) fn of(&self, base: &str, model: &str) -> Arc<Breaker> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (base.to_owned(), model.to_owned());
-        if !known.contains_key(&key) && known.len() >= MOST_KNOWN {
-            known.clear();
-        }
-        let breaker = known.entry(key).or_insert_with(|| {
-            Arc::new(Breaker {
-                threshold: self.threshold,
-                backoff: self.backoff,
-                answers: AtomicU64::new(0),
-                accepted: AtomicBool::new(false),
-                state: Mutex::default(),
-                changed: Notify::new(),
-            })
-        });
-        Arc::clone(breaker)
-    }
-}
-
-/// Whether one model on one server may be called.
+/// Whether a server may be called.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
     backoff: Backoff,
     /// Answers so far.
     answers: AtomicU64,
-    /// Whether one of them was a success.
-    accepted: AtomicBool,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -91,14 +50,14 @@ pub(crate) struct Pass {
 }
 
 impl Breaker {
+    /// Opens after `threshold` failures in a row; with 0 it never opens.
+    pub(crate) fn new(threshold: u32, backoff: Backoff) -> Self {
+        Self { threshold, backoff, answers: AtomicU64::new(0), state: Mutex::default(), changed: Notify::new() }
+    }
+
     /// How many answers came so far. A row that failed while this number grew has failed alone.
     pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
-    }
-
-    /// Whether the server has ever accepted a call.
-    pub(crate) fn has_accepted(&self) -> bool {
-        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Whether the breaker is open.
@@ -139,6 +98,11 @@ impl Breaker {
         }
     }
 
+    /// A call that tests the server, whether the breaker is open or not.
+    pub(crate) fn test(self: &Arc<Self>) -> Pass {
+        Pass { breaker: Arc::clone(self), is_trial: false }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,10 +114,9 @@ impl Pass {
         self.is_trial || self.breaker.state().open.is_none()
     }
 
-    /// The server has answered. `accepted` says whether it accepted the call.
-    pub(crate) fn answered(mut self, accepted: bool) {
+    /// The server has answered.
+    pub(crate) fn answered(mut self) {
         self.is_trial = false;
-        self.breaker.accepted.fetch_or(accepted, Ordering::Relaxed);
         self.breaker.answers.fetch_add(1, Ordering::Relaxed);
         let mut state = self.breaker.state();
         state.failures = 0;
@@ -223,7 +186,7 @@ mod tests {
 
     fn breaker(threshold: u32) -> Arc<Breaker> {
         let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(8) };
-        Breakers::new(threshold, backoff).of("http://h", "m")
+        Arc::new(Breaker::new(threshold, backoff))
     }
 
     async fn fail(breaker: &Arc<Breaker>, clock: &mut RowClock) {
@@ -237,7 +200,7 @@ mod tests {
         for _ in 0..2 {
             fail(&breaker, &mut clock).await;
             fail(&breaker, &mut clock).await;
-            breaker.pass(&mut clock, false).await.unwrap().answered(true);
+            breaker.pass(&mut clock, false).await.unwrap().answered();
         }
         let started = Instant::now();
         for _ in 0..3 {
@@ -251,7 +214,7 @@ mod tests {
             let waited = asked.elapsed();
             assert!(waited * 2 >= Duration::from_secs(most) && waited <= Duration::from_secs(most), "{waited:?}");
         }
-        breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.unwrap().answered(true);
+        breaker.pass(&mut RowClock::start(Duration::from_secs(60)), false).await.unwrap().answered();
         let closed = Instant::now();
         breaker.pass(&mut clock, false).await.unwrap();
         assert_eq!((closed.elapsed(), breaker.answers()), (Duration::ZERO, 3));
@@ -269,7 +232,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(!other.is_finished());
-        trial.answered(true);
+        trial.answered();
         other.await.unwrap().unwrap();
     }
 
@@ -280,7 +243,7 @@ mod tests {
         fail(&breaker, &mut clock).await;
         drop(breaker.pass(&mut clock, false).await.unwrap());
         let now = Instant::now();
-        breaker.pass(&mut clock, false).await.unwrap().answered(true);
+        breaker.pass(&mut clock, false).await.unwrap().answered();
         assert_eq!(now.elapsed(), Duration::ZERO);
     }
 
@@ -303,7 +266,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(86_400)).await;
         assert!(!patient.is_finished());
-        trial.answered(true);
+        trial.answered();
         assert_eq!(patient.await.unwrap().unwrap(), Duration::from_secs(5));
     }
 

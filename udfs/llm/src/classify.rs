@@ -4,15 +4,15 @@
 //! routed.
 
 use crate::agent::NONE;
-use crate::answer::{unquoted, unwrapped};
+use crate::answer::{bare, json_pieces, starts_with_json, without_thoughts};
 use crate::catalogue::Catalogue;
 use crate::decisions::Answer;
 use crate::llm::{Call, Known, Llm};
 use crate::prompt;
-use crate::provider::{AskError, Question, ask};
+use crate::provider::{AskError, End, Next, Question, ask};
 use crate::result::{Classification, Failure, Status};
 use baton_llm_settings::endpoint::Endpoint;
-use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::options::{Effort, Function, Options};
 use baton_llm_settings::text::excerpt;
 use serde::Deserialize;
 use serde_json::Value;
@@ -91,6 +91,9 @@ impl Llm {
             strict: true,
             temperature: Some(options.temperature.or(settings.temperature).unwrap_or(0.0)),
             max_tokens: self.most_answered(settings, options),
+            has_more_room: false,
+            // Naming an agent takes no thoughts, which cost more than the answer.
+            effort: options.effort.or(settings.effort).or(Some(Effort::None)),
             choices: Some(catalogue.choices()),
         };
         let mut row = self.row(Function::Classify, endpoint, options, call)?;
@@ -102,27 +105,34 @@ impl Llm {
                 Ok(reply) => {
                     call.spent(&reply.spent, &row);
                     // An answer that was cut off proves nothing.
-                    if reply.enforced && reply.broken_off.is_none() && !keeps_schema(&reply.text, catalogue) {
+                    if reply.enforced && reply.end == End::Complete && !keeps_schema(&reply.text, catalogue) {
                         self.dialects.ignores_schema(endpoint);
                     }
-                    match read_agent(&reply.text, catalogue) {
-                        // A complete name is an answer, even if the server reports that the answer was cut off.
-                        Ok(agent) => {
+                    let read = read_agent(&reply.text, catalogue);
+                    let next = match &read {
+                        // Some servers write blanks after the JSON until the limit is reached.
+                        Ok(_) if reply.end == End::Cut && starts_with_json(&reply.text) => None,
+                        _ => question.after(&reply, &self.dialects, endpoint, &mut row),
+                    };
+                    match (read, next) {
+                        (Ok(agent), None) => {
                             let (confidence, model) = (reply.confidence, call.facts.model.clone());
                             return Ok(Answer { text: agent, confidence, model });
                         }
-                        Err(why) => {
-                            let why = reply.broken_off.map_or(why, str::to_owned);
-                            let said = excerpt(&reply.text, 500);
+                        (Err(why), None) => {
+                            let said = excerpt(without_thoughts(&reply.text).unwrap_or_default(), 500);
                             if !said.is_empty() {
                                 question.again = Some((said, prompt::classify_again(catalogue.names())));
                             }
                             why
                         }
+                        (_, Some(Next::WithMoreRoom)) => continue,
+                        (_, Some(Next::Again(why))) => why,
+                        (_, Some(Next::Stop(failure))) => return Err(failure),
                     }
                 }
                 Err(AskError::Unreadable(why)) => why,
-                Err(AskError::Final(failure)) => return Err(failure),
+                Err(AskError::Final(failure)) => return Err(question.failed(failure)),
             };
             if asked_again {
                 return Err(Failure::new(Status::Invalid, format!("{why} (asked twice)")));
@@ -152,27 +162,51 @@ fn keeps_schema(answer: &str, catalogue: &Catalogue) -> bool {
         .is_ok_and(|answer| catalogue.names().chain([NONE]).any(|name| name == answer.agent))
 }
 
-/// The name in an answer: `{"agent": "…"}`, or the bare name, with or without quotes or a Markdown fence.
+/// The name in an answer: `{"agent": "…"}`, also with other text around it, or the bare name, with or without quotes or a
+/// Markdown fence.
 fn read_agent(answer: &str, catalogue: &Catalogue) -> Result<String, String> {
-    let answer = unwrapped(answer);
-    if answer.is_empty() {
-        return Err("the model's answer is empty".to_owned());
-    }
-    let given = match serde_json::from_str::<Value>(answer) {
-        Ok(Value::Object(fields)) => match fields.get("agent") {
-            Some(Value::String(name)) => name.trim().to_owned(),
-            _ => return Err(format!("the model's answer has no text at \"agent\": {}", excerpt(answer, 200))),
-        },
-        Ok(Value::String(name)) => name.trim().to_owned(),
-        _ => unquoted(answer).to_owned(),
-    };
     let names = || catalogue.names().chain([NONE]);
     // Names are unique regardless of case, so the match is unique too.
-    names()
-        .find(|name| *name == given)
-        .or_else(|| names().find(|name| name.to_lowercase() == given.to_lowercase()))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("the model named an agent that is not defined: {}", excerpt(&given, 200)))
+    let defined = |given: &str| {
+        let given = given.trim();
+        names().find(|name| *name == given).or_else(|| {
+            let given = given.to_lowercase();
+            names().find(|name| name.to_lowercase() == given)
+        })
+    };
+    let undefined = |given: &str| format!("the model named an agent that is not defined: {}", excerpt(given, 200));
+    let is_clear = starts_with_json(answer);
+    let (mut found, mut wrong) = (None, None);
+    for json in json_pieces(answer) {
+        let given = match serde_json::from_str(json) {
+            Ok(Value::Array(mut items)) if items.len() == 1 => items.pop().filter(Value::is_object),
+            Ok(value) => Some(value),
+            Err(_) => continue,
+        };
+        let given = match &given {
+            Some(Value::String(name)) => Some(name.as_str()),
+            Some(value) => value.get("agent").and_then(Value::as_str),
+            None => None,
+        };
+        match given.map(|given| defined(given).ok_or_else(|| undefined(given))) {
+            Some(Ok(name)) if is_clear => return Ok(name.to_owned()),
+            Some(Ok(name)) if found.is_some_and(|other| other != name) => {
+                return Err(format!("the model named several agents: {}", excerpt(answer, 200)));
+            }
+            Some(Ok(name)) => found = Some(name),
+            Some(Err(why)) => wrong = wrong.or(Some(why)),
+            None => {
+                wrong = wrong
+                    .or_else(|| Some(format!("the model's answer has no text at \"agent\": {}", excerpt(json, 200))))
+            }
+        }
+    }
+    let bare = bare(answer);
+    match found.or_else(|| defined(bare)) {
+        Some(name) => Ok(name.to_owned()),
+        None if bare.is_empty() => Err("the model's answer is empty".to_owned()),
+        None => Err(wrong.unwrap_or_else(|| undefined(bare))),
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +231,11 @@ mod tests {
             "```json\n{\"agent\": \"Send Email Agent\"}\n```",
             "```\nSend Email Agent\n```",
             "<think>It is a mail.</think>\n{\"agent\": \"Send Email Agent\"}",
+            "It is {\"agent\": \"Lead Scoring Agent\"}? No.\n</think>\n{\"agent\": \"Send Email Agent\"}",
+            "It is a mail.\n</think>\nSend Email Agent",
+            "Here it is:\n```json\n{\"agent\": \"Send Email Agent\"}\n```\nIt is a mail.",
+            "{\"agent\": \"Send Email Agent\"}{\"agent\": \"Lead Scoring Agent\"}",
+            r#"[{"agent":"Send Email Agent"}]"#,
         ] {
             assert_eq!(read_agent(answer, &catalogue()).as_deref(), Ok("Send Email Agent"), "{answer}");
         }
@@ -216,6 +255,11 @@ mod tests {
             "[\"Send Email Agent\"]",
             "{\"agent\": \"Send Email",
             "<think>Send Email Agent",
+            "<think>{\"agent\": \"Send Email Agent\"}",
+            "It is for the Send Email Agent.",
+            "It is \"Send Email Agent\"",
+            "Not {\"agent\": \"Lead Scoring Agent\"} but {\"agent\": \"Send Email Agent\"}",
+            r#"[{"agent":"Send Email Agent"},{"agent":"Lead Scoring Agent"}]"#,
         ] {
             assert!(read_agent(answer, &catalogue()).is_err(), "{answer}");
         }

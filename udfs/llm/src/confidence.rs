@@ -5,7 +5,7 @@
 //! token. The probability of unlisted alternatives counts against the name as far as possible, so a short list never
 //! makes the confidence too high. If the numbers are inconsistent, there is no confidence.
 
-use crate::answer::unwrapped;
+use crate::answer::json_pieces;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -80,20 +80,23 @@ impl<'a> Token<'a> {
 
 /// The probability of the name in `answer` among all `choices`, from 0 to 1.
 pub(crate) fn confidence(answer: &str, tokens: &[Token<'_>], choices: &[Choice]) -> Option<f64> {
-    let by_bytes = [false, true].into_iter().find(|by_bytes| spell(tokens, *by_bytes, answer))?;
+    let (by_bytes, before) =
+        [false, true].into_iter().find_map(|by_bytes| Some((by_bytes, spell(tokens, by_bytes, answer)?)))?;
     let (start, end) = name_place(answer)?;
     let text = answer.as_bytes();
     let given = |choice: &Choice| choice.spellings.iter().any(|name| name.as_bytes() == &text[start..end]);
     let chosen = choices.iter().position(given)?;
     let mut confidence = 1.0;
     let mut left: Vec<usize> = (0..choices.len()).collect();
-    let mut token_end = 0;
+    // Tokens before the answer, such as thoughts that the server leaves out of it, end at 0.
+    let mut ends_at = 0;
     for token in tokens {
-        let token_start = token_end;
-        token_end += token.spelled(by_bytes).len();
-        if token_end <= start {
+        let starts_at = ends_at;
+        ends_at += token.spelled(by_bytes).len();
+        if ends_at <= before + start {
             continue;
         }
+        let (token_start, token_end) = (starts_at.saturating_sub(before), ends_at - before);
         if left.len() == 1 || token_start >= end {
             break;
         }
@@ -122,17 +125,23 @@ fn fitting(choices: &[Choice], among: &[usize], text: &[u8]) -> Vec<usize> {
     among.iter().copied().filter(|index| choices[*index].fits(text)).collect()
 }
 
-/// Whether the concatenated tokens spell the answer. Tokens after it (such as the end of a message) do not matter.
-fn spell(tokens: &[Token<'_>], by_bytes: bool, answer: &str) -> bool {
-    let mut rest = answer.as_bytes();
+/// Where in the concatenated tokens the answer starts; `None` if they do not spell it. Tokens after it (such as the end of
+/// a message) do not matter, nor do those before it (such as thoughts).
+fn spell(tokens: &[Token<'_>], by_bytes: bool, answer: &str) -> Option<usize> {
+    let answer = answer.as_bytes();
+    let mut rest = answer;
     for token in tokens {
-        let spelled = token.spelled(by_bytes);
-        match rest.strip_prefix(spelled) {
+        match rest.strip_prefix(token.spelled(by_bytes)) {
             Some(after) => rest = after,
-            None => return rest.is_empty(),
+            None => break,
+        }
+        if rest.is_empty() {
+            return Some(0);
         }
     }
-    rest.is_empty()
+    let all = tokens.iter().map(|token| token.spelled(by_bytes)).collect::<Vec<_>>().concat();
+    // Thoughts may contain the answer, so it is the last place.
+    (0..=all.len().checked_sub(answer.len())?).rev().find(|at| all[*at..].starts_with(answer))
 }
 
 /// The range of the name in an answer: from after its opening quote to after its closing quote.
@@ -142,11 +151,13 @@ fn name_place(answer: &str) -> Option<(usize, usize)> {
         #[serde(borrow)]
         agent: &'a RawValue,
     }
-    let json = unwrapped(answer);
-    let name = match serde_json::from_str::<Answer<'_>>(json) {
-        Ok(answer) => answer.agent.get(),
-        Err(_) => serde_json::from_str::<&RawValue>(json).ok()?.get(),
-    };
+    let name = json_pieces(answer).find_map(|json| match serde_json::from_str::<Answer<'_>>(json) {
+        Ok(answer) => Some(answer.agent.get()),
+        Err(_) => match serde_json::from_str::<[Answer<'_>; 1]>(json) {
+            Ok([answer]) => Some(answer.agent.get()),
+            Err(_) => Some(serde_json::from_str::<&RawValue>(json).ok()?.get()).filter(|name| name.starts_with('"')),
+        },
+    })?;
     let start = (name.as_ptr() as usize).checked_sub(answer.as_ptr() as usize)?;
     name.starts_with('"').then_some((start + 1, start + name.len()))
 }
@@ -373,14 +384,31 @@ mod tests {
     #[test]
     fn tokens_that_do_not_spell_the_answer_say_nothing() {
         let tokens = vec![sure("\""), token("A", 0.9, &[("B", 0.1)]), sure("\"")];
-        for (answer, expected) in
-            [("\"A\"", Some(0.9)), ("\"B\"", None), (" \"A\"", None), ("\"A\" ", None), ("A", None)]
-        {
+        for (answer, expected) in [
+            ("\"A\"", Some(0.9)),
+            ("\"B\"", None),
+            (" \"A\"", None),
+            ("\"A\" ", None),
+            ("A", None),
+            ("\"A\"\"A\"", None),
+        ] {
             assert_eq!(confidence_of(answer, &tokens, &["A", "B"]), expected, "{answer}");
         }
         // The token that ends a message is not part of its text.
         let ended = [tokens, vec![sure("<|im_end|>")]].concat();
         assert_eq!(confidence_of("\"A\"", &ended, &["A", "B"]), Some(0.9));
+    }
+
+    #[test]
+    fn tokens_around_the_answer_do_not_matter() {
+        let mut tokens: Vec<Value> = ["<think>", "\"A\"", "?", "</think>", "\n\n"].map(sure).into();
+        tokens.extend([sure("\""), token("A", 0.9, &[("B", 0.1)]), sure("\""), sure("<|end|>")]);
+        assert_eq!(confidence_of("\"A\"", &tokens, &["A", "B"]), Some(0.9));
+        assert_eq!(confidence_of("<think>\"A\"?</think>\n\n\"A\"", &tokens, &["A", "B"]), Some(0.9));
+        // The token that starts the answer may start before it.
+        let joined = [sure("</think>\n"), sure("\n{\"agent\":\""), token("A", 0.9, &[("B", 0.1)]), sure("\"}")];
+        assert_eq!(confidence_of("{\"agent\":\"A\"}", &joined, &["A", "B"]), Some(0.9));
+        assert_eq!(confidence_of("[{\"agent\":\"A\"}]", &joined, &["A", "B"]), None);
     }
 
     #[test]

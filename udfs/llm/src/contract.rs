@@ -196,7 +196,7 @@ mod tests {
             serde_json::json!({ "name": "A", "email": "a@b.example", "code": format!("{}!", "a".repeat(50_000)) });
         let started = std::time::Instant::now();
         assert!(contract_error(Some(&payload.to_string()), Some(LEAD)).is_some());
-        assert!(started.elapsed().as_secs() < 2);
+        assert!(started.elapsed().as_secs() < 20);
     }
 
     #[test]
@@ -247,6 +247,7 @@ mod tests {
                 }
             }
         }
-        assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+        // It would be minutes; a busy machine needs some seconds.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 }

@@ -20,18 +20,29 @@ pub(crate) struct RowClock {
     work: Duration,
     work_ends: Instant,
     queue_left: Duration,
+    may_extend: bool,
 }
 
 impl RowClock {
     /// Starts the clock of a row with the working time `work`.
     pub(crate) fn start(work: Duration) -> Self {
         let work = work.min(LONGEST);
-        Self { work, work_ends: Instant::now() + work, queue_left: WHOLE.saturating_sub(work) }
+        Self { work, work_ends: Instant::now() + work, queue_left: WHOLE.saturating_sub(work), may_extend: false }
     }
 
     /// The same for a row whose engine waits for it.
     pub(crate) fn patient(work: Duration) -> Self {
         Self { queue_left: EVER, ..Self::start(work) }
+    }
+
+    /// Lets a single call take longer than the working time, which nobody has set.
+    pub(crate) fn extendable(self) -> Self {
+        Self { may_extend: true, ..self }
+    }
+
+    /// Whether a single call may take longer than the working time.
+    pub(crate) fn may_extend(&self) -> bool {
+        self.may_extend
     }
 
     /// The whole working time.

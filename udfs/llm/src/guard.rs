@@ -1,10 +1,12 @@
-//! The guards between a row and a model's server: the breaker, the gate, and an engine that may wait for the row.
+//! The guards between a row and a server: the breaker, the limit of calls, the gate, the jury, and an engine that may
+//! wait for the row.
 
 use crate::breaker::Breaker;
 use crate::gate::Gate;
 use crate::host::Host;
+use crate::jury::Jury;
+use crate::limit::Limit;
 use baton_llm_settings::limits::Price;
-use reqwest::StatusCode;
 use std::sync::Arc;
 
 /// The guards of one row's calls.
@@ -13,7 +15,10 @@ pub(crate) struct Guard {
     /// The function's name in SQL.
     pub(crate) function: &'static str,
     pub(crate) breaker: Arc<Breaker>,
-    /// Rate limits and budgets, if there are any.
+    pub(crate) limit: Arc<Limit>,
+    /// The jury of a model's server; `None` for a service, whose refusals belong to their rows.
+    pub(crate) jury: Option<Arc<Jury>>,
+    /// Rate limits and budgets, if there may be any.
     pub(crate) gate: Option<Arc<Gate>>,
     /// The engine, if it waits for its rows.
     pub(crate) host: Option<Arc<Host>>,
@@ -42,25 +47,17 @@ impl Guard {
         }
     }
 
+    /// Reports something to the engine that happens seldom.
+    pub(crate) fn notice(&self, what: &str) {
+        if let Some(host) = &self.host {
+            host.notice(self.function, what);
+        }
+    }
+
     /// Reports to the engine that the server has answered.
     pub(crate) fn working(&self) {
         if let Some(host) = &self.host {
             host.working(self.function);
-        }
-    }
-
-    /// Stops the engine if a refusal is not caused by this row: the key is refused, the account has no credit, or the
-    /// server has never accepted a call.
-    pub(crate) async fn refused(&self, status: StatusCode, why: &str) {
-        let of_all = match status.as_u16() {
-            401 | 402 => true,
-            // Anthropic's message starts with these words. The text after them may quote a message.
-            400 => why.contains(" answers 400 Bad Request: Your credit balance is too low"),
-            300..=399 | 403 | 404 | 405 => !self.breaker.has_accepted(),
-            _ => false,
-        };
-        if of_all {
-            self.stop(why).await;
         }
     }
 

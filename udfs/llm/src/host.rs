@@ -93,6 +93,11 @@ impl Host {
         }
     }
 
+    /// A warning that is given seldom, so none is left out.
+    pub(crate) fn notice(&self, udf: &str, what: &str) {
+        self.tell(udf, "warning", Some(what));
+    }
+
     fn tell(&self, udf: &str, state: &str, why: Option<&str>) {
         // JSON can turn one byte into six.
         let why = why.map(|why| baton_llm_settings::text::excerpt(why, 600));

@@ -4,9 +4,15 @@
 //! can only be set in the environment. The value of `${NAME}` in a URL or a header is a secret: errors do not show it,
 //! and it is removed from answers that quote it.
 
+use crate::breaker::Breaker;
+use crate::client::{Request, describe_answer};
 use crate::deadline::RowClock;
+use crate::guard::Guard;
+use crate::host::Host;
+use crate::limit::Limit;
+use crate::registry::Registry;
 use crate::result::{Failure, Status};
-use crate::transport::{Failed, Request, Row, Transport, describe_answer};
+use crate::transport::{Failed, Requests, Row, Transport};
 use baton_llm_settings::http::{HttpOptions, Part, not_set, parse_url, parts};
 use baton_llm_settings::secret::{LEAST_IN_ANSWERS, Secret, redact, redact_answer};
 use baton_llm_settings::settings::Backoff;
@@ -14,9 +20,14 @@ use baton_llm_settings::text::{parse_duration, parse_number};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Failures in a row after which the circuit breaker of a service opens.
+const BREAKER: u32 = 20;
 
 /// The result of `http_call`. [`Status`] documents the statuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,8 +51,12 @@ pub struct HttpAnswer {
 pub struct HttpSettings {
     /// The timeout of one HTTP call.
     pub timeout: Duration,
+    /// Whether it was set. If not, a slow service gets more.
+    pub timeout_is_set: bool,
     /// The deadline of one row: all calls and waits, except the wait for a slot.
     pub deadline: Duration,
+    /// Whether it was set. If not, a call to a slow service may take longer.
+    pub deadline_is_set: bool,
     /// Retries after the first call.
     pub retries: u32,
     /// HTTP calls in flight at a time.
@@ -58,7 +73,9 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
+            timeout_is_set: false,
             deadline: Duration::from_secs(120),
+            deadline_is_set: false,
             retries: 2,
             concurrency: 64,
             ca_file: None,
@@ -76,7 +93,12 @@ impl HttpSettings {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
         let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut errors = Vec::new();
-        let mut settings = Self { ca_file: get("BATON_HTTP_CA_FILE").map(PathBuf::from), ..Self::default() };
+        let mut settings = Self {
+            ca_file: get("BATON_HTTP_CA_FILE").map(PathBuf::from),
+            timeout_is_set: get("BATON_HTTP_TIMEOUT").is_some(),
+            deadline_is_set: get("BATON_HTTP_DEADLINE").is_some(),
+            ..Self::default()
+        };
         for (name, duration) in
             [("BATON_HTTP_TIMEOUT", &mut settings.timeout), ("BATON_HTTP_DEADLINE", &mut settings.deadline)]
         {
@@ -107,34 +129,47 @@ type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct HttpCaller {
     settings: Result<HttpSettings, String>,
     transport: Transport,
+    /// By server and path: an agent may fail while others on its server work.
+    breakers: Registry<Breaker>,
+    /// By server.
+    limits: Registry<Limit>,
+    host: Option<Arc<Host>>,
     environment: Environment,
 }
 
 impl HttpCaller {
     /// A caller with these settings. `environment` returns the values for `${NAME}`.
     pub fn new(settings: HttpSettings, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self::from_settings(Ok(settings), environment)
+        Self::from_settings(Ok(settings), None, environment)
+    }
+
+    /// The same for an engine that waits for its rows and reads their states from `pipe`.
+    pub fn hosted(
+        settings: HttpSettings,
+        pipe: &Path,
+        environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::from_settings(Ok(settings), Host::find(|_| Some(pipe.to_string_lossy().into_owned())), environment)
     }
 
     /// A caller with the settings that `lookup` returns. If they are wrong, every row gets the errors.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self::from_settings(HttpSettings::from_lookup(&lookup).map_err(|errors| errors.join("; ")), lookup)
+        let settings = HttpSettings::from_lookup(&lookup).map_err(|errors| errors.join("; "));
+        Self::from_settings(settings, Host::find(&lookup), lookup)
     }
 
     fn from_settings(
         settings: Result<HttpSettings, String>,
+        host: Option<Host>,
         environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         let effective = settings.clone().unwrap_or_default();
         Self {
             settings,
-            transport: Transport::new(
-                effective.concurrency,
-                "BATON_HTTP_CA_FILE",
-                effective.ca_file,
-                effective.backoff,
-                effective.max_body,
-            ),
+            transport: Transport::new("BATON_HTTP_CA_FILE", effective.ca_file, effective.backoff, effective.max_body),
+            breakers: Registry::default(),
+            limits: Registry::default(),
+            host: host.map(Arc::new),
             environment: Box::new(environment),
         }
     }
@@ -179,22 +214,39 @@ impl HttpCaller {
             headers,
             body: body.unwrap_or_default().as_bytes().to_vec(),
         };
-        let mut row = Row {
-            clock: RowClock::start(options.deadline.unwrap_or(settings.deadline)),
-            attempts: 0,
-            retries_left: options.retries.unwrap_or(settings.retries),
-            call_timeout: options.timeout.unwrap_or(settings.timeout),
-            guard: None,
-            answers_before: None,
-            failed_alone: false,
+        let deadline = options.deadline.unwrap_or(settings.deadline);
+        let deadline_is_set = options.deadline.is_some() || settings.deadline_is_set;
+        let clock = match self.host {
+            Some(_) if !deadline_is_set => RowClock::patient(deadline).extendable(),
+            Some(_) => RowClock::patient(deadline),
+            None => RowClock::start(deadline),
         };
+        let call_timeout = options.timeout.or(settings.timeout_is_set.then_some(settings.timeout));
+        let origin = request.url.origin().ascii_serialization();
+        // Where no engine waits, a row ends by its own retries.
+        let threshold = if self.host.is_some() { BREAKER } else { 0 };
+        let guard = Guard {
+            function: "http_call",
+            breaker: self.breakers.of([&origin, request.url.path()], || Breaker::new(threshold, settings.backoff)),
+            limit: self.limits.of([&origin, ""], || {
+                Limit::new(settings.concurrency, settings.timeout_is_set.then_some(settings.timeout))
+            }),
+            jury: None,
+            gate: None,
+            host: self.host.clone(),
+            price: None,
+            most_answered: 0,
+        };
+        let mut row = Row::new(clock, guard, options.retries.unwrap_or(settings.retries), call_timeout);
+        // The engine's log shows neither the secrets nor a server's name that must be hidden.
+        let unshown: Vec<&Secret> = secrets.iter().chain(&hidden).collect();
         let secrets: Vec<&Secret> = secrets.iter().collect();
-        let sent = self.transport.send(&request, &mut row, &secrets).await;
+        let sent = self.transport.send(&OneRequest(&request), &mut row, &unshown).await;
         result.attempts = row.attempts;
         let (answer, failure) = match sent {
-            Ok(answer) if answer.status.is_success() => (Some(answer), None),
+            Ok(answer) if answer.is_success() => (Some(answer), None),
             Ok(answer) => {
-                let message = describe_answer(&request, &answer, &secrets);
+                let message = describe_answer(&answer, &secrets);
                 (Some(answer), Some(Failure::new(Status::Rejected, message)))
             }
             Err(Failed { failure, answer }) => (answer, Some(failure)),
@@ -216,6 +268,19 @@ impl HttpCaller {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+}
+
+/// The same request for every call of a row.
+struct OneRequest<'a>(&'a Request);
+
+impl Requests for OneRequest<'_> {
+    fn next(&self) -> Result<Cow<'_, Request>, Failure> {
+        Ok(Cow::Borrowed(self.0))
+    }
+
+    fn harmless(&self) -> Option<Request> {
+        None
     }
 }
 

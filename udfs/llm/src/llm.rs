@@ -4,7 +4,7 @@
 //! `classify` and `complete` ask the two kinds of questions. A question is first looked up in the decision log, then
 //! among the questions in flight. Only then is a model called.
 
-use crate::breaker::Breakers;
+use crate::breaker::Breaker;
 use crate::cache::TextCache;
 use crate::catalogue::Catalogue;
 use crate::contract::Contract;
@@ -14,13 +14,16 @@ use crate::flights::{Boarding, Flights, Pilot};
 use crate::gate::{Gate, MOST_ANSWERED};
 use crate::guard::Guard;
 use crate::host::Host;
+use crate::jury::Jury;
+use crate::limit::Limit;
 use crate::prompt;
 use crate::provider::{Dialects, Spent};
+use crate::registry::Registry;
 use crate::result::{CallFacts, Failure, Source, Status};
 use crate::transport::{Row, Transport};
 use baton_llm_settings::endpoint::Endpoint;
 use baton_llm_settings::limits::NANO;
-use baton_llm_settings::options::{Function, Options};
+use baton_llm_settings::options::{Effort, Function, Options};
 use baton_llm_settings::settings::{Provider, Settings};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -38,11 +41,18 @@ pub struct Llm {
     pub(crate) catalogues: TextCache<Result<Catalogue, String>>,
     classify_options: TextCache<Result<Asking, String>>,
     complete_options: TextCache<Result<Asking, String>>,
-    breakers: Breakers,
-    gate: Option<Arc<Gate>>,
+    servers: Registry<Server>,
+    gate: Arc<Gate>,
     log: Option<DecisionLog>,
     flights: Arc<Flights<Result<Answer, Failure>>>,
     host: Option<Arc<Host>>,
+}
+
+/// One model on one server, as all rows know it.
+struct Server {
+    breaker: Arc<Breaker>,
+    limit: Arc<Limit>,
+    jury: Arc<Jury>,
 }
 
 /// The parsed options of a call.
@@ -103,18 +113,12 @@ impl Llm {
         let effective = settings.clone().unwrap_or_default();
         Self {
             settings,
-            breakers: Breakers::new(effective.limits.breaker, effective.backoff),
+            servers: Registry::default(),
             gate: Gate::new(&effective.limits),
             log: DecisionLog::new(&effective.limits),
             flights: Arc::default(),
             host: host.map(Arc::new),
-            transport: Transport::new(
-                effective.concurrency,
-                "BATON_LLM_CA_FILE",
-                effective.ca_file,
-                effective.backoff,
-                effective.max_body,
-            ),
+            transport: Transport::new("BATON_LLM_CA_FILE", effective.ca_file, effective.backoff, effective.max_body),
             dialects: Dialects::default(),
             catalogues: TextCache::new(MOST_PARSED),
             classify_options: TextCache::new(MOST_PARSED),
@@ -144,7 +148,7 @@ impl Llm {
 
     /// The limit of tokens that a call sends for its answer; `None` leaves it to the server.
     pub(crate) fn most_answered(&self, settings: &Settings, options: &Options) -> Option<u32> {
-        let bounded = self.gate.as_ref().is_some_and(|gate| gate.needs_token_bound());
+        let bounded = options.budget.is_some() || self.gate.needs_token_bound();
         options.max_tokens.or(settings.max_tokens).or(bounded.then_some(MOST_ANSWERED))
     }
 
@@ -167,6 +171,7 @@ impl Llm {
             endpoint.model.as_bytes(),
             &asking.digest,
             &number(settings.temperature),
+            settings.effort.map_or("", Effort::as_str).as_bytes(),
             &self.most_answered(settings, &asking.options).unwrap_or(0).to_le_bytes(),
             constant,
             input.as_bytes(),
@@ -242,24 +247,23 @@ impl Llm {
         call: &Call,
     ) -> Result<Row, Failure> {
         let settings = self.settings()?;
-        let price = settings.limits.prices.of(&endpoint.model);
+        let call_timeout = options.timeout.or(settings.timeout_is_set.then_some(settings.timeout));
+        let server = self.servers.of([endpoint.base.as_str(), &endpoint.model], || Server {
+            breaker: Arc::new(Breaker::new(settings.limits.breaker, settings.backoff)),
+            limit: Arc::new(Limit::new(settings.concurrency, settings.timeout_is_set.then_some(settings.timeout))),
+            jury: Arc::default(),
+        });
         let guard = Guard {
             function: function.name(),
-            breaker: self.breakers.of(endpoint.base.as_str(), &endpoint.model),
-            gate: self.gate.clone(),
+            breaker: Arc::clone(&server.breaker),
+            limit: Arc::clone(&server.limit),
+            jury: Some(Arc::clone(&server.jury)),
+            gate: Some(self.gate.of(options.budget.as_ref())),
             host: self.host.clone(),
-            price,
+            price: settings.limits.prices.of(&endpoint.model),
             most_answered: self.most_answered(settings, options).unwrap_or(0).into(),
         };
-        Ok(Row {
-            clock: call.clock.clone(),
-            attempts: 0,
-            retries_left: settings.retries,
-            call_timeout: options.timeout.unwrap_or(settings.timeout),
-            guard: Some(guard),
-            answers_before: None,
-            failed_alone: false,
-        })
+        Ok(Row::new(call.clock.clone(), guard, settings.retries, call_timeout))
     }
 
     /// The endpoint of a call; `None` for the offline provider. Starts the row's clock.
@@ -271,7 +275,13 @@ impl Llm {
             return Ok(None);
         }
         let deadline = options.deadline.unwrap_or(settings.deadline);
-        call.clock = if self.host.is_some() { RowClock::patient(deadline) } else { RowClock::start(deadline) };
+        call.clock = match self.host {
+            Some(_) if options.deadline.is_none() && !settings.deadline_is_set => {
+                RowClock::patient(deadline).extendable()
+            }
+            Some(_) => RowClock::patient(deadline),
+            None => RowClock::start(deadline),
+        };
         call.facts.source = Some(Source::Model);
         call.facts.model = options.model.clone().or_else(|| settings.model.clone());
         let endpoint = settings.endpoint(provider, options.model.as_deref()).map_err(Failure::config)?;
@@ -327,8 +337,7 @@ impl Call {
                 *sum = Some(sum.unwrap_or(0).saturating_add(tokens));
             }
         }
-        let price = row.guard.as_ref().and_then(|guard| guard.price);
-        if let Some((tokens, price)) = spent.tokens().zip(price) {
+        if let Some((tokens, price)) = spent.tokens().zip(row.guard.price) {
             self.facts.cost = Some(self.facts.cost.unwrap_or(0.0) + tokens.cost(price) as f64 / NANO);
         }
     }

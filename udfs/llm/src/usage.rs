@@ -3,7 +3,8 @@
 //! The UDFs are libraries with their own statics, and there may be several processes, so they share a file:
 //! `usage.json` in `BATON_LLM_STATE_DIR`, one JSON object of a fixed size. It is read and written under a system lock
 //! (`flock`), which is released if the process dies. The usage is never guessed: a file that cannot be read stops all
-//! calls.
+//! calls. A budget in the options of a call has a file of its own beside it, `usage-….json`, named after a hash of the
+//! budget's name.
 //!
 //! A budget counts a call's maximum before it is sent, and its actual usage once it is known. Until then the upper
 //! bound counts, and for ever if the outcome never becomes known (a timeout, a killed process).
@@ -11,11 +12,14 @@
 //! A rate works like a queue: a call is sent once the time that has passed covers all previous calls. No turns are
 //! reserved, so a killed process leaves none behind.
 
-use baton_llm_settings::limits::{Limits, NANO};
+use baton_llm_settings::limits::{Budgets, Limits, NANO};
+use baton_llm_settings::options::Budget;
+use baton_llm_settings::text::excerpt;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -67,6 +71,9 @@ pub(crate) struct Taken {
     pub(crate) cost: u64,
 }
 
+/// The share of a budget at which a warning is due, in per cent.
+const WARN_AT: u64 = 80;
+
 /// A call that was counted by its bound.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reserved {
@@ -91,45 +98,145 @@ pub(crate) struct Ledger {
     path: PathBuf,
     /// Opened at the first call.
     file: Mutex<Option<File>>,
-    limits: Limits,
+    budgets: Budgets,
+    requests_per_minute: Option<u64>,
+    tokens_per_minute: Option<u64>,
+    /// The name of the budgets; `None` for those of all calls.
+    name: Option<String>,
+    /// The day of the last warning of each budget; for those in total 0.
+    warned: Mutex<[Option<u64>; 4]>,
 }
 
+/// One budget and its use before a call.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Option<u64>,
+    used: u64,
+    more: u64,
+    setting: &'static str,
+    option: &'static str,
+    unit: f64,
+    /// The day that it is for; 0 in total.
+    day: u64,
+}
+
+/// The budgets of a ledger.
+pub(crate) type Shares = [Share; 4];
+
 impl Ledger {
-    /// Counts in `usage.json` of the folder in the limits; `None` if nothing is limited.
+    /// Counts all calls in `usage.json` of the folder in the limits; `None` if nothing is limited.
     pub(crate) fn new(limits: &Limits) -> Option<Self> {
         let folder = limits.state_dir.clone().filter(|_| limits.counts())?;
-        Some(Self { path: folder.join("usage.json"), file: Mutex::default(), limits: limits.clone() })
+        Some(Self {
+            path: folder.join("usage.json"),
+            file: Mutex::default(),
+            budgets: limits.budgets(),
+            requests_per_minute: limits.requests_per_minute,
+            tokens_per_minute: limits.tokens_per_minute,
+            name: None,
+            warned: Mutex::default(),
+        })
+    }
+
+    /// Counts the calls with a budget in their options, in a file of the budget's name.
+    pub(crate) fn named(folder: &Path, budget: &Budget) -> Self {
+        use std::fmt::Write as _;
+        let mut file = "usage-".to_owned();
+        for byte in &Sha256::digest(budget.name.as_bytes())[..8] {
+            let _ = write!(file, "{byte:02x}");
+        }
+        Self {
+            path: folder.join(file + ".json"),
+            file: Mutex::default(),
+            budgets: budget.limits,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            name: Some(budget.name.clone()),
+            warned: Mutex::default(),
+        }
+    }
+
+    /// Whether money is limited.
+    pub(crate) fn has_cost_budget(&self) -> bool {
+        self.budgets.has_cost()
     }
 
     /// Whether rates or budgets need a call's maximum number of tokens in advance.
     pub(crate) fn needs_token_bound(&self) -> bool {
-        self.limits.needs_token_bound()
+        !self.budgets.is_empty() || self.tokens_per_minute.is_some()
     }
 
-    /// Counts a call that is sent now.
-    pub(crate) fn reserve(&self, bound: Bound, now: SystemTime) -> Result<Reserved, Refusal> {
+    /// The budgets, with the bound of a call.
+    fn shares(&self, usage: &Usage, bound: Bound) -> Shares {
+        let count =
+            |budget, used, more, setting, option, unit, day| Share { budget, used, more, setting, option, unit, day };
+        let (budgets, day) = (&self.budgets, usage.day);
+        [
+            count(budgets.tokens, usage.tokens, bound.tokens, "BATON_LLM_BUDGET_TOKENS", "budget_tokens", 1.0, 0),
+            count(
+                budgets.tokens_per_day,
+                usage.tokens_of_day,
+                bound.tokens,
+                "BATON_LLM_BUDGET_TOKENS_PER_DAY",
+                "budget_tokens_per_day",
+                1.0,
+                day,
+            ),
+            count(budgets.cost, usage.cost, bound.cost, "BATON_LLM_BUDGET_COST", "budget_cost", NANO, 0),
+            count(
+                budgets.cost_per_day,
+                usage.cost_of_day,
+                bound.cost,
+                "BATON_LLM_BUDGET_COST_PER_DAY",
+                "budget_cost_per_day",
+                NANO,
+                day,
+            ),
+        ]
+    }
+
+    /// A budget as a message names it.
+    fn named_in_messages(&self, count: &Share) -> String {
+        match &self.name {
+            Some(name) => format!("the option `{}` of `{}`", count.option, excerpt(name, 100)),
+            None => count.setting.to_owned(),
+        }
+    }
+
+    /// A sentence about the budgets that are nearly used up, once for each budget, and once a day for those of a day.
+    pub(crate) fn warning(&self, shares: &Shares) -> Option<String> {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sentences = Vec::new();
+        for (count, warned) in shares.iter().zip(warned.iter_mut()) {
+            let Some(budget) = count.budget else { continue };
+            let share = u128::from(count.used) * 100 / u128::from(budget.max(1));
+            if share >= u128::from(WARN_AT) && *warned != Some(count.day) {
+                *warned = Some(count.day);
+                sentences.push(format!(
+                    "{share} % of {} ({}) are used or held for calls",
+                    self.named_in_messages(count),
+                    budget as f64 / count.unit
+                ));
+            }
+        }
+        (!sentences.is_empty()).then(|| sentences.join("; "))
+    }
+
+    /// Counts a call that is sent now. Returns the use of the budgets before it, too, for a [warning](Self::warning).
+    pub(crate) fn reserve(&self, bound: Bound, now: SystemTime) -> Result<(Reserved, Shares), Refusal> {
         let nanos = nanos(now);
-        let limits = &self.limits;
         self.update(now, |usage| {
             // A budget may not be exceeded by a single token.
-            let budgets = [
-                (limits.budget_tokens, usage.tokens, bound.tokens, "BATON_LLM_BUDGET_TOKENS", 1.0),
-                (
-                    limits.budget_tokens_per_day,
-                    usage.tokens_of_day,
-                    bound.tokens,
-                    "BATON_LLM_BUDGET_TOKENS_PER_DAY",
-                    1.0,
-                ),
-                (limits.budget_cost, usage.cost, bound.cost, "BATON_LLM_BUDGET_COST", NANO),
-                (limits.budget_cost_per_day, usage.cost_of_day, bound.cost, "BATON_LLM_BUDGET_COST_PER_DAY", NANO),
-            ];
-            for (budget, used, more, name, unit) in budgets {
-                if let Some(budget) = budget.filter(|budget| used.saturating_add(more) > *budget) {
+            let shares = self.shares(usage, bound);
+            for count in &shares {
+                let Share { used, more, unit, .. } = *count;
+                if let Some(budget) = count.budget.filter(|budget| used.saturating_add(more) > *budget) {
                     let shown = |count: u64| count as f64 / unit;
+                    let longest = if self.name.is_some() { "the option max_tokens" } else { "BATON_LLM_MAX_TOKENS" };
                     return Err(Refusal::Budget(format!(
-                        "{name} is {}, of which {} are used or held for calls, and this call takes {} at most: \
-                         raise it, or set BATON_LLM_MAX_TOKENS so that a call takes less",
+                        "{} is {}, of which {} are used or held for calls, and this call takes {} at most: \
+                         raise it, or set {longest} so that a call takes less",
+                        self.named_in_messages(count),
                         shown(budget),
                         shown(used),
                         shown(more)
@@ -138,7 +245,7 @@ impl Ledger {
             }
             let mut wait = 0;
             let mut requests_paid = None;
-            if let Some(limit) = limits.requests_per_minute {
+            if let Some(limit) = self.requests_per_minute {
                 // The burst is one second's share. It is subtracted from the rest of the minute, so no minute exceeds
                 // the limit.
                 let burst = (limit / 60).max(1);
@@ -148,7 +255,7 @@ impl Ledger {
                 requests_paid = Some(paid + each);
             }
             let mut tokens_paid = None;
-            if let Some(limit) = limits.tokens_per_minute {
+            if let Some(limit) = self.tokens_per_minute {
                 let paid = usage.tokens_paid.max(nanos);
                 wait = wait.max(paid - nanos);
                 tokens_paid = Some(paid.saturating_add(time_of(bound.likely_tokens, limit)));
@@ -164,7 +271,7 @@ impl Ledger {
             for count in [&mut usage.cost, &mut usage.cost_of_day] {
                 *count = count.saturating_add(bound.cost);
             }
-            Ok(Reserved { bound, day: usage.day })
+            Ok((Reserved { bound, day: usage.day }, shares))
         })
     }
 
@@ -180,7 +287,7 @@ impl Ledger {
                 usage.tokens_of_day = corrected(usage.tokens_of_day, bound.tokens, taken.tokens);
                 usage.cost_of_day = corrected(usage.cost_of_day, bound.cost, taken.cost);
             }
-            if let Some(limit) = self.limits.tokens_per_minute {
+            if let Some(limit) = self.tokens_per_minute {
                 let (likely, took) = (time_of(bound.likely_tokens, limit), time_of(taken.tokens, limit));
                 usage.tokens_paid = corrected(usage.tokens_paid, likely, took);
             }
@@ -340,7 +447,7 @@ mod tests {
         let left = leaving(&ledger, 13, 500);
         assert!((left[12] - 60.0).abs() < 0.1, "{left:?}");
         // The unused part is released.
-        let reserved = ledger.reserve(bound(6000), at(65.1)).unwrap();
+        let (reserved, _) = ledger.reserve(bound(6000), at(65.1)).unwrap();
         assert!(matches!(ledger.reserve(bound(1), at(65.2)), Err(Refusal::NotYet(wait)) if wait.as_secs() == 59));
         ledger.settle(reserved, Taken { tokens: 10, cost: 0 }, at(65.2)).unwrap();
         ledger.reserve(bound(1), at(65.3)).unwrap();
@@ -353,7 +460,7 @@ mod tests {
             limits.budget_cost_per_day = Some(5_000);
         });
         let ledger = Ledger::new(&limits).unwrap();
-        let first = ledger.reserve(bound(400), at(0.0)).unwrap();
+        let (first, _) = ledger.reserve(bound(400), at(0.0)).unwrap();
         let refused = ledger.reserve(bound(400), at(0.0)).unwrap_err();
         assert_eq!(
             refused,
@@ -369,7 +476,7 @@ mod tests {
         let other = Ledger::new(&limits).unwrap();
         assert!(matches!(other.reserve(bound(10), at(2.0)), Err(Refusal::Budget(_))));
         let tomorrow = at(86_400.0);
-        let held = other.reserve(bound(500), tomorrow).unwrap();
+        let (held, _) = other.reserve(bound(500), tomorrow).unwrap();
         let refused = ledger.reserve(bound(1), tomorrow).unwrap_err();
         assert!(
             matches!(&refused, Refusal::Budget(why) if why.contains("BATON_LLM_BUDGET_TOKENS is 1000, of which 1000"))
@@ -425,5 +532,60 @@ mod tests {
         ledger.reserve(bound(5), at(2.1)).unwrap();
         ledger.reserve(bound(15), at(10.0)).unwrap();
         assert!(matches!(ledger.reserve(bound(15), at(20.0)), Err(Refusal::Budget(_))));
+    }
+
+    fn budget(limits: Budgets) -> Budget {
+        Budget { name: "Support Agent".to_owned(), limits }
+    }
+
+    #[test]
+    fn a_budget_of_a_name_is_counted_in_its_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_agent = budget(Budgets { tokens: Some(100), ..Budgets::default() });
+        let ledger = Ledger::named(folder.path(), &of_agent);
+        ledger.reserve(bound(60), at(0.0)).unwrap();
+        // A restart keeps the count.
+        drop(ledger);
+        let ledger = Ledger::named(folder.path(), &of_agent);
+        assert_eq!(
+            ledger.reserve(bound(41), at(1.0)).unwrap_err(),
+            Refusal::Budget(
+                "the option `budget_tokens` of `Support Agent` is 100, of which 60 are used or held for calls, and this \
+                 call takes 41 at most: raise it, or set the option max_tokens so that a call takes less"
+                    .to_owned()
+            )
+        );
+        let files: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(files, ["usage-f4c304c294c46507.json"]);
+        // Another name has a count of its own.
+        let other = Budget { name: "Other Agent".to_owned(), ..of_agent };
+        Ledger::named(folder.path(), &other).reserve(bound(100), at(1.0)).unwrap();
+    }
+
+    #[test]
+    fn a_warning_comes_once_for_each_budget_and_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Budgets { tokens: Some(1000), tokens_per_day: Some(100), ..Budgets::default() };
+        let ledger = Ledger::named(folder.path(), &budget(limits));
+        let warned = |tokens, seconds| ledger.warning(&ledger.reserve(bound(tokens), at(seconds)).unwrap().1);
+        assert_eq!(warned(79, 0.0), None);
+        assert_eq!(warned(1, 1.0), None);
+        assert_eq!(
+            warned(1, 2.0).unwrap(),
+            "80 % of the option `budget_tokens_per_day` of `Support Agent` (100) are used or held for calls"
+        );
+        assert_eq!(warned(1, 3.0), None);
+        let day = 86_400.0;
+        for of_day in 1..9 {
+            let at = f64::from(of_day) * day;
+            assert_eq!(warned(90, at), None);
+            let second = warned(1, at + 1.0).unwrap();
+            assert!(second.contains("90 % of the option `budget_tokens_per_day` of"), "{second}");
+            // The budget in total is warned about on the eighth day.
+            assert_eq!(second.contains("80 % of the option `budget_tokens` of"), of_day == 8, "{second}");
+        }
     }
 }

@@ -100,6 +100,70 @@ async fn a_budget_of_money_stops_calls_and_costs_are_told() {
 }
 
 #[tokio::test]
+async fn an_agent_has_a_budget_of_its_own() {
+    let stub = Stub::start([completion(GOOD)]).await;
+    let state = tempfile::tempdir().unwrap();
+    let set = || limited(&stub.url, state.path(), &[("PRICES", "m=1/2")]);
+    // A call is counted by its bytes and 100 tokens at most, and takes 13.
+    let options = |name: &str| format!(r#"{{"max_tokens":100,"budget_tokens":4000,"budget_name":"{name}"}}"#);
+    let first = Llm::new(set());
+    for row in 0..3 {
+        assert_eq!(ask(&first, &format!("a{row}"), Some(&options("A"))).await.status, Status::Ok);
+    }
+    // Another process knows what the first one used.
+    drop(first);
+    let second = Llm::new(set());
+    let greedy = r#"{"max_tokens":3990,"budget_tokens":4000,"budget_name":"A"}"#;
+    let refused = ask(&second, "b", Some(greedy)).await;
+    assert_eq!((refused.status, stub.calls()), (Status::Budget, 3));
+    let error = refused.error.unwrap();
+    assert!(error.starts_with("the option `budget_tokens` of `A` is 4000, of which 39 are used"), "{error}");
+    // Another agent has its own, and calls without a budget are not counted.
+    assert_eq!(ask(&second, "b", Some(&options("B"))).await.status, Status::Ok);
+    assert_eq!(ask(&second, "c", None).await.status, Status::Ok);
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 2);
+    // Money, for a model without a price.
+    let unpriced = r#"{"model":"other","budget_cost_per_day":5,"budget_name":"C"}"#;
+    let result = ask(&second, "d", Some(unpriced)).await;
+    assert_eq!((result.status, stub.calls()), (Status::Config, 5));
+    assert!(result.error.unwrap().contains("BATON_LLM_PRICES"));
+}
+
+#[tokio::test]
+async fn a_budget_that_is_nearly_used_up_is_reported_once() {
+    let stub = Stub::start([completion(GOOD)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    std::fs::write(&pipe, "").unwrap();
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    // 80 % used by an earlier process.
+    let used = r#"{"version":1,"day":0,"tokens_of_day":0,"cost_of_day":0,"tokens":80000,"cost":0,"requests_paid":0,"tokens_paid":0}"#;
+    std::fs::write(state.join("usage.json"), used).unwrap();
+    let llm = Llm::hosted(limited(&stub.url, &state, &[("BUDGET_TOKENS", "100000")]), &pipe);
+    for row in 0..3 {
+        assert_eq!(ask(&llm, &format!("a{row}"), Some(r#"{"max_tokens":100}"#)).await.status, Status::Ok);
+    }
+    let told = std::fs::read_to_string(&pipe).unwrap();
+    let warning = r#""state":"warning","why":"80 % of BATON_LLM_BUDGET_TOKENS (100000) are used or held for calls""#;
+    assert_eq!(told.matches(warning).count(), 1, "{told}");
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_sent_is_named_when_a_server_wants_one() {
+    let stub = Stub::start([say(401, "no key")]).await;
+    let mut set = settings(&stub.url);
+    set.api_key = None;
+    set.openai_key = Some(baton_llm::Secret::new(KEY));
+    let error = ask(&Llm::new(set), "x", None).await.error.unwrap();
+    let hint =
+        "No key was sent, because OPENAI_API_KEY is sent to api.openai.com alone: set BATON_LLM_API_KEY for 127.0.0.1";
+    assert!(error.ends_with(hint), "{error}");
+    assert!(!stub.asked()[0].headers.contains_key("authorization"));
+}
+
+#[tokio::test]
 async fn a_price_alone_tells_costs() {
     let stub = Stub::start([completion(GOOD)]).await;
     let state = tempfile::tempdir().unwrap();

@@ -47,6 +47,8 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
         _ => (r#"{"choices":[{}]}"#, "no chat completion: ]]garbage"),
     };
     let wrong = r#"{"agent":"Send Emails Agent"}"#;
+    // What a request can do without is left out, in case that is why a server fails.
+    let features = if provider == Provider::Anthropic { 3 } else { 5 };
     let date = |seconds| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
     let quotes_key = format!(r#"{{"error":{{"message":"Incorrect API key provided: {KEY}"}}}}"#);
     let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
@@ -83,7 +85,7 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
             2,
             "",
         ),
-        ("500", vec![say(500, "oops")], Status::Unavailable, 3, "answers 500 Internal Server Error: oops"),
+        ("500", vec![say(500, "oops")], Status::Unavailable, 3 + features, "answers 500 Internal Server Error: oops"),
         ("503", vec![say(503, "<html>down</html>")], Status::Unavailable, 3, "503 Service Unavailable: an HTML page"),
         ("529", vec![say(529, overloaded)], Status::Unavailable, 3, "answers 529: Overloaded"),
         ("503, then ok", vec![say(503, ""), say(500, ""), completion(GOOD)], Status::Ok, 3, ""),
@@ -94,9 +96,9 @@ fn cases(provider: Provider) -> Vec<(&'static str, Vec<Say>, Status, usize, &'st
         (
             "an error that is called 200",
             vec![say(200, r#"{"error":{"message":"busy"}}"#)],
-            Status::Invalid,
-            2,
-            ": busy.",
+            Status::Unavailable,
+            3,
+            "answers 200 OK with the error 502: busy",
         ),
         ("garbage, then ok", vec![say(200, "x"), completion(GOOD)], Status::Ok, 2, ""),
         ("wrong name, then ok", vec![completion(wrong), completion(GOOD)], Status::Ok, 2, ""),
@@ -222,10 +224,11 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     let stub = Stub::start([completion(GOOD).after(Duration::from_millis(60))]).await;
     let mut settings = settings(&stub.url);
     settings.concurrency = 2;
-    settings.timeout = Duration::from_millis(300);
-    settings.deadline = Duration::from_millis(300);
+    settings.timeout = Duration::from_secs(2);
+    settings.deadline = Duration::from_secs(2);
     let llm = std::sync::Arc::new(Llm::new(settings));
-    let rows: Vec<_> = (0..20)
+    // They take longer than the deadline of one.
+    let rows: Vec<_> = (0..80)
         .map(|row| {
             let llm = std::sync::Arc::clone(&llm);
             // Different questions, because identical ones would share a call.
@@ -235,7 +238,7 @@ async fn the_limit_of_calls_at_a_time_is_kept_and_does_not_eat_their_time() {
     for row in rows {
         assert_eq!(row.await.unwrap(), Status::Ok);
     }
-    assert_eq!((stub.calls(), stub.most_at_once()), (20, 2));
+    assert_eq!((stub.calls(), stub.most_at_once()), (80, 2));
 }
 
 #[test]

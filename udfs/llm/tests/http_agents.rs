@@ -12,6 +12,7 @@ use stub::{KEY, Say, Stub, Wire, raw, say};
 fn caller() -> HttpCaller {
     let settings = HttpSettings {
         timeout: Duration::from_millis(300),
+        timeout_is_set: true,
         deadline: Duration::from_secs(2),
         backoff: Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(10) },
         ..HttpSettings::default()

@@ -132,8 +132,10 @@ async fn rows_that_find_out_at_the_same_time_are_all_answered() {
         .collect();
     for row in rows {
         let result = row.await.unwrap();
-        assert_eq!((result.status, result.facts.attempts), (Status::Ok, 2), "{:?}", result.error);
+        assert_eq!(result.status, Status::Ok, "{:?}", result.error);
+        assert!(result.facts.attempts <= 2, "{} attempts", result.facts.attempts);
     }
+    assert!(stub.calls() < 25, "{} calls: a row that waits for its slot hears what others found out", stub.calls());
     assert!(stub.asked().pop().unwrap().json().get("response_format").is_none());
 }
 

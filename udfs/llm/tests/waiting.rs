@@ -53,7 +53,9 @@ async fn waits_for(faults: Vec<Say>, why: &str) {
     let stub = Stub::start(faults.into_iter().chain([completion(GOOD)])).await;
     let llm = hosted(&stub.url, &engine.pipe);
     let result = llm.classify(Some("x"), Some(AGENTS), None).await;
-    assert_eq!((result.status, result.facts.attempts as usize), (Status::Ok, count + 1), "{:?}", result.error);
+    assert_eq!(result.status, Status::Ok, "{:?}", result.error);
+    // Some calls were harmless questions: the row was alone.
+    assert!(stub.calls() > count && result.facts.attempts as usize > count / 2, "{}", result.facts.attempts);
     let told = engine.told();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 2, "{told}");
@@ -112,7 +114,8 @@ async fn a_row_that_was_on_its_way_when_the_model_died_waits_too() {
     until("it is on its way", || stub.calls() == 1).await;
     assert_eq!(llm.classify(Some("the last"), Some(AGENTS), None).await.status, Status::Ok);
     let result = row.await.unwrap();
-    assert_eq!((result.status, result.facts.attempts), (Status::Ok, 7), "{:?}", result.error);
+    assert_eq!(result.status, Status::Ok, "{:?}", result.error);
+    assert!(stub.calls() >= 8, "{} calls", stub.calls());
 }
 
 #[tokio::test]
@@ -155,17 +158,21 @@ async fn a_row_that_fails_alone_ends() {
 }
 
 #[tokio::test]
-async fn a_refused_key_ends_the_engine_and_no_row() {
-    for (answers, ends) in [
-        (vec![say(401, "wrong key")], true),
-        (vec![say(404, "no such model")], true),
-        (vec![completion(GOOD), say(401, "revoked")], true),
-        (vec![completion(GOOD), say(404, "odd")], false),
-        (vec![completion(GOOD), say(403, "not this text")], false),
-        (vec![say(400, "too long")], false),
-        (vec![completion(GOOD), say(400, r#"{"error":{"message":"Your credit balance is too low to go on"}}"#)], true),
-        // A server that quotes a message must not let it stop the engine.
-        (vec![say(400, r#"{"error":{"message":"not taken: 'my credit balance is too low'"}}"#)], false),
+async fn what_the_server_refuses_to_everybody_ends_the_engine_and_no_row() {
+    let credit = r#"{"error":{"message":"Your credit balance is too low to go on"}}"#;
+    let quota = r#"{"error":{"message":"You exceeded your quota","code":"insufficient_quota"}}"#;
+    for (answers, setting) in [
+        (vec![say(401, "wrong key")], "BATON_LLM_API_KEY"),
+        (vec![say(404, "no such model")], "BATON_LLM_MODEL"),
+        (vec![completion(GOOD), say(401, "revoked")], "BATON_LLM_API_KEY"),
+        (vec![completion(GOOD), say(404, "odd")], "BATON_LLM_BASE_URL"),
+        (vec![completion(GOOD), say(403, "not you")], "BATON_LLM_API_KEY"),
+        (vec![completion(GOOD), say(400, "odd")], "BATON_LLM_MODEL"),
+        (vec![completion(GOOD), say(400, credit)], "BATON_LLM_API_KEY"),
+        (vec![say(429, quota)], "BATON_LLM_API_KEY"),
+        (vec![completion(GOOD), say(422, "")], "BATON_LLM_MODEL"),
+        (vec![say(302, "").header("location", "/x")], "BATON_LLM_BASE_URL"),
+        (vec![say(200, "<html>Welcome</html>")], "BATON_LLM_BASE_URL"),
     ] {
         let engine = Engine::new();
         let before = answers.len() - 1;
@@ -178,9 +185,54 @@ async fn a_refused_key_ends_the_engine_and_no_row() {
         let last = tokio::spawn(async move { llm.classify(Some("x"), Some(AGENTS), None).await.status });
         let rejected = || engine.told().contains("\"state\":\"rejected\"");
         until("the row ends, or the engine is told", || last.is_finished() || rejected()).await;
-        assert_eq!((rejected(), last.is_finished()), (ends, !ends), "{shown}");
+        assert!(rejected() && !last.is_finished(), "{shown}");
         last.abort();
+        assert!(engine.told().contains(setting), "{shown}: {}", engine.told());
         assert!(!engine.told().contains(stub::KEY));
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_to_one_message_costs_that_message_alone() {
+    fn judge(asked: &Asked) -> Say {
+        let body = String::from_utf8_lossy(&asked.body).into_owned();
+        let message = |status: u16, message: &str| {
+            say(status, serde_json::json!({ "error": { "message": message } }).to_string())
+        };
+        match body.find("poison ").map(|at| &body[at + 7..at + 8]) {
+            None => completion(GOOD),
+            Some("0") => message(400, "This model's maximum context length is 8192 tokens"),
+            Some("1") => say(400, r#"{"error":{"code":"content_filter","message":"filtered"}}"#),
+            Some("2") => message(400, "odd"),
+            Some("3") => message(403, "not this text"),
+            // A server that quotes a message must not let it stop the engine.
+            Some("4") => message(400, "not taken: 'your credit balance is too low'"),
+            Some("5") => message(404, "x"),
+            Some("6") => say(500, "crash"),
+            Some(_) => say(413, "too large"),
+        }
+    }
+    // Nobody else is asked, and others are asked at the same time.
+    for others in [0, 30] {
+        let engine = Engine::new();
+        let stub = Stub::judging(judge).await;
+        let llm = Arc::new(hosted(&stub.url, &engine.pipe));
+        let ask = |text: String| {
+            let llm = Arc::clone(&llm);
+            tokio::spawn(async move { llm.classify(Some(&text), Some(AGENTS), None).await })
+        };
+        let good: Vec<_> = (0..others).map(|row| ask(format!("good {row}"))).collect();
+        let bad: Vec<_> = (0..8).map(|kind| ask(format!("poison {kind}"))).collect();
+        for (kind, row) in bad.into_iter().enumerate() {
+            let result = tokio::time::timeout(Duration::from_secs(20), row).await;
+            let result = result.unwrap_or_else(|_| panic!("{kind} is waited for; {}", engine.told())).unwrap();
+            let expected = if kind == 6 { Status::Unavailable } else { Status::Rejected };
+            assert_eq!(result.status, expected, "{kind}: {:?}", result.error);
+        }
+        for row in good {
+            assert_eq!(row.await.unwrap().status, Status::Ok);
+        }
+        assert!(!engine.told().contains("rejected"), "{}", engine.told());
     }
 }
 

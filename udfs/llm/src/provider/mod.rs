@@ -1,27 +1,32 @@
 //! Sends a question to a model in its provider's protocol, and repeats it without the features that the server refuses.
 //!
-//! `openai` and `anthropic` implement the protocols, `dialect` the features of servers, and `strict` the schemas that
-//! they enforce. `classify` and `complete` choose the questions and check the answers.
+//! `ask` asks one question. `openai` and `anthropic` implement the protocols, with `lenient` and `end` for what servers
+//! write differently. `dialect` knows the features of servers, `fault` and `cause` read their errors, and `strict` knows
+//! the schemas that they enforce. `classify` and `complete` choose the questions and check the answers.
 
 mod anthropic;
+mod ask;
 mod dialect;
+mod end;
+mod lenient;
 mod openai;
+mod room;
 mod strict;
 
+pub(crate) use ask::{AskError, ask};
 pub(crate) use dialect::Dialects;
+pub(crate) use end::End;
+pub(crate) use room::Next;
 pub(crate) use strict::is_strict;
 
+use crate::client::Request;
 use crate::confidence::Choice;
-
 use crate::gate::Tokens;
 use crate::prompt;
-use crate::result::{Failure, Status};
-use crate::transport::{Answer, Request, Row, Transport, describe_answer};
-use baton_llm_settings::address::shown;
 use baton_llm_settings::endpoint::Endpoint;
-use baton_llm_settings::secret::{Secret, redact, redact_answer};
+use baton_llm_settings::options::Effort;
+use baton_llm_settings::secret::Secret;
 use baton_llm_settings::settings::Provider;
-use baton_llm_settings::text::excerpt;
 use dialect::Dialect;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
@@ -30,7 +35,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// A question.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Question<'a> {
     pub(crate) system: Cow<'a, str>,
     pub(crate) user: String,
@@ -42,6 +47,10 @@ pub(crate) struct Question<'a> {
     pub(crate) strict: bool,
     pub(crate) temperature: Option<f64>,
     pub(crate) max_tokens: Option<u32>,
+    /// Whether `max_tokens` was raised after an answer that was cut off.
+    pub(crate) has_more_room: bool,
+    /// How much the model is to think; `None` leaves it to the server.
+    pub(crate) effort: Option<Effort>,
     /// The possible answers, set if the model's confidence is needed.
     pub(crate) choices: Option<&'a [Choice]>,
 }
@@ -50,8 +59,7 @@ pub(crate) struct Question<'a> {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) text: String,
-    /// The reason if the server cut the answer off.
-    pub(crate) broken_off: Option<&'static str>,
+    pub(crate) end: End,
     /// Whether the server was assumed to enforce the schema, so that it was not in the prompt.
     pub(crate) enforced: bool,
     /// The probability of the answer among the choices of the question, if it can be computed.
@@ -76,76 +84,12 @@ impl Spent {
     /// All tokens, if the server reports them.
     pub(crate) fn tokens(&self) -> Option<Tokens> {
         Some(Tokens {
-            prompt: self.prompt_tokens?,
+            // No prompt has no tokens: the server does not count.
+            prompt: self.prompt_tokens.filter(|tokens| *tokens > 0)?,
             cached: self.cached_tokens.unwrap_or(0),
             cache_write: self.cache_write_tokens.unwrap_or(0),
             completion: self.completion_tokens?,
         })
-    }
-}
-
-/// The reason for a missing reply.
-#[derive(Debug)]
-pub(crate) enum AskError {
-    /// Asking again is useless: the row ends.
-    Final(Failure),
-    /// The answer does not follow the protocol. It may be requested once more.
-    Unreadable(String),
-}
-
-/// Asks once, with the transport's retries, and again at once for each feature that the server refuses (at most four,
-/// and only at the first call of a server and model).
-pub(crate) async fn ask(
-    transport: &Transport,
-    dialects: &Dialects,
-    endpoint: &Endpoint,
-    question: &Question<'_>,
-    row: &mut Row,
-) -> Result<Reply, AskError> {
-    let secrets = endpoint.secrets();
-    let secrets: Vec<&Secret> = secrets.iter().collect();
-    let mut dialect = dialects.of(endpoint);
-    loop {
-        let request = build(endpoint, question, dialect).map_err(|why| AskError::Final(Failure::config(why)))?;
-        let mut answer =
-            transport.send(&request, row, &secrets).await.map_err(|failed| AskError::Final(failed.failure))?;
-        if let Some(next) = dialect.after(&answer, endpoint.provider, question) {
-            dialect = dialects.remember(endpoint, next);
-            continue;
-        }
-        if !answer.status.is_success() {
-            let message = describe_answer(&request, &answer, &secrets) + &refusal_hint(endpoint, &answer);
-            if let Some(guard) = &row.guard {
-                guard.refused(answer.status, &message).await;
-            }
-            return Err(AskError::Final(Failure::new(Status::Rejected, message)));
-        }
-        let read = match endpoint.provider {
-            Provider::Anthropic => anthropic::read(&answer.body, &secrets),
-            _ => openai::read(&answer.body, question.choices, &secrets),
-        };
-        // The call of an answer without usage stays counted by its upper bound.
-        let tokens = read.as_ref().ok().and_then(|reply| reply.spent.tokens());
-        if let Some((bill, tokens)) = answer.bill.take().zip(tokens) {
-            bill.settle(tokens);
-        }
-        // A server may quote the key anywhere; it must not get into a topic.
-        return match read {
-            Ok(mut reply) => {
-                reply.enforced = dialect.enforces(question);
-                let keys = endpoint.keys();
-                reply.text = redact_answer(&reply.text, &keys);
-                let model = reply.spent.model.take();
-                // Redacted before it is truncated, because half a key would not be found.
-                let model = model.map(|model| excerpt(&redact_answer(&model, &keys), 200));
-                reply.spent.model = model.filter(|model| !model.is_empty());
-                Ok(reply)
-            }
-            Err(why) => {
-                let message = format!("{} answers {why}", request.origin());
-                Err(AskError::Unreadable(redact(&message, secrets.iter().copied())))
-            }
-        };
     }
 }
 
@@ -202,32 +146,14 @@ fn url(base: &Url, path: &[&str]) -> Result<Url, String> {
     Ok(url)
 }
 
-fn refusal_hint(endpoint: &Endpoint, answer: &Answer) -> String {
-    match answer.status.as_u16() {
-        401 | 403 if !endpoint.has_key() => ". No key was sent: set BATON_LLM_API_KEY".to_owned(),
-        401 | 403 if endpoint.key.is_none() => ". Check BATON_LLM_HEADERS".to_owned(),
-        401 | 403 => ". Check BATON_LLM_API_KEY".to_owned(),
-        404 => format!(
-            ". Check BATON_LLM_BASE_URL ({}) and BATON_LLM_MODEL ({})",
-            shown(&endpoint.base),
-            excerpt(&endpoint.model, 100)
-        ),
-        300..=399 => ". That is a redirect: set BATON_LLM_BASE_URL to the address it leads to".to_owned(),
-        _ => String::new(),
-    }
-}
-
 /// Describes a body that does not follow the protocol. The text continues after "the server answers".
 fn unreadable(body: &[u8], expected: &str, secrets: &[&Secret]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return "200 with an empty body".to_owned();
     }
-    let said = crate::transport::said(body, secrets);
+    let said = crate::client::said(body, secrets);
     format!("200, but with no {expected}: {said}. Check BATON_LLM_BASE_URL, which ends with /v1 on most servers")
 }
-
-const TOO_LONG: &str = "the answer was cut off at its maximum length: set the option max_tokens higher";
-const REFUSED: &str = "the model refuses to answer";
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +170,36 @@ mod tests {
             ("http://h/v1/messages/", &["messages"], "http://h/v1/messages/"),
         ] {
             assert_eq!(url(&Url::parse(base).unwrap(), path).unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn any_body_is_survived() {
+        let bodies = [
+            r#"{"model":"m","choices":[{"message":{"content":[{"type":"text","text":"{}"}],"tool_calls":[]},
+                "logprobs":{"content":[{"token":"a","logprob":-1}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":5}}"#,
+            r#"{"type":"message","content":[{"type":"tool_use","input":{"a":[1]}},{"type":"text","text":"x"}],
+                "stop_reason":"end_turn","usage":{"input_tokens":1}}"#,
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[{\"function\":{\"arguments\":\"{\"}}]}}]}\n",
+            "data: {\"message\":{\"usage\":{}}}\ndata: {\"delta\":{\"text\":\"a\",\"stop_reason\":\"end_turn\"}}\n",
+        ];
+        let schema = Value::Bool(true);
+        let choices = [Choice::new("A"), Choice::new("B")];
+        let question = Question { schema: Some(&schema), choices: Some(&choices), ..Question::default() };
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..20_000 {
+            let mut body = bodies[random.usize(0..bodies.len())].as_bytes().to_vec();
+            for _ in 0..random.usize(0..4).min(body.len()) {
+                let at = random.usize(0..body.len());
+                match random.u8(0..3) {
+                    0 => drop(body.remove(at)),
+                    1 => body[at] = *random.choice(br#"{}[]":,0-n"#).unwrap(),
+                    _ => body.truncate(at.max(9)),
+                }
+            }
+            let _ = openai::read(&body, &question, &[]);
+            let _ = anthropic::read(&body, &[]);
+            let _ = crate::fault::Fault::read(reqwest::StatusCode::OK, &body);
         }
     }
 }

@@ -260,7 +260,9 @@ pub fn settings(url: &str) -> Settings {
         model: Some("m".to_owned()),
         api_key: Some(baton_llm::Secret::new(KEY)),
         timeout: Duration::from_millis(400),
+        timeout_is_set: true,
         deadline: Duration::from_secs(3),
+        deadline_is_set: true,
         backoff: Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(10) },
         ..Settings::default()
     }
