@@ -23,6 +23,8 @@ mod llm_calls;
 mod malformed;
 #[path = "cli/meaning.rs"]
 mod meaning;
+#[path = "cli/model_servers/mod.rs"]
+mod model_servers;
 #[path = "cli/new.rs"]
 mod new;
 #[path = "cli/parity.rs"]

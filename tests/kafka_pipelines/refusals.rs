@@ -103,7 +103,8 @@ fn a_wrong_key_ends_the_process_is_never_shown_and_loses_nothing() {
     assert!(!stdout.contains(KEY) && !stderr.contains(KEY), "{stderr}");
     // A refusal is no decision: the messages are where they were.
     let calls = model.seen().calls;
-    assert!((1..=3).contains(&calls) && model.seen().by_key.get(KEY) == Some(&calls), "asked once each, with the key");
+    // Each is asked about once, and two harmless questions are.
+    assert!((3..=5).contains(&calls) && model.seen().by_key.get(KEY) == Some(&calls), "{calls} calls, with the key");
     assert!(system.rows("agent_predictions").is_empty() && system.rows("dead_letters").is_empty());
     assert!(system.broker.committed("route_messages", "agent_messages").values().all(|offset| *offset <= 0));
 

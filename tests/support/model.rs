@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 /// A call as the model gets it.
 pub struct Call {
     /// All of its body.
     pub request: Value,
-    /// What its body has for the system.
+    /// What its body has for the system; empty where it has nothing of its own.
     pub system: String,
-    /// What its body has for the user, first.
+    /// What its body has for the user, with what it asks about.
     pub user: String,
-    /// What it asks about: what stands between the tags.
+    /// What it asks about: what stands between the tags. Without messages, the whole body.
     pub text: String,
     /// The lines of its head.
     pub head: String,
-    /// Its bearer's key.
+    /// Its key, in whichever header it comes.
     pub key: String,
     /// How often the same text has been asked about, this time included.
     pub nth: usize,
@@ -40,6 +40,8 @@ pub enum Reply {
     Says(String),
     /// A status with headers and a body.
     Answers(u16, Vec<(&'static str, &'static str)>, String),
+    /// The same, out of a file.
+    Sends(u16, Vec<(String, String)>, String),
     /// Nothing, for as long as the client waits, which is at least so long.
     Hangs(Duration),
     /// The connection is reset in the middle of the body.
@@ -67,6 +69,8 @@ struct Inner {
     /// How many calls may be answered from now on.
     gate: watch::Sender<usize>,
     behaviour: Mutex<Behaviour>,
+    /// Whether the model is loaded; held by the call that loads it.
+    loaded: AsyncMutex<bool>,
 }
 
 struct Behaviour {
@@ -74,6 +78,10 @@ struct Behaviour {
     /// What comes before the rule, for as long as it is there.
     fault: Option<Rule>,
     latency: Duration,
+    /// How many calls are worked on at a time, if that is limited; the others queue.
+    at_once: Option<Arc<Semaphore>>,
+    /// How long it takes to load the model, once. The load goes on only as long as the call that began it.
+    load: Duration,
 }
 
 /// What it has been asked.
@@ -95,6 +103,8 @@ pub struct Seen {
     pub by_key: BTreeMap<String, usize>,
     /// When each call came.
     pub times: Vec<Instant>,
+    /// Callers that hung up before they were answered.
+    pub hung_up: usize,
 }
 
 /// A call that is in flight, also when its client is gone.
@@ -124,11 +134,18 @@ impl Model {
 
     /// The same at a port that was left free for it.
     pub fn start_at(port: u16, rule: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
-        let behaviour = Behaviour { rule: Arc::new(rule), fault: None, latency: Duration::ZERO };
+        let behaviour = Behaviour {
+            rule: Arc::new(rule),
+            fault: None,
+            latency: Duration::ZERO,
+            at_once: None,
+            load: Duration::ZERO,
+        };
         let inner = Arc::new(Inner {
             seen: Mutex::default(),
             gate: watch::Sender::new(usize::MAX),
             behaviour: Mutex::new(behaviour),
+            loaded: AsyncMutex::new(false),
         });
         let (address, runtime) = serve(SocketAddr::from(([127, 0, 0, 1], port)), &inner);
         Self { address, inner, runtime: Mutex::new(Some(runtime)) }
@@ -142,6 +159,17 @@ impl Model {
     /// How long each call takes from now on.
     pub fn takes(&self, latency: Duration) {
         self.inner.behaviour().latency = latency;
+    }
+
+    /// How many calls are worked on at a time, each for as long as [`Model::takes`] says. The others queue, and one whose
+    /// caller hangs up is given up.
+    pub fn works_on(&self, at_once: usize) {
+        self.inner.behaviour().at_once = Some(Arc::new(Semaphore::new(at_once)));
+    }
+
+    /// The first call loads the model, which takes so long, and the load is dropped when that caller hangs up.
+    pub fn is_cold(&self, load: Duration) {
+        self.inner.behaviour().load = load;
     }
 
     /// Every call is answered with this status from now on, and with the key, as some servers do.
@@ -252,12 +280,24 @@ async fn connection(mut stream: TcpStream, inner: Arc<Inner>) {
         let (call, number) = inner.arrived(&head, &body);
         let in_flight = InFlight(Arc::clone(&inner));
         inner.gate.subscribe().wait_for(|open| number <= *open).await.expect("a gate");
-        let (fault, rule, latency) = {
-            let behaviour = inner.behaviour();
-            (behaviour.fault.clone(), Arc::clone(&behaviour.rule), behaviour.latency)
+        let (fault, rule, latency, at_once, load) = {
+            let now = inner.behaviour();
+            (now.fault.clone(), Arc::clone(&now.rule), now.latency, now.at_once.clone(), now.load)
         };
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
+        if at_once.is_none() && load.is_zero() {
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+        } else {
+            // Such a server gives a call up when nobody waits for it.
+            tokio::select! {
+                biased;
+                () = inner.work(at_once.as_deref(), load, latency) => {}
+                () = hangs_up(&mut stream, &mut read) => {
+                    inner.seen().hung_up += 1;
+                    return;
+                }
+            }
         }
         let reply = fault.unwrap_or(rule)(&call);
         let (status, headers, body) = match reply {
@@ -276,6 +316,14 @@ async fn connection(mut stream: TcpStream, inner: Arc<Inner>) {
                 inner.seen().tokens += if status == 200 { call.bytes as u64 / 4 } else { 0 };
                 (status, headers, body)
             }
+            Reply::Sends(status, headers, body) => {
+                inner.seen().tokens += if status == 200 { call.bytes as u64 / 4 } else { 0 };
+                drop(in_flight);
+                if stream.write_all(sent(status, &headers, &body).as_bytes()).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             other => {
                 inner.seen().tokens += call.bytes as u64 / 4;
                 return fail(stream, &other, in_flight).await;
@@ -293,6 +341,19 @@ async fn connection(mut stream: TcpStream, inner: Arc<Inner>) {
             return;
         }
     }
+}
+
+/// An answer whose headers may have a type of its own.
+fn sent(status: u16, headers: &[(String, String)], body: &str) -> String {
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let kind = if typed { "" } else { "content-type: application/json\r\n" };
+    format!("HTTP/1.1 {status} -\r\n{kind}{}content-length: {}\r\n\r\n{body}", lines.concat(), body.len())
+}
+
+/// Ends when the client closes its side. What it sends meanwhile is kept.
+async fn hangs_up(stream: &mut TcpStream, read: &mut Vec<u8>) {
+    while matches!(stream.read_buf(read).await, Ok(1..)) {}
 }
 
 /// What no server does by intention.
@@ -318,17 +379,37 @@ async fn fail(mut stream: TcpStream, how: &Reply, in_flight: InFlight) {
 }
 
 impl Inner {
+    /// Loads the model if no call has done so to the end, and takes its turn.
+    async fn work(&self, at_once: Option<&Semaphore>, load: Duration, latency: Duration) {
+        if !load.is_zero() {
+            let mut loaded = self.loaded.lock().await;
+            if !*loaded {
+                tokio::time::sleep(load).await;
+                *loaded = true;
+            }
+        }
+        let _turn = match at_once {
+            Some(at_once) => Some(at_once.acquire().await.expect("the queue is never closed")),
+            None => None,
+        };
+        tokio::time::sleep(latency).await;
+    }
+
     fn arrived(&self, head: &str, body: &[u8]) -> (Call, usize) {
         let request: Value = serde_json::from_slice(body).expect("a request in JSON");
-        let content = |at: usize| request["messages"][at]["content"].as_str().expect("a message").to_owned();
-        let (system, user) = (content(0), content(1));
-        let text = user.split_once(">\n").and_then(|(_, rest)| rest.rsplit_once("\n</")).map_or("", |(text, _)| text);
-        let text = text.to_owned();
-        let bearer = head.lines().find_map(|line| {
+        let (system, user) = said(&request);
+        let text = match asked_about(&user) {
+            Some(text) => text.to_owned(),
+            None if request["messages"].is_array() => String::new(),
+            None => String::from_utf8_lossy(body).into_owned(),
+        };
+        let key = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("authorization").then(|| value.trim().trim_start_matches("Bearer ").to_owned())
+            let keys = ["authorization", "x-api-key", "api-key"];
+            let is_key = keys.iter().any(|key| name.eq_ignore_ascii_case(key));
+            is_key.then(|| value.trim().trim_start_matches("Bearer ").to_owned())
         });
-        let key = bearer.unwrap_or_default();
+        let key = key.unwrap_or_default();
         let mut seen = self.seen();
         seen.calls += 1;
         seen.in_flight += 1;
@@ -343,6 +424,41 @@ impl Inner {
         let nth = *nth;
         (Call { request, system, user, text, head: head.to_owned(), key, nth, bytes: body.len() }, seen.calls)
     }
+}
+
+/// What a request has for the system and for the user. The system's part is a message of its own, a field beside the
+/// messages, or there is none. Examples may come before the message that is asked about.
+fn said(request: &Value) -> (String, String) {
+    let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    let of = |roles: &[&str]| -> Vec<String> {
+        let those =
+            messages.iter().filter(|message| message["role"].as_str().is_some_and(|role| roles.contains(&role)));
+        those.map(|message| words(&message["content"])).collect()
+    };
+    let mut system = of(&["system", "developer"]).join("\n");
+    if system.is_empty() {
+        system = words(&request["system"]);
+    }
+    let users = of(&["user"]);
+    let user = users.iter().rev().find(|user| asked_about(user).is_some()).or(users.first());
+    (system, user.cloned().unwrap_or_default())
+}
+
+/// A text, or all texts of a list of parts.
+fn words(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// What stands between the tags of a message or an input. No text can hold them.
+fn asked_about(user: &str) -> Option<&str> {
+    ["message", "input"].iter().find_map(|tag| {
+        let (_, rest) = user.rsplit_once(&format!("<{tag}>\n"))?;
+        Some(rest.rsplit_once(&format!("\n</{tag}>"))?.0)
+    })
 }
 
 /// The next request's head and body; `None` when there is none.

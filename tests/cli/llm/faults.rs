@@ -90,7 +90,8 @@ fn every_row_is_answered_once(settings: &[(&str, &str)]) {
     }
     // Two bad answers, or three faults, of ten thousand or a thousand calls each.
     assert!((1..ROWS / 50).contains(&failed), "{failed} rows failed");
-    assert_eq!(seen.by_text.len(), ROWS);
+    // Beside them, there may be the harmless question.
+    assert_eq!(seen.by_text.keys().filter(|text| text.starts_with('[')).count(), ROWS);
     assert!((AT_A_TIME / 2..=AT_A_TIME).contains(&seen.peak), "{} calls at a time", seen.peak);
     if peak > 0 {
         assert!(early > 0 && peak - early < 24 << 20, "memory grew from {early} to {peak} bytes");

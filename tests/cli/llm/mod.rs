@@ -2,11 +2,14 @@
 //! call does about each fault is tested with the library.
 
 mod crashes;
+mod examples;
 mod faults;
+mod http;
 mod limits;
 mod outages;
 mod refused;
 mod secrets;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::fs;

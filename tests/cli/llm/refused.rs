@@ -1,5 +1,6 @@
 //! A key that is refused, at once or in mid-run: the process ends and says so, and no row gets a result that it should not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{LONG, Project, good};
@@ -29,7 +30,11 @@ fn a_refused_key_ends_the_run_and_costs_no_row() {
     assert!((1..ROWS / 2).contains(&model.seen().calls), "{} calls", model.seen().calls);
 
     // In mid-run too; what was answered before stands.
-    model.fails_where(401, |call| call.text.as_str() >= "[00250]");
+    let revoked = AtomicBool::new(false);
+    model.fails_where(401, move |call| {
+        // Then it is refused whatever is asked.
+        revoked.fetch_or(call.text.as_str() >= "[00250]", Ordering::Relaxed) || call.text.as_str() >= "[00250]"
+    });
     let ended = project.run(&model, &settings("the-same-key")).wait(LONG).expect_code(78);
     refused(&ended, &origin);
     assert!(project.decisions().values().all(|decision| decision.text("status") == "ok"));

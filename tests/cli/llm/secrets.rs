@@ -53,6 +53,10 @@ fn is_not_told(ended: &Ended, project: &Project) {
 
 /// A server that quotes all that is secret, wherever it can, at all places where a message may be cut.
 fn quotes(call: &Call) -> Reply {
+    // A server that refuses a harmless question, too, is not at work.
+    if !call.text.starts_with('[') {
+        return good(call);
+    }
     let secrets = quoted(call, 120 + drawn((&call.text, call.nth, "where"), 200));
     let status = |status: u16, body: String| Reply::Answers(status, Vec::new(), body);
     let error = json!({ "error": { "message": secrets } }).to_string();
