@@ -88,13 +88,16 @@ pub fn wrong_settings(options: Option<&Options>, environment: &Environment) -> V
     let lookup = |name: &str| environment.get(name);
     let checked = match options {
         None => Settings::from_lookup(lookup).map(drop),
-        Some(Options { provider: None, model: None, .. }) => check_settings(lookup).map(drop),
+        Some(Options { provider: None, model: None, budget: None, .. }) => check_settings(lookup).map(drop),
         Some(options) => Settings::from_lookup(lookup).and_then(|settings| {
             let provider = options.provider.unwrap_or(settings.provider);
             if provider == Provider::Offline {
                 return Ok(());
             }
-            settings.endpoint(provider, options.model.as_deref()).map(drop).map_err(|mistake| vec![mistake])
+            let checked = settings.endpoint(provider, options.model.as_deref()).and_then(|endpoint| {
+                options.budget.as_ref().map_or(Ok(()), |budget| settings.check_budget(budget, &endpoint.model))
+            });
+            checked.map_err(|mistake| vec![mistake])
         }),
     };
     let told = checked.err().unwrap_or_default().into_iter().map(|mistake| {

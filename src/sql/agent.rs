@@ -48,8 +48,9 @@ pub const OPTIONS: &[OptionDoc] = &[
     ),
     option(
         "options",
-        "With `prompt` the options of `llm_complete`, with `url` those of `http_call`: a JSON object. In a header, `${NAME}` is \
-         the value of that environment variable.",
+        "With `prompt` the options of `llm_complete`, with `url` those of `http_call`: a JSON object. A budget in them \
+         (`budget_cost_per_day` and others) is counted under the agent's name. In a header, `${NAME}` is the value of that \
+         environment variable.",
     ),
 ];
 

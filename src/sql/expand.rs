@@ -27,6 +27,9 @@ pub(super) const DEAD_LETTERS: &str = "dead_letters";
 /// Baton created.
 const LONGEST_ANSWER: usize = 2_000_000;
 
+/// The option under whose value a budget is counted.
+const BUDGET_NAME: &str = "budget_name";
+
 /// The answer of the offline method.
 const NO_MODEL: &str = "No model was asked.";
 
@@ -136,8 +139,9 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
                 format!("CASE WHEN answer->>'source' = 'offline' THEN {} ELSE answer->>'text' END", quoted(NO_MODEL));
             let object =
                 "CASE WHEN answer->>'source' <> 'offline' THEN concat('{\"answer\": ', answer->>'text', '}') END";
+            let options = quoted(&with_budget_name(options, &agent.name));
             Parts {
-                call: format!("llm_complete({prompt}, input, {}, {})", quoted(NO_MODEL), quoted(options)),
+                call: format!("llm_complete({prompt}, input, {}, {options})", quoted(NO_MODEL)),
                 context: format!("concat({}, {said})", quoted(&format!("{reply} "))),
                 fields: if *has_schema { object.into() } else { "NULL".into() },
                 // The offline answer does not follow the schema.
@@ -148,10 +152,7 @@ pub(super) fn work(agent: &AgentDef, pipeline: &str, dead_letters: &TableDef) ->
             }
         }
         Work::Url { url, options } => {
-            let head = options.trim_end();
-            let head = head.strip_suffix('}').unwrap_or(head).trim_end();
-            let comma = if head.ends_with('{') { "" } else { ", " };
-            let key = quoted(&format!("{head}{comma}\"idempotency_key\": \""));
+            let key = quoted(&format!("{}\"idempotency_key\": \"", open_object(options)));
             Parts {
                 call: format!(
                     "http_call({}, message, concat({key}, encode(sha256(message_id), 'hex'), '\"}}'))",
@@ -297,7 +298,44 @@ fn option(entry: &super::table::OptionEntry) -> String {
     if entry.key.contains('.') { format!("'{}' = {value}", entry.key) } else { format!("{} = {value}", entry.key) }
 }
 
+/// The options of a model's call. A budget in them is counted under the agent's name, unless they give another one.
+/// Without a budget the text stays as written, so that an error found later can point to its place.
+fn with_budget_name(options: &str, agent: &str) -> String {
+    let Ok(serde_json::Value::Object(given)) = serde_json::from_str(options) else { return options.to_string() };
+    let is_budget = |key: &String| key.starts_with("budget_");
+    if !given.keys().any(is_budget) || given.contains_key(BUDGET_NAME) {
+        return options.to_string();
+    }
+    format!("{}\"{BUDGET_NAME}\": {}}}", open_object(options), serde_json::Value::from(agent))
+}
+
+/// A JSON object without its end, so that a field can follow.
+fn open_object(object: &str) -> String {
+    let head = object.trim_end();
+    let head = head.strip_suffix('}').unwrap_or(head).trim_end();
+    let comma = if head.ends_with('{') { "" } else { ", " };
+    format!("{head}{comma}")
+}
+
 /// A text as an SQL literal.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_budget_name;
+
+    #[test]
+    fn a_budget_is_counted_under_the_agents_name() {
+        for (given, expected) in [
+            (r#"{"budget_cost_per_day": 5 }"#, r#"{"budget_cost_per_day": 5, "budget_name": "The \"A\""}"#),
+            (r#"{"budget_tokens": 5, "budget_name": "both"}"#, r#"{"budget_tokens": 5, "budget_name": "both"}"#),
+            (r#"{ "temperature": 0 }"#, r#"{ "temperature": 0 }"#),
+            ("{}", "{}"),
+            ("no JSON", "no JSON"),
+        ] {
+            assert_eq!(with_budget_name(given, "The \"A\""), expected);
+        }
+    }
 }
