@@ -14,8 +14,11 @@ use crate::system::{PATIENCE, System, message, messages};
 #[ignore = "needs a Kafka broker (tests/broker/install)"]
 fn a_kill_with_200_calls_in_flight_loses_nothing() {
     let model = model::start();
-    // The limit of calls has grown by then. Some are through and committed, some through and not committed, 200 are being asked about, the rest waits.
+    // The limit of calls has grown by then. Some are through and committed, some through and not committed, 200 are
+    // being asked about, the rest waits.
     model.holds_after(1500);
+    // Slow enough that this machine is not what limits the calls in flight.
+    model.takes(Duration::from_millis(200));
     let system = System::fresh(4);
     system.publish("agent_messages", messages(0..2500));
     let settings = [("BATON_LLM_CONCURRENCY", "200")];
@@ -103,29 +106,31 @@ impl Drop for Enough<'_> {
 fn a_stop_with_100_calls_in_flight_finishes_them_and_none_is_decided_twice() {
     let model = model::start();
     // The limit of calls grows with the first answers.
-    model.holds_after(400);
+    model.holds_after(1500);
+    // Slow enough that this machine is not what limits the calls in flight.
+    model.takes(Duration::from_millis(200));
     let system = System::fresh(2);
-    system.publish("agent_messages", messages(0..600));
+    system.publish("agent_messages", messages(0..1700));
     let settings = [("BATON_LLM_CONCURRENCY", "100")];
     let mut baton = system.run(&["route_messages"], &model, &settings);
-    model.wait("100 calls are in flight", |seen| seen.in_flight >= 100);
+    model.wait("100 calls are in flight", |seen| seen.calls >= 1600 && seen.in_flight >= 100);
     baton.terminate();
     model.takes(Duration::from_millis(300));
     // These come too late for it.
-    system.publish("agent_messages", messages(600..650));
+    system.publish("agent_messages", messages(1700..1750));
     model.lets_go();
     baton.end_well(Duration::from_secs(20));
     let done = system.rows("agent_predictions").len();
-    assert!((500..=650).contains(&done), "{done} decisions");
+    assert!((1600..=1750).contains(&done), "{done} decisions");
     assert_eq!(done, model.seen().calls, "every call that was made is in its place");
 
     model.takes(Duration::ZERO);
     let baton = system.run(&["route_messages"], &model, &settings);
-    system.wait_until_routed(0..650);
+    system.wait_until_routed(0..1750);
     baton.stop(Duration::from_secs(10));
-    system.assert_routed(0..650, 1);
+    system.assert_routed(0..1750, 1);
     let seen = model.seen();
-    assert_eq!((seen.calls, seen.by_mark.len()), (650, 650), "the model was asked once about each");
+    assert_eq!((seen.calls, seen.by_mark.len()), (1750, 1750), "the model was asked once about each");
     let keys: BTreeSet<&usize> = seen.by_mark.values().collect();
     assert_eq!(keys, BTreeSet::from([&1]));
 }
