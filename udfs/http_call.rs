@@ -1,7 +1,7 @@
 //! SQL's `http_call(url, body, options)`: the answer of an agent that is an HTTP service, as JSON text.
 //!
-//! It only passes its arguments on; `llm/` does the work. It ends every call itself, well before the timeout below
-//! (which would end the job), and returns every failure as a value.
+//! It only passes its arguments on; `llm/` does the work and returns every failure as a value. On Arroyo it ends every
+//! call well before the timeout below, which would end the job. On the embedded engine a row may wait for the service.
 
 /*
 [dependencies]

@@ -8,9 +8,9 @@
 //! | `BATON_LLM_API_KEY` | at OpenAI itself `OPENAI_API_KEY`, at Anthropic itself `ANTHROPIC_API_KEY`, else none | any |
 //! | `BATON_LLM_API_KEY_FILE` | none | a file that contains the key; read again when it changes |
 //! | `BATON_LLM_HEADERS` | none | a JSON object of names to texts: headers of every call |
-//! | `BATON_LLM_TIMEOUT` | `30s`, for one HTTP call | `10ms` to `9m` |
+//! | `BATON_LLM_TIMEOUT` | for one HTTP call: `30s`, more at a slow server and for its first call | `10ms` to `9m` |
 //! | `BATON_LLM_DEADLINE` | `2m`, for one row with all its calls and waits | `10ms` to `9m` |
-//! | `BATON_LLM_CONCURRENCY` | `64` calls at a time, for each UDF in each process | 1 to 10000 |
+//! | `BATON_LLM_CONCURRENCY` | at most `64` calls at a time, for each model on each server in each UDF | 1 to 10000 |
 //! | `BATON_LLM_RETRIES` | `2` | 0 to 10 |
 //! | `BATON_LLM_CA_FILE` | none | a PEM file with additional trusted certificates |
 //! | `BATON_LLM_TEMPERATURE` | 0 in `llm_classify`, else the server's | 0 to 2, at Anthropic to 1 |
